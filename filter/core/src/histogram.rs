@@ -1,0 +1,140 @@
+//! Which cell of a histogram a value falls into.
+//!
+//! Values are whole numbers, nanoseconds or bytes, so that a value equal to a bound is equal to it. A cell names its
+//! own upper bound: whoever reads it needs to know nothing of the configuration that made it.
+
+/// What is measured of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Histogram {
+    /// First byte of the request in to last byte of the response out, in nanoseconds.
+    Duration,
+    /// Until the app's first byte, in nanoseconds.
+    BackendLatency,
+    /// Bytes of the request's body.
+    RequestBytes,
+    /// Bytes of the response's body.
+    ResponseBytes,
+}
+
+impl Histogram {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::Duration, Self::BackendLatency, Self::RequestBytes, Self::ResponseBytes];
+
+    /// Its name in a configuration and in counters' names.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Duration => "duration",
+            Self::BackendLatency => "backend_latency",
+            Self::RequestBytes => "request_bytes",
+            Self::ResponseBytes => "response_bytes",
+        }
+    }
+
+    /// The histogram that [`as_str`](Self::as_str) calls `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|histogram| histogram.as_str() == text)
+    }
+
+    /// Whether its values are times, in nanoseconds, or else bytes.
+    pub const fn is_time(self) -> bool {
+        match self {
+            Self::Duration | Self::BackendLatency => true,
+            Self::RequestBytes | Self::ResponseBytes => false,
+        }
+    }
+}
+
+/// The bounds of latencies where the configuration names none: the union of what the dialects need, in nanoseconds.
+pub const DEFAULT_TIME_BOUNDS: [u64; 15] = [
+    1_000_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    75_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    750_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    7_500_000_000,
+    10_000_000_000,
+];
+
+/// The bounds of sizes: powers of four from 256 B to 64 MiB.
+pub const SIZE_BOUNDS: [u64; 10] = [
+    1 << 8,
+    1 << 10,
+    1 << 12,
+    1 << 14,
+    1 << 16,
+    1 << 18,
+    1 << 20,
+    1 << 22,
+    1 << 24,
+    1 << 26,
+];
+
+/// One cell: the values above the bound before `le`, up to and including `le`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Cell {
+    /// The upper bound; `None` is +Inf.
+    pub le: Option<u64>,
+    /// The part of it that lies in one of Prometheus' exponential buckets, where the resolution is native.
+    pub native: Option<NativeBucket>,
+}
+
+/// A bucket of a Prometheus native histogram of [`NATIVE_SCHEMA`], over seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NativeBucket {
+    /// Exactly 0.
+    Zero,
+    /// From 2^((i-1)/8) to 2^(i/8), the upper bound included.
+    Index(i16),
+}
+
+/// Eight buckets for each doubling.
+pub const NATIVE_SCHEMA: i32 = 3;
+
+/// The index in increasing bounds of the cell that `value` falls into; the bounds' count is the +Inf cell.
+pub fn cell_index(bounds: &[u64], value: u64) -> usize {
+    bounds.partition_point(|bound| *bound < value)
+}
+
+impl NativeBucket {
+    /// The bucket of a time in nanoseconds, found as Prometheus' own client libraries find it.
+    pub fn of_nanoseconds(nanoseconds: u64) -> Self {
+        if nanoseconds == 0 {
+            return Self::Zero;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus observes a float, too")]
+        let (fraction, exponent) = split(nanoseconds as f64 / 1e9);
+        let above = FRACTION_BOUNDS.partition_point(|bound| *bound < fraction);
+        let whole = exponent.saturating_sub(1).saturating_mul(8);
+        Self::Index(whole.saturating_add(i16::try_from(above).unwrap_or(0)))
+    }
+}
+
+/// 2^(i/8 - 1) for i in 0..8: the bounds between 0.5 and 1.
+const FRACTION_BOUNDS: [f64; 8] = [
+    0.5,
+    0.545_253_866_332_628_8,
+    0.594_603_557_501_360_5,
+    0.648_419_777_325_504_8,
+    0.707_106_781_186_547_5,
+    0.771_105_412_703_970_4,
+    0.840_896_415_253_714_4,
+    0.917_004_043_204_671_1,
+];
+
+/// C's `frexp` for a normal positive float: a fraction in [0.5, 1) and the power of two that it is multiplied by.
+fn split(value: f64) -> (f64, i16) {
+    const FRACTION: u64 = (1 << 52) - 1;
+    let bits = value.to_bits();
+    let fraction = f64::from_bits((bits & FRACTION) | (1022 << 52));
+    let exponent = i16::try_from(bits >> 52).unwrap_or(0).saturating_sub(1022);
+    (fraction, exponent)
+}

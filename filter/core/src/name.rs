@@ -1,0 +1,298 @@
+//! The grammar of Scoretap's counters in Envoy's stat store: the seam between filter and exporter.
+//!
+//! ```text
+//! scoretap.call.ROUTE.MODEL.VERSION.METHOD.CODE.OUTCOME            calls that ended so
+//! scoretap.cell.ROUTE.MODEL.VERSION.HISTOGRAM.STATUS.LE[.NATIVE]   values in one cell
+//! scoretap.sum.ROUTE.MODEL.VERSION.HISTOGRAM.STATUS                sum of the values, in ns or bytes
+//! scoretap.unmatched                                               calls that no route matched
+//! scoretap.config                                                  gauge: 1 configured, 0 configuration invalid
+//! scoretap.bounds.HISTOGRAM.LE_LE_…                                gauge: when these bounds were configured
+//! ```
+//!
+//! A word keeps `[A-Za-z0-9_-]`; every other byte is `%XX`, so neither Envoy's separators nor a line's end can be in
+//! it. An absent model or version is `~`, the empty word `%`, and the series that stands for all those beyond the
+//! limit is `*.*`. A name that this module would not write is not decoded: encoding and decoding are inverse.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use crate::histogram::{Cell, Histogram, NativeBucket};
+use crate::outcome::{Outcome, Status};
+
+/// What Envoy puts before the name of every counter that a module defines.
+pub const ENVOY_PREFIX: &str = "wasmcustom.";
+
+/// What all names of this grammar begin with.
+pub const PREFIX: &str = "scoretap.";
+
+const ABSENT: &str = "~";
+const EMPTY: &str = "%";
+const OTHER: &str = "*";
+
+/// Whose calls a counter counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Series<'a> {
+    /// The route's name.
+    pub route: Cow<'a, str>,
+    /// The model that served them.
+    pub model: Model<'a>,
+}
+
+/// The model that a call was for, as far as the call said.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Model<'a> {
+    /// What the call named; `None` where it named nothing, and the pod's own identity holds.
+    Named {
+        /// The model's name.
+        model: Option<Cow<'a, str>>,
+        /// The model's version.
+        version: Option<Cow<'a, str>>,
+    },
+    /// All that came after the limit of distinct series was reached, and what cannot be a label.
+    Other,
+}
+
+/// One statistic of ours in Envoy's store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stat<'a> {
+    /// Calls that ended in one way.
+    Call {
+        /// Whose.
+        series: Series<'a>,
+        /// The request's method.
+        method: Cow<'a, str>,
+        /// The HTTP status that was sent; 0 where none was.
+        code: u16,
+        /// How they ended.
+        outcome: Outcome,
+    },
+    /// Values in one cell of a histogram.
+    Cell {
+        /// Whose.
+        series: Series<'a>,
+        /// Of what.
+        histogram: Histogram,
+        /// Of calls that ended so.
+        status: Status,
+        /// Which cell.
+        cell: Cell,
+    },
+    /// The sum of a histogram's values, in nanoseconds or bytes.
+    Sum {
+        /// Whose.
+        series: Series<'a>,
+        /// Of what.
+        histogram: Histogram,
+        /// Of calls that ended so.
+        status: Status,
+    },
+    /// Calls that no route matched.
+    Unmatched,
+    /// A gauge: 1 where the filter runs as configured, 0 where its configuration is invalid.
+    Config,
+    /// A gauge whose value is the time at which these bounds were configured: the latest are in force.
+    Bounds {
+        /// Of what.
+        histogram: Histogram,
+        /// The bounds, in nanoseconds or bytes.
+        bounds: Cow<'a, [u64]>,
+    },
+}
+
+impl Stat<'_> {
+    /// Appends the name to `out`, without Envoy's prefix.
+    pub fn encode(&self, out: &mut String) {
+        out.push_str(PREFIX);
+        match self {
+            Self::Call { series, method, code, outcome } => {
+                out.push_str("call.");
+                series.encode(out);
+                out.push('.');
+                encode_word(method, out);
+                write_infallibly(out, format_args!(".{code}.{}", outcome.as_str()));
+            }
+            Self::Cell { series, histogram, status, cell } => {
+                out.push_str("cell.");
+                series.encode(out);
+                write_infallibly(out, format_args!(".{}.{}.", histogram.as_str(), status.as_str()));
+                encode_cell(*cell, out);
+            }
+            Self::Sum { series, histogram, status } => {
+                out.push_str("sum.");
+                series.encode(out);
+                write_infallibly(out, format_args!(".{}.{}", histogram.as_str(), status.as_str()));
+            }
+            Self::Unmatched => out.push_str("unmatched"),
+            Self::Config => out.push_str("config"),
+            Self::Bounds { histogram, bounds } => {
+                write_infallibly(out, format_args!("bounds.{}.", histogram.as_str()));
+                for (position, bound) in bounds.iter().enumerate() {
+                    write_infallibly(out, format_args!("{}{bound}", if position == 0 { "" } else { "_" }));
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Stat<'a> {
+    /// Reads a name, without Envoy's prefix; `None` where it is none that [`encode`](Stat::encode) writes.
+    pub fn decode(name: &'a str) -> Option<Self> {
+        let mut words = Words(name.strip_prefix(PREFIX)?.split('.'));
+        let stat = match words.next()? {
+            "call" => Self::Call {
+                series: words.series()?,
+                method: decode_word(words.next()?)?,
+                code: decode_number(words.next()?)?,
+                outcome: Outcome::parse(words.next()?)?,
+            },
+            "cell" => Self::Cell {
+                series: words.series()?,
+                histogram: Histogram::parse(words.next()?)?,
+                status: Status::parse(words.next()?)?,
+                cell: words.cell()?,
+            },
+            "sum" => Self::Sum {
+                series: words.series()?,
+                histogram: Histogram::parse(words.next()?)?,
+                status: Status::parse(words.next()?)?,
+            },
+            "unmatched" => Self::Unmatched,
+            "config" => Self::Config,
+            "bounds" => Self::Bounds {
+                histogram: Histogram::parse(words.next()?)?,
+                bounds: words.next()?.split('_').map(decode_number).collect::<Option<_>>()?,
+            },
+            _ => return None,
+        };
+        words.0.next().is_none().then_some(stat)
+    }
+}
+
+impl Series<'_> {
+    /// Appends `ROUTE.MODEL.VERSION`, the series' identity, to `out`.
+    pub fn encode(&self, out: &mut String) {
+        encode_word(&self.route, out);
+        out.push('.');
+        match &self.model {
+            Model::Named { model, version } => {
+                encode_optional(model.as_deref(), out);
+                out.push('.');
+                encode_optional(version.as_deref(), out);
+            }
+            Model::Other => write_infallibly(out, format_args!("{OTHER}.{OTHER}")),
+        }
+    }
+}
+
+struct Words<'a>(std::str::Split<'a, char>);
+
+impl<'a> Words<'a> {
+    fn next(&mut self) -> Option<&'a str> {
+        self.0.next()
+    }
+
+    fn series(&mut self) -> Option<Series<'a>> {
+        let route = decode_word(self.next()?)?;
+        let model = match (self.next()?, self.next()?) {
+            (OTHER, OTHER) => Model::Other,
+            (model, version) => {
+                Model::Named { model: decode_optional(model)?, version: decode_optional(version)? }
+            }
+        };
+        Some(Series { route, model })
+    }
+
+    fn cell(&mut self) -> Option<Cell> {
+        let le = match self.next()? {
+            "inf" => None,
+            bound => Some(decode_number(bound)?),
+        };
+        let native = match self.next() {
+            None => None,
+            Some("zero") => Some(NativeBucket::Zero),
+            Some(index) => Some(NativeBucket::Index(decode_number(index)?)),
+        };
+        Some(Cell { le, native })
+    }
+}
+
+fn encode_cell(cell: Cell, out: &mut String) {
+    match cell.le {
+        Some(bound) => write_infallibly(out, format_args!("{bound}")),
+        None => out.push_str("inf"),
+    }
+    match cell.native {
+        Some(NativeBucket::Zero) => out.push_str(".zero"),
+        Some(NativeBucket::Index(index)) => write_infallibly(out, format_args!(".{index}")),
+        None => {}
+    }
+}
+
+/// Only what is written back the same: no leading zeros, no plus.
+fn decode_number<N: std::str::FromStr + ToString>(text: &str) -> Option<N> {
+    text.parse::<N>().ok().filter(|number| number.to_string() == text)
+}
+
+fn encode_optional(word: Option<&str>, out: &mut String) {
+    match word {
+        Some(word) => encode_word(word, out),
+        None => out.push_str(ABSENT),
+    }
+}
+
+#[expect(clippy::option_option, reason = "the outer one is a word that is none of ours")]
+fn decode_optional(text: &str) -> Option<Option<Cow<'_, str>>> {
+    if text == ABSENT { Some(None) } else { decode_word(text).map(Some) }
+}
+
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+}
+
+fn encode_word(word: &str, out: &mut String) {
+    if word.is_empty() {
+        return out.push_str(EMPTY);
+    }
+    for byte in word.bytes() {
+        if is_plain(byte) {
+            out.push(char::from(byte));
+        } else {
+            write_infallibly(out, format_args!("%{byte:02X}"));
+        }
+    }
+}
+
+fn decode_word(text: &str) -> Option<Cow<'_, str>> {
+    if text == EMPTY {
+        return Some(Cow::Borrowed(""));
+    }
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(read) = rest.next() {
+        let escaped = read == b'%';
+        let byte = if escaped { hex(rest.next()?)?.wrapping_shl(4) | hex(rest.next()?)? } else { read };
+        if is_plain(byte) == escaped {
+            return None;
+        }
+        bytes.push(byte);
+    }
+    let word = String::from_utf8(bytes).ok()?;
+    (!word.is_empty()).then_some(Cow::Owned(word))
+}
+
+const fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit.wrapping_sub(b'0')),
+        b'A'..=b'F' => Some(digit.wrapping_sub(b'A').wrapping_add(10)),
+        _ => None,
+    }
+}
+
+/// Writing to a `String` has no way to fail.
+fn write_infallibly(out: &mut String, text: std::fmt::Arguments<'_>) {
+    let written = out.write_fmt(text);
+    debug_assert!(written.is_ok());
+}

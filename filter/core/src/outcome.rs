@@ -1,0 +1,308 @@
+//! How a call ended: one closed set, from which `status` and `error_type` derive.
+//!
+//! Envoy's response flags decide before the HTTP status does: a `200` whose body broke off is no success, and a `503`
+//! of Envoy's is not one of the app's.
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Answered completely with 1xx, 2xx or 3xx, or gRPC status 0.
+    Success,
+    /// The caller's request was wrong.
+    InvalidInput,
+    /// The caller may not do this.
+    Unauthorized,
+    /// There is no such thing here.
+    NotFound,
+    /// The caller asks too often.
+    RateLimited,
+    /// The app itself answered that it failed.
+    ModelError,
+    /// It took longer than somebody was willing to wait.
+    Timeout,
+    /// The app could not be reached, or went away before it answered.
+    Unavailable,
+    /// Envoy turned the call away to protect the app or itself.
+    Overloaded,
+    /// The answer began and then broke off.
+    Truncated,
+    /// The caller left first.
+    Cancelled,
+}
+
+/// The `status` label: the coarse view of an [`Outcome`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Status {
+    /// The call did what it was for.
+    Success,
+    /// It did not.
+    Failure,
+    /// Nobody waited to see.
+    Cancelled,
+}
+
+impl Status {
+    /// Every status, in the order of their values.
+    pub const ALL: [Self; 3] = [Self::Success, Self::Failure, Self::Cancelled];
+
+    /// The label's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The status that [`as_str`](Self::as_str) calls `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 11] = [
+        Self::Success,
+        Self::InvalidInput,
+        Self::Unauthorized,
+        Self::NotFound,
+        Self::RateLimited,
+        Self::ModelError,
+        Self::Timeout,
+        Self::Unavailable,
+        Self::Overloaded,
+        Self::Truncated,
+        Self::Cancelled,
+    ];
+
+    /// The outcome's name: also the `error_type` of those that are failures.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::InvalidInput => "invalid_input",
+            Self::Unauthorized => "unauthorized",
+            Self::NotFound => "not_found",
+            Self::RateLimited => "rate_limited",
+            Self::ModelError => "model_error",
+            Self::Timeout => "timeout",
+            Self::Unavailable => "unavailable",
+            Self::Overloaded => "overloaded",
+            Self::Truncated => "truncated",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The outcome that [`as_str`](Self::as_str) calls `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == text)
+    }
+
+    /// The `status` label.
+    pub const fn status(self) -> Status {
+        match self {
+            Self::Success => Status::Success,
+            Self::Cancelled => Status::Cancelled,
+            Self::InvalidInput
+            | Self::Unauthorized
+            | Self::NotFound
+            | Self::RateLimited
+            | Self::ModelError
+            | Self::Timeout
+            | Self::Unavailable
+            | Self::Overloaded
+            | Self::Truncated => Status::Failure,
+        }
+    }
+
+    /// The `error_type` label, for what is a failure.
+    pub const fn error_type(self) -> Option<&'static str> {
+        match self.status() {
+            Status::Failure => Some(self.as_str()),
+            Status::Success | Status::Cancelled => None,
+        }
+    }
+}
+
+/// Envoy's response flags by what they say of a call: bit numbers are the order of `CoreResponseFlag` in
+/// `envoy/stream_info/stream_info.h`, the same in every version since 1.24.
+mod flag {
+    const fn bits(numbers: &[u32]) -> u64 {
+        let mut set = 0;
+        let mut rest = numbers;
+        while let [number, tail @ ..] = rest {
+            set |= 1_u64.wrapping_shl(*number);
+            rest = tail;
+        }
+        set
+    }
+
+    /// UT, SI, UMSDR, DT.
+    pub(super) const TIMEOUT: u64 = bits(&[2, 16, 19, 22]);
+    /// UO, OM, DO, UDO.
+    pub(super) const OVERLOAD: u64 = bits(&[7, 25, 27, 29]);
+    /// LH, UH, UF, NC, DF.
+    pub(super) const UNREACHABLE: u64 = bits(&[0, 1, 5, 24, 26]);
+    /// LR, UR, UC, UPE: the app's side broke, before or after it began to answer.
+    pub(super) const UPSTREAM_RESET: u64 = bits(&[3, 4, 6, 23]);
+    /// DC, DR.
+    pub(super) const CALLER_GONE: u64 = bits(&[14, 28]);
+    /// DPE.
+    pub(super) const CALLER_BROKE_PROTOCOL: u64 = bits(&[18]);
+    /// What is the app's or Envoy's doing, whatever the caller did then.
+    pub(super) const CAUSES: u64 = TIMEOUT | OVERLOAD | UNREACHABLE | UPSTREAM_RESET;
+}
+
+/// What Envoy says of a call's end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ending {
+    /// The HTTP status sent to the caller; 0 where none was.
+    pub code: u16,
+    /// Envoy's response flags.
+    pub flags: u64,
+    /// The gRPC status, of a gRPC call only: Envoy derives one from the HTTP status for every other call too.
+    pub grpc: Option<u64>,
+}
+
+impl Ending {
+    /// Sorts the call. `details` are Envoy's response code details, asked for only where they decide.
+    pub fn outcome<'a>(
+        self,
+        overrides: &Overrides,
+        details: impl FnOnce() -> Option<&'a [u8]>,
+    ) -> Outcome {
+        let answered = self.code != 0;
+        if self.has(flag::CALLER_GONE) && !(answered && self.has(flag::CAUSES)) {
+            return Outcome::Cancelled;
+        }
+        if self.has(flag::TIMEOUT) {
+            return Outcome::Timeout;
+        }
+        if self.has(flag::OVERLOAD) {
+            return Outcome::Overloaded;
+        }
+        if self.has(flag::UNREACHABLE) {
+            return Outcome::Unavailable;
+        }
+        if self.has(flag::CALLER_BROKE_PROTOCOL) && self.code < 400 {
+            return Outcome::Cancelled;
+        }
+        let origin = if self.needs_origin() { Origin::of(details()) } else { Origin::App };
+        match origin {
+            Origin::BrokeBeforeAnswer => Outcome::Unavailable,
+            Origin::BrokeAfterAnswer => Outcome::Truncated,
+            Origin::CallerLeft if !answered => Outcome::Cancelled,
+            // Envoy says that the app's side broke, but not when: an error status is then its own answer.
+            Origin::Unknown if self.has(flag::UPSTREAM_RESET) && self.code >= 500 => Outcome::Unavailable,
+            Origin::Unknown if self.has(flag::UPSTREAM_RESET) => Outcome::Truncated,
+            Origin::App | Origin::Envoy | Origin::EnvoyOverload | Origin::CallerLeft | Origin::Unknown => {
+                self.by_status(overrides, origin)
+            }
+        }
+    }
+
+    const fn has(self, flags: u64) -> bool {
+        self.flags & flags != 0
+    }
+
+    /// A success, or an error that only an app would send, needs no further question.
+    fn needs_origin(self) -> bool {
+        self.has(flag::UPSTREAM_RESET)
+            || self.code == 0
+            || self.code >= 500
+            || self.grpc.is_some_and(|status| status != 0)
+    }
+
+    fn by_status(self, overrides: &Overrides, origin: Origin) -> Outcome {
+        if let Some(status) = self.grpc {
+            return by_grpc_status(status, origin);
+        }
+        if let Some(outcome) = overrides.get(self.code) {
+            return outcome;
+        }
+        match self.code {
+            // Nothing was sent, and nothing says why.
+            0 => Outcome::Unavailable,
+            1..=399 => Outcome::Success,
+            401 | 403 | 407 => Outcome::Unauthorized,
+            404 | 405 | 410 => Outcome::NotFound,
+            408 | 504 => Outcome::Timeout,
+            429 => Outcome::RateLimited,
+            400..=499 => Outcome::InvalidInput,
+            500..=u16::MAX => origin.server_fault(),
+        }
+    }
+}
+
+/// <https://grpc.github.io/grpc/core/md_doc_statuscodes.html>
+fn by_grpc_status(status: u64, origin: Origin) -> Outcome {
+    match status {
+        0 => Outcome::Success,
+        3 | 9 | 11 => Outcome::InvalidInput,
+        4 => Outcome::Timeout,
+        5 | 12 => Outcome::NotFound,
+        7 | 16 => Outcome::Unauthorized,
+        8 => Outcome::RateLimited,
+        _ => origin.server_fault(),
+    }
+}
+
+/// Who made the response, read from Envoy's response code details.
+#[derive(Clone, Copy)]
+enum Origin {
+    App,
+    BrokeBeforeAnswer,
+    BrokeAfterAnswer,
+    CallerLeft,
+    EnvoyOverload,
+    Envoy,
+    Unknown,
+}
+
+impl Origin {
+    fn of(details: Option<&[u8]>) -> Self {
+        match details {
+            None | Some(b"") => Self::Unknown,
+            Some(b"via_upstream") => Self::App,
+            Some(text) if text.starts_with(b"upstream_reset_before_response_started") => {
+                Self::BrokeBeforeAnswer
+            }
+            Some(text) if text.starts_with(b"upstream_reset_after_response_started") => {
+                Self::BrokeAfterAnswer
+            }
+            Some(text)
+                if text.starts_with(b"downstream_remote_disconnect") || text.ends_with(b".remote_reset") =>
+            {
+                Self::CallerLeft
+            }
+            Some(text) if text.starts_with(b"overload") => Self::EnvoyOverload,
+            Some(_) => Self::Envoy,
+        }
+    }
+
+    /// A 5xx is the app's unless Envoy says that it wrote it.
+    const fn server_fault(self) -> Outcome {
+        match self {
+            Self::App | Self::Unknown => Outcome::ModelError,
+            Self::EnvoyOverload => Outcome::Overloaded,
+            Self::BrokeBeforeAnswer | Self::BrokeAfterAnswer | Self::CallerLeft | Self::Envoy => {
+                Outcome::Unavailable
+            }
+        }
+    }
+}
+
+/// What the operator wants to be said of certain HTTP statuses instead.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides(Vec<(u16, Outcome)>);
+
+impl Overrides {
+    /// One outcome for each status; of two for one status the first counts.
+    pub const fn new(pairs: Vec<(u16, Outcome)>) -> Self {
+        Self(pairs)
+    }
+
+    fn get(&self, code: u16) -> Option<Outcome> {
+        self.0.iter().find(|(status, _)| *status == code).map(|(_, outcome)| *outcome)
+    }
+}
