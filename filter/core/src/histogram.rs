@@ -65,18 +65,8 @@ pub const DEFAULT_TIME_BOUNDS: [u64; 15] = [
 ];
 
 /// The bounds of sizes: powers of four from 256 B to 64 MiB.
-pub const SIZE_BOUNDS: [u64; 10] = [
-    1 << 8,
-    1 << 10,
-    1 << 12,
-    1 << 14,
-    1 << 16,
-    1 << 18,
-    1 << 20,
-    1 << 22,
-    1 << 24,
-    1 << 26,
-];
+pub const SIZE_BOUNDS: [u64; 10] =
+    [1 << 8, 1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26];
 
 /// One cell: the values above the bound before `le`, up to and including `le`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

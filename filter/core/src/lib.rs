@@ -17,6 +17,10 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod histogram;
 pub mod name;
+pub mod observe;
 pub mod outcome;
+pub mod route;
+pub mod series;

@@ -166,11 +166,7 @@ pub struct Ending {
 
 impl Ending {
     /// Sorts the call. `details` are Envoy's response code details, asked for only where they decide.
-    pub fn outcome<'a>(
-        self,
-        overrides: &Overrides,
-        details: impl FnOnce() -> Option<&'a [u8]>,
-    ) -> Outcome {
+    pub fn outcome<'a>(self, overrides: &Overrides, details: impl FnOnce() -> Option<&'a [u8]>) -> Outcome {
         let answered = self.code != 0;
         if self.has(flag::CALLER_GONE) && !(answered && self.has(flag::CAUSES)) {
             return Outcome::Cancelled;

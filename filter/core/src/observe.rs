@@ -1,0 +1,210 @@
+//! One finished call, from what the host says of it to the counters that it adds to.
+//!
+//! A call adds 1 to exactly one counter of calls; of each histogram it adds 1 to exactly one cell and its value to one
+//! sum. Questions to the host cost time, so they are asked in the order that settles most calls soonest.
+
+use hashbrown::HashMap;
+use std::borrow::Cow;
+
+use crate::config::{Config, Match, RouteId};
+use crate::histogram::{Cell, Histogram, NativeBucket};
+use crate::name::{Model, Series, Stat};
+use crate::outcome::{Ending, Outcome, Status};
+use crate::route::{Route, Source, label, without_query};
+use crate::series::{Ledger, SeriesTable};
+
+/// A call that is over, as the host tells of it. Every answer may be missing.
+pub trait Call {
+    /// A request header, or pseudo-header, by its lower-case name.
+    fn request_header(&self, name: &str) -> Option<&[u8]>;
+    /// The HTTP status that was sent to the caller.
+    fn code(&self) -> Option<u64>;
+    /// Envoy's response flags.
+    fn flags(&self) -> Option<u64>;
+    /// Envoy's response code details.
+    fn code_details(&self) -> Option<&[u8]>;
+    /// Envoy's idea of the gRPC status.
+    fn grpc_status(&self) -> Option<u64>;
+    /// What a histogram is of, in nanoseconds or bytes.
+    fn measure(&self, histogram: Histogram) -> Option<u64>;
+}
+
+/// The host's statistics. Names are those of [`Stat`].
+pub trait Stats: Ledger {
+    /// A counter by its name, made if need be.
+    fn counter(&self, name: &str) -> Option<CounterId>;
+    /// Adds to a counter.
+    fn add(&self, counter: CounterId, amount: u64);
+    /// Sets a gauge, made if need be.
+    fn set_gauge(&self, name: &str, value: u64);
+}
+
+/// The host's handle of a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CounterId(pub u32);
+
+/// Counts calls as one configuration says.
+#[derive(Debug)]
+pub struct Observer {
+    config: Config,
+    series: SeriesTable<Counters>,
+    unmatched: Option<CounterId>,
+    /// Reused, so that a call of a known series allocates nothing.
+    name: String,
+}
+
+/// The counters of one series, made when they are first needed.
+type Counters = HashMap<Count, CounterId>;
+
+/// What one counter of a series counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Count {
+    Calls { route: RouteId, code: u16, outcome: Outcome },
+    Cell { histogram: Histogram, status: Status, le: u8, native: Option<NativeBucket> },
+    Sum { histogram: Histogram, status: Status },
+}
+
+impl Observer {
+    /// Starts counting. `now` is any time that grows from one configuration to the next.
+    pub fn start(config: Config, stats: &impl Stats, now: u64) -> Self {
+        let mut name = String::new();
+        for histogram in config.histograms().iter().copied() {
+            let bounds = Cow::Borrowed(config.bounds(histogram));
+            stats.set_gauge(encoded(&mut name, &Stat::Bounds { histogram, bounds }), now);
+        }
+        stats.set_gauge(encoded(&mut name, &Stat::Config), 1);
+        let series = SeriesTable::new(config.max_series());
+        Self { config, series, unmatched: None, name }
+    }
+
+    /// Starts without a configuration, as the one given is invalid: every call is seen, and none is matched.
+    pub fn start_unconfigured(stats: &impl Stats) -> Self {
+        let mut name = String::new();
+        stats.set_gauge(encoded(&mut name, &Stat::Config), 0);
+        Self { config: Config::nothing(), series: SeriesTable::new(0), unmatched: None, name }
+    }
+
+    /// Counts a call.
+    pub fn observe(&mut self, call: &impl Call, stats: &impl Stats) {
+        let method = call.request_header(":method").unwrap_or_default();
+        let path = without_query(call.request_header(":path").unwrap_or_default());
+        let Self { config, series: table, unmatched, name } = self;
+        let Some(matched) = config.find(method, path) else {
+            *unmatched = unmatched.or_else(|| stats.counter(encoded(name, &Stat::Unmatched)));
+            return unmatched.iter().for_each(|counter| stats.add(*counter, 1));
+        };
+        let mut series = Series { route: Cow::Borrowed(&matched.route.name), model: model(&matched, call) };
+        name.clear();
+        series.encode(name);
+        if !may_have_counters(&series, name, table, stats) {
+            series.model = Model::Other;
+            name.clear();
+            series.encode(name);
+        }
+        let counters = table.get(name);
+        Recorder { config, matched: &matched, series, counters, stats }.record(call);
+    }
+}
+
+/// One call of a known series on its way into the counters.
+struct Recorder<'a, S> {
+    config: &'a Config,
+    matched: &'a Match<'a, 'a>,
+    series: Series<'a>,
+    counters: &'a mut Counters,
+    stats: &'a S,
+}
+
+impl<S: Stats> Recorder<'_, S> {
+    fn record(mut self, call: &impl Call) {
+        let ending = ending(call);
+        let outcome = ending.outcome(self.config.overrides(), || call.code_details());
+        self.add(Count::Calls { route: self.matched.id, code: ending.code, outcome }, 1);
+        let status = outcome.status();
+        for histogram in self.config.histograms().iter().copied() {
+            // What the host cannot tell is in no cell: the histogram then counts fewer calls than there were.
+            let Some(value) = call.measure(histogram) else { continue };
+            let (le, native) = self.config.cell(histogram, value);
+            self.add(Count::Cell { histogram, status, le, native }, 1);
+            self.add(Count::Sum { histogram, status }, value);
+        }
+    }
+
+    fn add(&mut self, count: Count, amount: u64) {
+        let known = self.counters.get(&count).copied();
+        let counter = known.or_else(|| {
+            let counter = self.stats.counter(encoded(&mut String::new(), &self.stat(count)))?;
+            self.counters.insert(count, counter);
+            Some(counter)
+        });
+        if let Some(counter) = counter {
+            self.stats.add(counter, amount);
+        }
+    }
+
+    fn stat(&self, count: Count) -> Stat<'_> {
+        let series = self.series.clone();
+        match count {
+            Count::Calls { route: _, code, outcome } => {
+                Stat::Call { series, method: Cow::Borrowed(&self.matched.route.method), code, outcome }
+            }
+            Count::Cell { histogram, status, le, native } => {
+                let le = self.config.bounds(histogram).get(usize::from(le)).copied();
+                Stat::Cell { series, histogram, status, cell: Cell { le, native } }
+            }
+            Count::Sum { histogram, status } => Stat::Sum { series, histogram, status },
+        }
+    }
+}
+
+/// Series that a caller names are limited; the pod's own, one for each route, are not.
+fn may_have_counters(
+    series: &Series<'_>,
+    name: &str,
+    table: &mut SeriesTable<Counters>,
+    ledger: &impl Ledger,
+) -> bool {
+    match &series.model {
+        Model::Other => true,
+        Model::Named { model: None, version: None } => {
+            table.admit(name, ledger);
+            true
+        }
+        Model::Named { .. } => table.admit(name, ledger),
+    }
+}
+
+fn model<'a>(matched: &Match<'a, 'a>, call: &'a impl Call) -> Model<'a> {
+    let Route { model, version, .. } = matched.route;
+    let written = |source: &'a Source, captured| match source {
+        Source::Path => captured,
+        Source::Header(name) => call.request_header(name).filter(|value| !value.is_empty()),
+    };
+    // `Err` is a name that cannot be a label.
+    let read = |written: Option<&'a [u8]>| written.map(|bytes| label(bytes).ok_or(())).transpose();
+    let model = read(written(model, matched.captures.model));
+    let version = read(written(version, matched.captures.version));
+    model.and_then(|model| version.map(|version| Model::Named { model, version })).unwrap_or(Model::Other)
+}
+
+fn ending(call: &impl Call) -> Ending {
+    let is_grpc = call.request_header("content-type").is_some_and(is_grpc_type);
+    Ending {
+        code: call.code().map_or(0, |code| u16::try_from(code).unwrap_or(u16::MAX)),
+        flags: call.flags().unwrap_or(0),
+        // A gRPC call that ended without a status is one that failed: 2 is gRPC's "unknown".
+        grpc: is_grpc.then(|| call.grpc_status().unwrap_or(2)),
+    }
+}
+
+/// `application/grpc`, alone or with a suffix or parameters; `application/grpc-web` carries its status in the body.
+fn is_grpc_type(content_type: &[u8]) -> bool {
+    let rest = content_type.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+}
+
+fn encoded<'n>(name: &'n mut String, stat: &Stat<'_>) -> &'n str {
+    name.clear();
+    stat.encode(name);
+    name
+}
