@@ -65,7 +65,7 @@ const MOST_SERIES: u64 = 10_000;
 const LONGEST_NAME: usize = 64;
 const DEFAULT_MAX_SERIES: u32 = 200;
 /// A day: far beyond what a call may take, and far from what a nanosecond count can hold.
-const LONGEST_BOUND_SECONDS: f64 = 86_400.0;
+const LONGEST_BOUND_SECONDS: u32 = 86_400;
 
 impl Config {
     /// Reads a plugin's configuration. Nothing at all means the defaults, as `{}` does.
@@ -422,7 +422,7 @@ fn all_presets() -> Vec<Route> {
 /// Whole nanoseconds, if there is at least one and not absurdly many.
 fn nanoseconds(seconds: f64) -> Option<u64> {
     let rounded = (seconds * 1e9).round();
-    let allowed = rounded >= 1.0 && seconds <= LONGEST_BOUND_SECONDS;
+    let allowed = rounded >= 1.0 && seconds <= f64::from(LONGEST_BOUND_SECONDS);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked just above")]
     allowed.then_some(rounded as u64)
 }
