@@ -1,0 +1,73 @@
+//! What tests and the demo need beside cargo, installed under `target/tools/` by ordinary clients: pip, apt, cargo.
+//!
+//! Each function returns a path that is ready for use and installs first where something is missing. Nothing is
+//! installed system-wide, nothing needs root, and a second call costs one read of a file.
+
+mod apt;
+mod install;
+mod pip;
+mod rust;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+pub use install::tools_dir;
+pub use rust::{MUSL_TARGET, WASM_BINDGEN_TARGET, WASM_TARGET, targets, wasm_bindgen_test_runner};
+
+/// The Envoy releases that Scoretap is tested on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnvoyVersion {
+    /// The newest release.
+    V1_40,
+    /// The oldest supported release. Its admin interface has no `allow_paths`.
+    V1_36,
+}
+
+impl EnvoyVersion {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::V1_40, Self::V1_36];
+
+    /// As the package index names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1_40 => "1.40.0",
+            Self::V1_36 => "1.36.4",
+        }
+    }
+}
+
+/// The Envoy binary itself, not the package's Python wrapper: a signal must reach Envoy.
+pub fn envoy(version: EnvoyVersion) -> Result<PathBuf> {
+    pip::envoy(version.as_str())
+}
+
+/// The Python interpreter that has what the model servers need.
+pub fn python() -> Result<PathBuf> {
+    Ok(pip::model_servers()?.join("bin/python"))
+}
+
+/// The gunicorn that serves `scorer.py`.
+pub fn gunicorn() -> Result<PathBuf> {
+    Ok(pip::model_servers()?.join("bin/gunicorn"))
+}
+
+/// Prometheus itself.
+pub fn prometheus() -> Result<PathBuf> {
+    apt::program("prometheus", "prometheus")
+}
+
+/// Prometheus' own checker of rules and expositions.
+pub fn promtool() -> Result<PathBuf> {
+    apt::program("prometheus", "promtool")
+}
+
+/// Alertmanager.
+pub fn alertmanager() -> Result<PathBuf> {
+    apt::program("prometheus-alertmanager", "prometheus-alertmanager")
+}
+
+/// Alertmanager's checker of configurations.
+pub fn amtool() -> Result<PathBuf> {
+    apt::program("prometheus-alertmanager", "amtool")
+}

