@@ -1,0 +1,151 @@
+//! Which format a scraper gets: content negotiation by the `Accept` header's q-values.
+//!
+//! <https://www.rfc-editor.org/rfc/rfc9110#name-accept>. Whoever accepts nothing that there is gets the plain text
+//! all the same, as from every other exporter.
+
+use crate::encode::Format;
+
+/// The format that `accept` likes best. Of those that it likes the same, the first that it names.
+pub fn negotiate(accept: Option<&str>) -> Format {
+    let ranges: Vec<Range<'_>> =
+        accept.unwrap_or_default().split(',').enumerate().filter_map(Range::parse).collect();
+    let mut best: Option<(Format, &Range<'_>)> = None;
+    for format in Format::ALL {
+        let Some(range) = preference(&ranges, format) else { continue };
+        if best.is_none_or(|(_, so_far)| (so_far.q, range.position) < (range.q, so_far.position)) {
+            best = Some((format, range));
+        }
+    }
+    best.map_or(Format::Text, |(format, _)| format)
+}
+
+/// What `ranges` say of a format: the most specific of those that match, and nothing where that one refuses it.
+fn preference<'r, 'h>(ranges: &'r [Range<'h>], format: Format) -> Option<&'r Range<'h>> {
+    let matching = ranges.iter().filter(|range| range.matches(format));
+    let best = matching.max_by_key(|range| (range.specificity(), range.q, std::cmp::Reverse(range.position)));
+    best.filter(|range| range.q > 0)
+}
+
+/// One entry of the header.
+struct Range<'h> {
+    position: usize,
+    kind: &'h str,
+    subtype: &'h str,
+    version: Option<&'h str>,
+    /// In thousandths.
+    q: u16,
+}
+
+impl<'h> Range<'h> {
+    /// `None` where it is no media range, or one with a parameter that rules out all that there is.
+    fn parse((position, text): (usize, &'h str)) -> Option<Self> {
+        let mut parts = text.split(';').map(str::trim);
+        let (kind, subtype) = parts.next()?.split_once('/')?;
+        let mut range = Self { position, kind, subtype, version: None, q: 1000 };
+        for part in parts {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let value = value.trim().trim_matches('"');
+            if name.trim().eq_ignore_ascii_case("q") {
+                range.q = quality(value)?;
+            } else if name.trim().eq_ignore_ascii_case("version") {
+                range.version = Some(value);
+            }
+        }
+        Some(range)
+    }
+
+    fn matches(&self, format: Format) -> bool {
+        let (kind, subtype, version) = match format {
+            Format::Text => ("text", "plain", "0.0.4"),
+            Format::OpenMetrics => ("application", "openmetrics-text", "1.0.0"),
+        };
+        let is = |asked: &str, have: &str| asked == "*" || asked.eq_ignore_ascii_case(have);
+        is(self.kind, kind) && is(self.subtype, subtype) && self.version.is_none_or(|asked| asked == version)
+    }
+
+    fn specificity(&self) -> u8 {
+        match (self.kind, self.subtype, self.version) {
+            ("*", _, _) => 0,
+            (_, "*", _) => 1,
+            (_, _, None) => 2,
+            (_, _, Some(_)) => 3,
+        }
+    }
+}
+
+fn quality(text: &str) -> Option<u16> {
+    let value: f32 = text.parse().ok()?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1000")]
+    (0.0..=1.0).contains(&value).then_some((value * 1000.0).round() as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(accept: &str, expected: Format) {
+        assert_eq!(negotiate(Some(accept)), expected, "{accept}");
+    }
+
+    #[test]
+    fn who_does_not_say_gets_text() {
+        assert_eq!(negotiate(None), Format::Text);
+        check("", Format::Text);
+        check("*/*", Format::Text);
+        check("text/*", Format::Text);
+        check("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Format::Text);
+    }
+
+    #[test]
+    fn prometheus_2_and_3_get_openmetrics() {
+        check(
+            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+             text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            Format::OpenMetrics,
+        );
+        check(
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+             application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,\
+             text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+            Format::OpenMetrics,
+        );
+    }
+
+    #[test]
+    fn the_higher_quality_wins_wherever_it_stands() {
+        check("application/openmetrics-text;q=0.4, text/plain;q=0.5", Format::Text);
+        check("text/plain;q=0.4, application/openmetrics-text;q=0.5", Format::OpenMetrics);
+    }
+
+    #[test]
+    fn of_equals_the_first_wins() {
+        check("application/openmetrics-text, text/plain", Format::OpenMetrics);
+        check("text/plain, application/openmetrics-text", Format::Text);
+    }
+
+    #[test]
+    fn the_more_specific_range_decides_for_its_format() {
+        check("text/plain;q=0.1, */*;q=0.5", Format::OpenMetrics);
+        check("text/plain;q=0, */*", Format::OpenMetrics);
+        check("application/openmetrics-text;q=0, */*;q=0.1", Format::Text);
+    }
+
+    #[test]
+    fn other_versions_are_not_ours() {
+        check("application/openmetrics-text;version=0.0.1, text/plain;q=0.1", Format::Text);
+        check("application/openmetrics-text; version=\"1.0.0\", text/plain;q=0.1", Format::OpenMetrics);
+    }
+
+    #[test]
+    fn who_accepts_nothing_that_there_is_gets_text() {
+        check("application/json", Format::Text);
+        check("text/plain;q=0", Format::Text);
+        check("image/png;q=nonsense, ;;;, /, a/b/c, \u{fc}", Format::Text);
+    }
+
+    #[test]
+    fn case_does_not_matter() {
+        check("Application/OpenMetrics-Text; Version=1.0.0; Q=0.9, text/plain; q=0.8", Format::OpenMetrics);
+    }
+}

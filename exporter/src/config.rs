@@ -1,0 +1,238 @@
+//! Flags and environment, checked: what a [`Config`] holds cannot be wrong any more. All faults are told at once.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::admin::Endpoint;
+use crate::args::Args;
+use crate::identity::Identity;
+use crate::{labels, pages, query};
+
+/// Everything that is fixed when the process starts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) telemetry_path: String,
+    pub(crate) admin: Endpoint,
+    /// What to ask Envoy for.
+    pub(crate) stats: String,
+    pub(crate) identity: Identity,
+    /// Labels of every series.
+    pub(crate) constants: Vec<(String, String)>,
+    pub(crate) expected_routes: Vec<String>,
+}
+
+/// The names of metrics that there are.
+const DIALECTS: [&str; 1] = ["prediction"];
+
+impl Config {
+    /// The configuration, or every fault in it: where, what was found, what is allowed.
+    pub fn new(args: &Args, environment: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<String>> {
+        let mut faults = Faults::default();
+        let listen = faults.take(listen(&args.listen_address));
+        let telemetry_path = faults.take(telemetry_path(&args.telemetry_path));
+        let admin =
+            faults.take(Endpoint::parse(&args.admin).map_err(|fault| format!("--envoy.admin {fault}")));
+        faults.take(regex("--envoy.stat-prefix", &args.stat_prefix));
+        faults.take(regex("--envoy.app-cluster", &args.app_cluster));
+        for dialect in &args.dialects {
+            faults.take(known_dialect(dialect));
+        }
+        for route in &args.expected_routes {
+            faults.take(route_name(route));
+        }
+        let mut variable = |name: &str| faults.take(text(name, environment(name))).flatten();
+        let identity = Identity {
+            model: variable("MODEL_NAME"),
+            version: variable("MODEL_VERSION"),
+            deployment: variable("DEPLOYMENT_NAME"),
+            framework: variable("MODEL_FRAMEWORK"),
+        };
+        let tenant = variable("TENANT");
+        let constants = match labels::constants(&args.labels, tenant.as_deref()) {
+            Ok(constants) => constants,
+            Err(more) => {
+                faults.0.extend(more);
+                Vec::new()
+            }
+        };
+        match (listen, telemetry_path, admin, faults.0) {
+            (Some(listen), Some(telemetry_path), Some(admin), faults) if faults.is_empty() => Ok(Self {
+                listen,
+                telemetry_path,
+                admin,
+                stats: query::everything(&args.stat_prefix, &args.app_cluster),
+                identity,
+                constants,
+                expected_routes: args.expected_routes.clone(),
+            }),
+            (_, _, _, faults) => Err(faults),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn take<T>(&mut self, checked: Result<T, String>) -> Option<T> {
+        checked.map_err(|fault| self.0.push(fault)).ok()
+    }
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let every_address =
+        |port: &str| Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port.parse().ok()?));
+    text.parse().ok().or_else(|| every_address(text.strip_prefix(':')?)).ok_or_else(|| {
+        format!("--web.listen-address {text:?}: is no address to listen on; write IP:PORT or :PORT, as in \"0.0.0.0:9464\"")
+    })
+}
+
+fn telemetry_path(text: &str) -> Result<String, String> {
+    let fault = if !text.starts_with('/') {
+        "has no leading slash".to_owned()
+    } else if pages::FIXED.contains(&text) {
+        format!("is taken by another page ({})", pages::FIXED.join(", "))
+    } else if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte)) {
+        "has characters other than letters, digits and \"/-._~\"".to_owned()
+    } else {
+        return Ok(text.to_owned());
+    };
+    Err(format!("--web.telemetry-path {text:?}: {fault}; write a path as \"/metrics\""))
+}
+
+/// Envoy reads these with RE2, which has little that this engine has not; what is left it says itself.
+fn regex(flag: &str, text: &str) -> Result<(), String> {
+    match regex_lite::Regex::new(text) {
+        _ if text.is_empty() => Err(format!(
+            "{flag} \"\": an empty expression matches no name; leave the flag out for its default"
+        )),
+        Err(fault) => {
+            Err(format!("{flag} {text:?}: {fault}; write an RE2 regular expression, as \"app|model\""))
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+fn known_dialect(name: &str) -> Result<(), String> {
+    if DIALECTS.contains(&name) {
+        return Ok(());
+    }
+    Err(format!("--dialect {name:?}: there is none of that name; choose from {}", DIALECTS.join(", ")))
+}
+
+fn route_name(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err(
+            "--expect-route \"\": is empty; give the name of a route or a preset, as \"score\"".to_owned()
+        );
+    }
+    Ok(())
+}
+
+/// A variable that is set to nothing is as one that is not set: that is what a template leaves behind.
+fn text(name: &str, value: Option<OsString>) -> Result<Option<String>, String> {
+    match value.map(OsString::into_string) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+        Some(Err(raw)) => {
+            Err(format!("environment {name}={raw:?}: is not UTF-8, as labels must be; set it to text"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use clap::Parser;
+
+    use super::*;
+
+    fn config(flags: &[&str], environment: &[(&str, &[u8])]) -> Result<Config, Vec<String>> {
+        let args = Args::try_parse_from([&["scoretap-exporter"], flags].concat()).unwrap();
+        Config::new(&args, |name| {
+            let (_, value) = environment.iter().find(|(known, _)| *known == name)?;
+            Some(OsString::from_vec(value.to_vec()))
+        })
+    }
+
+    #[track_caller]
+    fn check_fault(flags: &[&str], expected: &str) {
+        let faults = config(flags, &[]).expect_err("must be refused");
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].starts_with(flags[0]), "{faults:?} does not say where");
+        assert!(faults[0].contains(expected), "{faults:?}");
+    }
+
+    #[test]
+    fn without_flags_everything_has_its_default() {
+        let config = config(&[], &[]).unwrap();
+        assert_eq!(config.listen, "0.0.0.0:9464".parse().unwrap());
+        assert_eq!(config.telemetry_path, "/metrics");
+        assert_eq!(config.admin, Endpoint::parse("unix:///run/scoretap/admin.sock").unwrap());
+        assert_eq!(config.stats, query::everything("inbound.*", r"app|inbound\|.*"));
+        assert_eq!(config.identity, Identity::default());
+        assert_eq!(config.constants, []);
+        assert_eq!(config.expected_routes, ["score"]);
+    }
+
+    #[test]
+    fn addresses_are_given_as_to_other_exporters() {
+        assert_eq!(config(&["--web.listen-address", ":80"], &[]).unwrap().listen.to_string(), "0.0.0.0:80");
+        assert_eq!(config(&["--web.listen-address=[::1]:80"], &[]).unwrap().listen.to_string(), "[::1]:80");
+        for wrong in ["80", "a:80", ":", "0.0.0.0:65536", ""] {
+            check_fault(&["--web.listen-address", wrong], "write IP:PORT or :PORT");
+        }
+    }
+
+    #[test]
+    fn a_telemetry_path_must_be_one_and_free() {
+        check_fault(&["--web.telemetry-path", "metrics"], "no leading slash");
+        check_fault(&["--web.telemetry-path", "/"], "taken");
+        check_fault(&["--web.telemetry-path", "/-/ready"], "taken");
+        check_fault(&["--web.telemetry-path", "/a b"], "characters");
+    }
+
+    #[test]
+    fn a_pattern_that_is_none_is_refused_before_envoy_sees_it() {
+        check_fault(&["--envoy.stat-prefix", "a)|(b"], "write an RE2 regular expression");
+        check_fault(&["--envoy.app-cluster", "["], "write an RE2 regular expression");
+        check_fault(&["--envoy.app-cluster", ""], "empty");
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_chosen() {
+        check_fault(&["--dialect", "prediction,klingon"].map(|flag| flag), "\"klingon\": there is none");
+        check_fault(&["--expect-route", ""], "is empty");
+    }
+
+    #[test]
+    fn the_environment_says_who_the_pod_is() {
+        let environment: [(&str, &[u8]); 4] = [
+            ("MODEL_NAME", b"iris"),
+            ("MODEL_VERSION", b""),
+            ("DEPLOYMENT_NAME", b"iris-blue"),
+            ("TENANT", b"acme"),
+        ];
+        let config = config(&["--label", "env=prod"], &environment).unwrap();
+        assert_eq!(config.identity.own(), ("iris", "unknown"));
+        assert_eq!(config.identity.deployment(), "iris-blue");
+        assert_eq!(config.identity.framework(), "unknown");
+        let labels = [("tenant", "acme"), ("env", "prod")];
+        assert_eq!(config.constants, labels.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn an_environment_that_cannot_be_a_label_is_refused() {
+        let faults = config(&[], &[("MODEL_NAME", b"\xff")]).expect_err("must be refused");
+        assert!(faults[0].contains("environment MODEL_NAME=") && faults[0].contains("UTF-8"), "{faults:?}");
+    }
+
+    #[test]
+    fn every_fault_is_told() {
+        let flags =
+            ["--web.listen-address", "x", "--envoy.admin", "x", "--label", "x", "--envoy.stat-prefix", "("];
+        assert_eq!(config(&flags, &[]).expect_err("must be refused").len(), 4);
+    }
+}

@@ -1,0 +1,113 @@
+//! Who this pod is, where a call did not say which model it was for.
+
+use scoretap_core::name::Model;
+
+/// The value of a label that nobody knows.
+pub const UNKNOWN: &str = "unknown";
+
+/// The value of `model_name` and `model_version` of all calls beyond the filter's limit of series.
+pub const OTHER: &str = "other";
+
+/// What the environment says of the pod; an injector fills it through the downward API.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// `MODEL_NAME`
+    pub model: Option<String>,
+    /// `MODEL_VERSION`
+    pub version: Option<String>,
+    /// `DEPLOYMENT_NAME`
+    pub deployment: Option<String>,
+    /// `MODEL_FRAMEWORK`
+    pub framework: Option<String>,
+}
+
+impl Identity {
+    /// The name and version to show for the model of a call.
+    ///
+    /// What the call named comes first, an empty name being none. The pod's version is the version of the pod's
+    /// model: a call that named another model says nothing of its version, and neither does the pod.
+    pub fn resolve<'a>(&'a self, model: &'a Model<'_>) -> (&'a str, &'a str) {
+        let (name, version) = match model {
+            Model::Other => return (OTHER, OTHER),
+            Model::Named { model, version } => (said(model.as_deref()), said(version.as_deref())),
+        };
+        let is_ours = match (name, self.model.as_deref()) {
+            (Some(called), Some(ours)) => called == ours,
+            (None, _) | (_, None) => true,
+        };
+        let our_version = self.version.as_deref().filter(|_| is_ours);
+        (name.or(self.model.as_deref()).unwrap_or(UNKNOWN), version.or(our_version).unwrap_or(UNKNOWN))
+    }
+
+    /// The pod's own name and version.
+    pub fn own(&self) -> (&str, &str) {
+        (known(self.model.as_deref()), known(self.version.as_deref()))
+    }
+
+    /// The pod's deployment.
+    pub fn deployment(&self) -> &str {
+        known(self.deployment.as_deref())
+    }
+
+    /// What the model was made with.
+    pub fn framework(&self) -> &str {
+        known(self.framework.as_deref())
+    }
+}
+
+fn said(word: Option<&str>) -> Option<&str> {
+    word.filter(|word| !word.is_empty())
+}
+
+fn known(word: Option<&str>) -> &str {
+    word.unwrap_or(UNKNOWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(model: Option<&str>, version: Option<&str>) -> Identity {
+        Identity {
+            model: model.map(str::to_owned),
+            version: version.map(str::to_owned),
+            ..Identity::default()
+        }
+    }
+
+    #[track_caller]
+    fn check(identity: &Identity, model: Option<&str>, version: Option<&str>, expected: (&str, &str)) {
+        let model = Model::Named { model: model.map(Into::into), version: version.map(Into::into) };
+        assert_eq!(identity.resolve(&model), expected);
+    }
+
+    #[test]
+    fn what_the_call_named_wins() {
+        check(&pod(Some("iris"), Some("3")), Some("wine"), Some("1"), ("wine", "1"));
+    }
+
+    #[test]
+    fn the_pod_fills_what_the_call_left_out() {
+        check(&pod(Some("iris"), Some("3")), None, None, ("iris", "3"));
+        check(&pod(Some("iris"), Some("3")), Some("iris"), None, ("iris", "3"));
+        check(&pod(Some("iris"), Some("3")), None, Some("4"), ("iris", "4"));
+        check(&pod(None, Some("3")), Some("wine"), None, ("wine", "3"));
+    }
+
+    #[test]
+    fn the_pods_version_is_not_that_of_another_model() {
+        check(&pod(Some("iris"), Some("3")), Some("wine"), None, ("wine", UNKNOWN));
+    }
+
+    #[test]
+    fn what_nobody_named_is_unknown() {
+        check(&pod(None, None), None, None, (UNKNOWN, UNKNOWN));
+        check(&pod(None, None), Some(""), Some(""), (UNKNOWN, UNKNOWN));
+        assert_eq!(pod(None, None).own(), (UNKNOWN, UNKNOWN));
+    }
+
+    #[test]
+    fn beyond_the_limit_the_pod_has_no_say() {
+        assert_eq!(pod(Some("iris"), Some("3")).resolve(&Model::Other), (OTHER, OTHER));
+    }
+}

@@ -1,0 +1,132 @@
+//! The labels that every series has: the tenant, and what the operator adds.
+
+use std::collections::BTreeSet;
+
+use crate::{own, prediction};
+
+/// The label that the environment's `TENANT` becomes.
+const TENANT: &str = "tenant";
+
+/// Names that Prometheus gives a meaning of their own.
+const PROMETHEUS: [&str; 2] = ["le", "quantile"];
+
+/// Names and values, the tenant first; or everything that is wrong with them.
+pub fn constants(flags: &[String], tenant: Option<&str>) -> Result<Vec<(String, String)>, Vec<String>> {
+    let mut labels: Vec<(String, String)> =
+        tenant.map(|tenant| (TENANT.to_owned(), tenant.to_owned())).into_iter().collect();
+    let mut faults = Vec::new();
+    for flag in flags {
+        match parse(flag, &labels) {
+            Ok(label) => labels.push(label),
+            Err(fault) => faults.push(format!("--label {flag:?}: {fault}")),
+        }
+    }
+    if faults.is_empty() { Ok(labels) } else { Err(faults) }
+}
+
+fn parse(flag: &str, so_far: &[(String, String)]) -> Result<(String, String), String> {
+    let Some((name, value)) = flag.split_once('=') else {
+        return Err("has no \"=\"; write KEY=VALUE".to_owned());
+    };
+    if !is_name(name) {
+        return Err(format!(
+            "{name:?} is no label name; use letters, digits and \"_\", not starting with a digit"
+        ));
+    }
+    if name.starts_with("__") {
+        return Err(format!("{name:?} is one of Prometheus' internal labels; leave out the leading \"__\""));
+    }
+    let reserved = reserved();
+    if reserved.contains(name) {
+        let reserved: Vec<&str> = reserved.into_iter().collect();
+        return Err(format!(
+            "{name:?} has a meaning already; choose a name other than {}",
+            reserved.join(", ")
+        ));
+    }
+    if so_far.iter().any(|(other, _)| other == name) {
+        let hint = if name == TENANT { "TENANT is set in the environment, too; " } else { "" };
+        return Err(format!("{name:?} is given twice; {hint}keep one of them"));
+    }
+    if value.is_empty() {
+        return Err(
+            "has no value, and an empty label is no label; leave it out or give it a value".to_owned()
+        );
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// <https://prometheus.io/docs/concepts/data_model/>
+fn is_name(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.starts_with(|first: char| !first.is_ascii_digit())
+}
+
+/// The labels that series have of their own.
+fn reserved() -> BTreeSet<&'static str> {
+    let of_calls = prediction::FAMILIES.iter().flat_map(|spec| spec.labels).map(|(name, _)| *name);
+    of_calls.chain(own::LABELS).chain(PROMETHEUS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(flags: &[&str], tenant: Option<&str>) -> Result<Vec<(String, String)>, Vec<String>> {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        constants(&flags, tenant)
+    }
+
+    #[track_caller]
+    fn check(flags: &[&str], tenant: Option<&str>, expected: &[(&str, &str)]) {
+        let expected: Vec<_> =
+            expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        assert_eq!(parsed(flags, tenant), Ok(expected));
+    }
+
+    /// Each fault must be the one of the flag at its place and say `words`.
+    #[track_caller]
+    fn check_faults(flags: &[&str], tenant: Option<&str>, words: &[&str]) {
+        let faults = parsed(flags, tenant).expect_err("must be refused");
+        assert_eq!(faults.len(), words.len(), "{faults:?}");
+        for (fault, words) in faults.iter().zip(words) {
+            assert!(fault.contains(words), "{fault}");
+        }
+    }
+
+    #[test]
+    fn labels_keep_their_order_after_the_tenant() {
+        check(&[], None, &[]);
+        check(&["b=1", "a=x=y z"], Some("acme"), &[("tenant", "acme"), ("b", "1"), ("a", "x=y z")]);
+        check(&["tenant=acme"], None, &[("tenant", "acme")]);
+    }
+
+    #[test]
+    fn what_cannot_be_a_label_is_refused() {
+        check_faults(&["a"], None, &["--label \"a\": has no \"=\""]);
+        check_faults(&["=1"], None, &["is no label name"]);
+        check_faults(&["1a=1"], None, &["is no label name"]);
+        check_faults(&["a-b=1"], None, &["\"a-b\" is no label name"]);
+        check_faults(&["ä=1"], None, &["is no label name"]);
+        check_faults(&["a="], None, &["has no value"]);
+    }
+
+    #[test]
+    fn names_with_a_meaning_are_refused() {
+        for name in ["le", "quantile", "route", "status", "model_name", "version", "result", "code"] {
+            check_faults(&[&format!("{name}=x")], None, &["has a meaning already"]);
+        }
+        check_faults(&["__name__=x"], None, &["internal"]);
+    }
+
+    #[test]
+    fn a_name_given_twice_is_refused() {
+        check_faults(&["a=1", "a=1"], None, &["\"a\" is given twice; keep"]);
+        check_faults(&["tenant=x"], Some("y"), &["TENANT is set in the environment, too"]);
+    }
+
+    #[test]
+    fn every_fault_is_said() {
+        check_faults(&["a", "b=2", "le=3"], None, &["no \"=\"", "meaning"]);
+    }
+}

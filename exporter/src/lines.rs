@@ -1,0 +1,119 @@
+//! Cuts a body that arrives in pieces into lines, without keeping more of it than the line that is not yet whole.
+
+/// What is wrong with a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// A line is longer than any that is expected.
+    LineTooLong,
+    /// A line is not UTF-8.
+    NotText,
+    /// The last line has no end.
+    HalfALine,
+}
+
+/// The longest line that is taken: the name of a statistic is far shorter.
+pub const MAX_LINE: usize = 64 * 1024;
+
+/// The start of a line whose end has not arrived.
+#[derive(Debug, Default)]
+pub struct Lines {
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    /// Gives each line that `chunk` completes to `each`, without its end.
+    pub fn feed<E: From<Broken>>(
+        &mut self,
+        chunk: &[u8],
+        mut each: impl FnMut(&str) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut pieces = chunk.split(|byte| *byte == b'\n');
+        let rest = pieces.next_back().unwrap_or_default();
+        for piece in pieces {
+            if self.partial.is_empty() {
+                each(text(piece)?)?;
+            } else {
+                self.keep(piece)?;
+                let line = std::mem::take(&mut self.partial);
+                each(text(&line)?)?;
+            }
+        }
+        Ok(self.keep(rest)?)
+    }
+
+    /// Says that the body is over.
+    pub fn finish(self) -> Result<(), Broken> {
+        if self.partial.is_empty() { Ok(()) } else { Err(Broken::HalfALine) }
+    }
+
+    fn keep(&mut self, piece: &[u8]) -> Result<(), Broken> {
+        if self.partial.len().saturating_add(piece.len()) > MAX_LINE {
+            return Err(Broken::LineTooLong);
+        }
+        self.partial.extend_from_slice(piece);
+        Ok(())
+    }
+}
+
+fn text(line: &[u8]) -> Result<&str, Broken> {
+    std::str::from_utf8(line).map_err(|_| Broken::NotText)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(chunks: &[&[u8]]) -> Result<Vec<String>, Broken> {
+        let mut lines = Lines::default();
+        let mut out = Vec::new();
+        for chunk in chunks {
+            lines.feed(chunk, |line| {
+                out.push(line.to_owned());
+                Ok::<(), Broken>(())
+            })?;
+        }
+        lines.finish().map(|()| out)
+    }
+
+    #[track_caller]
+    fn check(chunks: &[&[u8]], expected: Result<&[&str], Broken>) {
+        let expected = expected.map(|lines| lines.iter().map(|line| (*line).to_owned()).collect());
+        assert_eq!(cut(chunks), expected);
+    }
+
+    #[test]
+    fn nothing_has_no_lines() {
+        check(&[], Ok(&[]));
+        check(&[b""], Ok(&[]));
+    }
+
+    #[test]
+    fn lines_are_the_same_wherever_the_body_is_cut() {
+        let body = "eins: 1\n\nzwölf: 12\n".as_bytes();
+        for first in 0..=body.len() {
+            for second in first..=body.len() {
+                check(
+                    &[&body[..first], &body[first..second], &body[second..]],
+                    Ok(&["eins: 1", "", "zwölf: 12"]),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_last_line_without_an_end_is_half_a_line() {
+        check(&[b"one: 1\ntw"], Err(Broken::HalfALine));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused() {
+        check(&[b"one: \xff\n"], Err(Broken::NotText));
+        check(&[b"one: \xff", b"\n"], Err(Broken::NotText));
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused_before_it_fills_memory() {
+        let piece = vec![b'a'; MAX_LINE / 2 + 1];
+        check(&[&piece, &piece], Err(Broken::LineTooLong));
+    }
+}

@@ -1,0 +1,105 @@
+//! The one request that is made of Envoy: which of its statistics, as one anchored regular expression.
+
+use scoretap_core::name::{ENVOY_PREFIX, PREFIX};
+
+/// The path and query of a read of everything that a scrape needs.
+///
+/// The patterns come from the user and may have alternatives of their own, so each is wrapped.
+pub fn everything(stat_prefix: &str, app_cluster: &str) -> String {
+    let ours = regex_lite::escape(&format!("{ENVOY_PREFIX}{PREFIX}"));
+    stats(&format!(
+        "^(?:{ours}|http\\.(?:{stat_prefix})\\.downstream_rq_(?:total|active)$\
+         |cluster\\.(?:{app_cluster})\\.upstream_rq_active$)"
+    ))
+}
+
+/// The path and query of the smallest read that shows that Envoy can be read.
+pub fn anything() -> String {
+    stats(&format!("^{}$", regex_lite::escape(&format!("{ENVOY_PREFIX}{PREFIX}config"))))
+}
+
+fn stats(filter: &str) -> String {
+    let mut path = String::from("/stats?filter=");
+    for byte in filter.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            path.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Envoy makes of the path.
+    fn filter(path: &str) -> regex_lite::Regex {
+        let encoded = path.strip_prefix("/stats?filter=").unwrap();
+        assert!(
+            encoded.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte)),
+            "{path}"
+        );
+        let mut bytes = encoded.bytes();
+        let mut decoded = Vec::new();
+        while let Some(byte) = bytes.next() {
+            decoded.push(if byte == b'%' {
+                let digits = [bytes.next().unwrap(), bytes.next().unwrap()];
+                u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
+            } else {
+                byte
+            });
+        }
+        regex_lite::Regex::new(std::str::from_utf8(&decoded).unwrap()).unwrap()
+    }
+
+    #[track_caller]
+    fn check(name: &str, expected: bool) {
+        let filter = filter(&everything("inbound.*", r"app|inbound\|.*"));
+        assert_eq!(filter.is_match(name), expected, "{name}");
+    }
+
+    #[test]
+    fn everything_of_ours_is_read() {
+        check("wasmcustom.scoretap.call.score.~.~.POST.200.success", true);
+        check("wasmcustom.scoretap.config", true);
+        check("wasmcustom.scoretapped", false);
+        check("wasmcustom.other", false);
+        check("x.wasmcustom.scoretap.config", false);
+    }
+
+    #[test]
+    fn of_the_listener_only_its_requests_are_read() {
+        check("http.inbound.downstream_rq_total", true);
+        check("http.inbound_0.0.0.0_8080.downstream_rq_active", true);
+        check("http.inbound.downstream_rq_active_x", false);
+        check("http.inbound.downstream_rq_2xx", false);
+        check("http.admin.downstream_rq_total", false);
+        check("xhttp.inbound.downstream_rq_total", false);
+    }
+
+    #[test]
+    fn of_the_app_only_the_calls_in_flight_are_read() {
+        check("cluster.app.upstream_rq_active", true);
+        check("cluster.inbound|8080||.upstream_rq_active", true);
+        check("cluster.app.upstream_rq_total", false);
+        check("cluster.apple.upstream_rq_active", false);
+        check("cluster.app", false);
+    }
+
+    #[test]
+    fn alternatives_of_the_user_stay_inside_their_place() {
+        let filter = filter(&everything("a|b", "c"));
+        assert!(filter.is_match("http.b.downstream_rq_total"));
+        assert!(!filter.is_match("b"));
+        assert!(!filter.is_match("http.a"));
+    }
+
+    #[test]
+    fn readiness_reads_one_gauge() {
+        let filter = filter(&anything());
+        assert!(filter.is_match("wasmcustom.scoretap.config"));
+        assert!(!filter.is_match("wasmcustom.scoretap.call.score.~.~.POST.200.success"));
+    }
+}
