@@ -1,4 +1,12 @@
 //! The harness: the real stack, as child processes, for tests and for the demo.
 
+pub mod apps;
+pub mod bootstrap;
+pub mod child;
+pub mod exposition;
+pub mod http;
+pub mod ports;
+pub mod stack;
 pub mod tools;
+pub mod wait;
 pub mod workspace;

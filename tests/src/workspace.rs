@@ -12,14 +12,19 @@ pub fn target() -> PathBuf {
     root().join("target")
 }
 
-/// What `cargo xtask package` leaves: the module.
-pub fn module() -> PathBuf {
-    target().join("dist/scoretap.wasm")
+/// Where `cargo xtask package` leaves what is shipped.
+pub fn dist() -> PathBuf {
+    target().join("dist")
 }
 
-/// What `cargo xtask package` leaves: the exporter.
+/// The packaged module.
+pub fn module() -> PathBuf {
+    dist().join("scoretap.wasm")
+}
+
+/// The packaged exporter.
 pub fn exporter() -> PathBuf {
-    target().join("dist/scoretap-exporter")
+    dist().join("scoretap-exporter")
 }
 
 /// The module with the feature `trap`, from `cargo xtask package --test-modules`.

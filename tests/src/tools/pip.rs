@@ -24,7 +24,9 @@ pub(super) fn envoy(version: &str) -> Result<PathBuf> {
     site_packages(&venv)?
         .map(|packages| packages.join("envoy/_bin/envoy"))
         .find(|binary| binary.is_file())
-        .with_context(|| format!("no Envoy binary below {}: delete this folder and try again", venv.display()))
+        .with_context(|| {
+            format!("no Envoy binary below {}: delete this folder and try again", venv.display())
+        })
 }
 
 /// The environment of `tests/python/`.

@@ -1,0 +1,165 @@
+//! The bootstraps that tests run are the shipped files of `envoy/`, with other ports and paths and, where a test asks
+//! for it, one knob turned. There is no second copy.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::workspace;
+
+/// Where the shipped files expect things.
+const SHIPPED_FOLDER: &str = "/etc/scoretap";
+const SHIPPED_SOCKET: &str = "/run/scoretap/admin.sock";
+const SHIPPED_LISTENER_PORT: u16 = 15_100;
+const SHIPPED_APP_PORT: u16 = 8_080;
+const SHIPPED_ADMIN_PORT: u16 = 9_901;
+
+const LISTENER: &str = "/static_resources/listeners/0";
+const CLUSTER: &str = "/static_resources/clusters/0";
+const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
+
+/// What differs between a pod and a test.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'a> {
+    /// The listener's port.
+    pub listener: u16,
+    /// The app's port.
+    pub app: u16,
+    /// The admin interface's port, where it is on loopback.
+    pub admin_port: u16,
+    /// The admin interface's socket, where it is one.
+    pub admin_socket: &'a Path,
+    /// The module.
+    pub module: &'a Path,
+    /// The folder that stands for `/etc/scoretap`.
+    pub folder: &'a Path,
+}
+
+/// A file of `envoy/`, read.
+#[derive(Debug, Clone)]
+pub struct Bootstrap {
+    content: Value,
+}
+
+impl Bootstrap {
+    /// Reads a shipped file.
+    pub fn shipped(name: &str) -> Result<Self> {
+        let path = workspace::bootstrap(name);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let content =
+            serde_norway::from_str(&text).with_context(|| format!("{} is no YAML", path.display()))?;
+        Ok(Self { content })
+    }
+
+    /// Moves it from a pod to this machine.
+    pub fn place(&mut self, places: &Places) {
+        replace(&mut self.content, places);
+    }
+
+    /// Writes it as JSON, which is YAML too. By renaming, so that an Envoy that watches the file sees all or nothing.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let draft = path.with_extension("draft");
+        fs::write(&draft, serde_json::to_string_pretty(&self.content)?)?;
+        fs::rename(&draft, path).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The value at a JSON pointer.
+    #[track_caller]
+    pub fn at(&mut self, pointer: &str) -> &mut Value {
+        match self.content.pointer_mut(pointer) {
+            Some(value) => value,
+            None => panic!("the bootstrap has nothing at {pointer}"),
+        }
+    }
+
+    /// The listener, in a bootstrap or in a file of listeners.
+    #[track_caller]
+    pub fn listener(&mut self) -> &mut Value {
+        let pointer = if self.content.pointer(LISTENER).is_some() { LISTENER } else { "/resources/0" };
+        self.at(pointer)
+    }
+
+    /// The connection manager of the listener.
+    #[track_caller]
+    pub fn manager(&mut self) -> &mut Value {
+        match self.listener().pointer_mut(MANAGER) {
+            Some(manager) => manager,
+            None => panic!("the listener has nothing at {MANAGER}"),
+        }
+    }
+
+    /// The one route's action: `timeout`, …
+    #[track_caller]
+    pub fn route(&mut self) -> &mut Value {
+        &mut self.manager()["route_config"]["virtual_hosts"][0]["routes"][0]["route"]
+    }
+
+    /// The app's cluster.
+    #[track_caller]
+    pub fn cluster(&mut self) -> &mut Value {
+        self.at(CLUSTER)
+    }
+
+    /// The plugin configuration of the module, whichever way it is installed.
+    #[track_caller]
+    pub fn plugin(&mut self) -> &mut Value {
+        let manager = self.manager();
+        if manager.get("access_log").is_some() {
+            return &mut manager["access_log"][0]["typed_config"]["config"];
+        }
+        &mut manager["http_filters"][0]["typed_config"]["config"]
+    }
+
+    /// The filter's own configuration, as the module will read it.
+    #[track_caller]
+    pub fn set_filter_config(&mut self, json: &str) {
+        self.plugin()["configuration"]["value"] = json.into();
+    }
+
+    /// Takes the filter chain (and with it the way in) of another shipped file.
+    pub fn take_filter_chain(&mut self, other: &mut Self) {
+        let chains = other.listener()["filter_chains"].take();
+        self.listener()["filter_chains"] = chains;
+    }
+
+    /// Takes a value at a JSON pointer from another shipped file.
+    pub fn take(&mut self, pointer: &str, other: &mut Self) {
+        *self.at(pointer) = other.at(pointer).take();
+    }
+}
+
+fn replace(value: &mut Value, places: &Places) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(port) = fields.get_mut("port_value") {
+                *port = place_port(port.as_u64(), places).into();
+            }
+            fields.values_mut().for_each(|field| replace(field, places));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| replace(item, places)),
+        Value::String(text) => *text = place_path(text, places),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn place_port(port: Option<u64>, places: &Places) -> u16 {
+    match port.and_then(|port| u16::try_from(port).ok()) {
+        Some(SHIPPED_LISTENER_PORT) => places.listener,
+        Some(SHIPPED_APP_PORT) => places.app,
+        Some(SHIPPED_ADMIN_PORT) => places.admin_port,
+        other => {
+            panic!("a shipped bootstrap uses port {other:?}, which the harness does not know how to replace")
+        }
+    }
+}
+
+fn place_path(text: &str, places: &Places) -> String {
+    match text.strip_prefix(SHIPPED_FOLDER) {
+        _ if text == SHIPPED_SOCKET => places.admin_socket.display().to_string(),
+        Some("/scoretap.wasm") => places.module.display().to_string(),
+        Some(rest) => format!("{}{rest}", places.folder.display()),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,179 @@
+//! The whole system: a model server, Envoy with the module, the exporter. Built up in one expression, torn down when
+//! dropped.
+//!
+//! ```no_run
+//! use scoretap_tests::stack::Stack;
+//! use scoretap_tests::http::Call;
+//!
+//! let stack = Stack::builder("my-test").start().unwrap();
+//! let answer = stack.call(Call::post("/score", r#"{"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9]]}"#)).unwrap();
+//! assert_eq!(answer.status, 200);
+//! stack.settle();
+//! assert_eq!(stack.metrics().sum("prediction_requests_total", &[("route", "score")]), 1.0);
+//! ```
+
+mod builder;
+mod folders;
+mod parts;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::apps::{Logged, Scorer};
+use crate::child::Child;
+use crate::exposition::Exposition;
+use crate::http::{self, Call, CallResult, Endpoint, Load, Protocol};
+use crate::wait::{wait_for, wait_until};
+
+pub use builder::{StackBuilder, Upstream, WayIn};
+pub use folders::Folders;
+
+use parts::{EnvoySpec, ExporterSpec};
+
+const SETTLE: Duration = Duration::from_secs(20);
+
+/// A running system.
+#[derive(Debug)]
+pub struct Stack {
+    /// Its files.
+    pub folders: Folders,
+    /// Where callers go: Envoy's listener.
+    pub address: SocketAddr,
+    /// Envoy's admin interface.
+    pub admin: Endpoint,
+    /// The exporter.
+    pub exporter: Endpoint,
+    scorer: Option<Arc<Scorer>>,
+    envoy_spec: EnvoySpec,
+    exporter_spec: ExporterSpec,
+    envoy_process: Option<Child>,
+    exporter_process: Option<Child>,
+}
+
+impl Stack {
+    /// `name` is the name of the test: files are found by it.
+    pub fn builder(name: &str) -> StackBuilder {
+        StackBuilder::new(name)
+    }
+
+    /// One HTTP/1.1 call through Envoy, on a connection of its own.
+    pub fn call(&self, call: Call) -> CallResult {
+        self.call_over(Protocol::Http1, call)
+    }
+
+    /// One call through Envoy, on a connection of its own.
+    pub fn call_over(&self, protocol: Protocol, call: Call) -> CallResult {
+        http::call(&Endpoint::Tcp(self.address), protocol, call)
+    }
+
+    /// Callers who go through Envoy.
+    pub fn load(&self, protocol: Protocol, callers: usize) -> Load {
+        Load { endpoint: Endpoint::Tcp(self.address), protocol, callers }
+    }
+
+    /// What the scorer says it answered, in no particular order. Empty where the upstream is another.
+    ///
+    /// gunicorn logs a call just after it has answered: wait until the log is as long as it has to be.
+    pub fn app_calls(&self) -> Vec<Logged> {
+        self.scorer.as_ref().map(|scorer| self.expect(scorer.calls())).unwrap_or_default()
+    }
+
+    /// Envoy's statistics in use whose names match the regular expression, as raw lines of `name: value`.
+    #[track_caller]
+    pub fn envoy_stats(&self, filter: &str) -> String {
+        self.expect(http::get(&self.admin, &format!("/stats?usedonly&filter={}", percent_encode(filter))))
+    }
+
+    /// One counter or gauge of Envoy by its full name; 0 where it was never used.
+    #[track_caller]
+    pub fn envoy_stat(&self, name: &str) -> u64 {
+        let stats = self.envoy_stats(&format!("^{}$", name.replace('.', "\\.")));
+        let value = stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        value.map_or(0, |value| self.expect(value.parse().context("a statistic of Envoy")))
+    }
+
+    /// The exporter's answer to a scraper with this `accept` header: content type and body.
+    #[track_caller]
+    pub fn scrape(&self, accept: &str) -> (String, String) {
+        let call = Call::get("/metrics").header("accept", accept);
+        let answer = self.expect(http::call(&self.exporter, Protocol::Http1, call).context("the exporter"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        (answer.header("content-type").to_owned(), answer.text())
+    }
+
+    /// What the exporter says now.
+    #[track_caller]
+    pub fn metrics(&self) -> Exposition {
+        self.expect(Exposition::parse(&self.scrape("text/plain; version=0.0.4").1))
+    }
+
+    /// Waits until Envoy has finished every call that it began: a caller has its answer a moment earlier.
+    #[track_caller]
+    pub fn settle(&self) {
+        let active = "http.inbound_scoretap.downstream_rq_active";
+        wait_until("Envoy has no call in flight", SETTLE, || self.envoy_stat(active) == 0);
+    }
+
+    /// Gives the filter a new configuration by LDS and waits until all workers have it. Needs
+    /// [`StackBuilder::dynamic`].
+    pub fn reconfigure(&mut self, filter_config: &str) -> Result<()> {
+        let done = "listener_manager.lds.update_success";
+        let before = self.envoy_stat(done);
+        self.envoy_spec.write_listener(filter_config)?;
+        wait_for("Envoy has taken the new listener", SETTLE, || self.envoy_stat(done) > before)?;
+        let draining = "listener_manager.total_listeners_draining";
+        wait_for("the old listener is gone", SETTLE, || self.envoy_stat(draining) == 0)
+    }
+
+    /// Ends Envoy as a crash would. Calls are refused until [`Stack::start_envoy`].
+    pub fn stop_envoy(&mut self) {
+        self.envoy_process = None;
+    }
+
+    /// Starts Envoy again, in place of a running one, at the same address.
+    pub fn start_envoy(&mut self) -> Result<()> {
+        self.envoy_process = None;
+        self.envoy_process = Some(self.envoy_spec.start(&self.folders, &self.admin)?);
+        Ok(())
+    }
+
+    /// Ends the exporter as a crash would.
+    pub fn stop_exporter(&mut self) {
+        self.exporter_process = None;
+    }
+
+    /// Starts the exporter again, in place of a running one, at the same address.
+    pub fn start_exporter(&mut self) -> Result<()> {
+        self.exporter_process = None;
+        self.exporter_process = Some(self.exporter_spec.start(&self.folders, &self.exporter)?);
+        Ok(())
+    }
+
+    /// What Envoy printed so far.
+    pub fn envoy_output(&self) -> String {
+        self.envoy_process.as_ref().map(Child::output).unwrap_or_default()
+    }
+
+    /// Envoy's process id, for what the kernel knows about it (`/proc/PID/status`).
+    pub fn envoy_pid(&self) -> Option<u32> {
+        self.envoy_process.as_ref().map(Child::pid)
+    }
+
+    /// The last lines of what everybody printed, for a test's message.
+    pub fn diagnosis(&self) -> String {
+        [&self.envoy_process, &self.exporter_process].into_iter().flatten().map(Child::diagnosis).collect()
+    }
+
+    #[track_caller]
+    fn expect<T>(&self, result: Result<T>) -> T {
+        result.unwrap_or_else(|error| panic!("{error:#}\n{}", self.diagnosis()))
+    }
+}
+
+/// A regular expression holds characters that mean something in a query string.
+fn percent_encode(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}

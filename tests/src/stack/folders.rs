@@ -1,0 +1,40 @@
+//! A stack's files: a short-lived folder for sockets and configuration, a lasting one for what the processes print.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+
+use crate::workspace;
+
+/// The folders of one stack.
+#[derive(Debug)]
+pub struct Folders {
+    /// Sockets and configuration. Removed with the stack.
+    pub run: PathBuf,
+    /// What the processes printed: `target/test-logs/NAME/`. Kept for a look afterwards.
+    pub logs: PathBuf,
+}
+
+impl Folders {
+    /// Makes both, empty.
+    pub fn create(name: &str) -> Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        // A unix socket's path has to fit into 107 bytes: nothing below `target/` is sure to.
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let run = std::env::temp_dir().join(format!("scoretap-{}-{number}", std::process::id()));
+        let logs = workspace::target().join("test-logs").join(name);
+        let _ = fs::remove_dir_all(&logs);
+        for folder in [&run, &logs] {
+            fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        Ok(Self { run, logs })
+    }
+}
+
+impl Drop for Folders {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.run);
+    }
+}
