@@ -71,6 +71,18 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Who this pod is.
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The routes whose series exist before their first call.
+    pub fn expected_routes(&self) -> &[String] {
+        &self.expected_routes
+    }
+}
+
 #[derive(Default)]
 struct Faults(Vec<String>);
 
@@ -203,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_cannot_be_chosen() {
-        check_fault(&["--dialect", "prediction,klingon"].map(|flag| flag), "\"klingon\": there is none");
+        check_fault(&["--dialect", "prediction,klingon"], "\"klingon\": there is none");
         check_fault(&["--expect-route", ""], "is empty");
     }
 

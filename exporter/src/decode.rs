@@ -84,7 +84,8 @@ impl Measured {
 
     /// How many calls ended with one status.
     pub fn calls_with(&self, status: Status) -> u64 {
-        self.outcomes.iter().filter(|(outcome, _)| outcome.status() == status).map(|(_, count)| count).sum()
+        let with_status = self.outcomes.iter().filter(|(outcome, _)| outcome.status() == status);
+        with_status.fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 
     /// What was measured of calls with one status, if anything was.
@@ -270,5 +271,228 @@ impl From<&KeyRef<'_>> for Key {
     fn from(key: &KeyRef<'_>) -> Self {
         let KeyRef { model, version, route } = key;
         Self { model: (*model).to_owned(), version: (*version).to_owned(), route: (*route).to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(identity: &Identity, lines: &[&str]) -> Reading {
+        let mut decoder = Decoder::new(identity);
+        for line in lines {
+            decoder.line(line).unwrap();
+        }
+        decoder.finish(&[])
+    }
+
+    fn pod() -> Identity {
+        Identity { model: Some("iris".to_owned()), version: Some("3".to_owned()), ..Identity::default() }
+    }
+
+    /// Calls by key and outcome, and by key and response.
+    #[track_caller]
+    fn check_calls(lines: &[&str], expected: &[(&str, &[&str])]) {
+        let reading = reading(&pod(), lines);
+        let found: Vec<(String, Vec<String>)> = reading
+            .series
+            .iter()
+            .map(|(Key { model, version, route }, measured)| {
+                let outcomes =
+                    measured.outcomes.iter().map(|(outcome, n)| format!("{} {n}", outcome.as_str()));
+                let responses = measured
+                    .responses
+                    .iter()
+                    .map(|Response { method, code, count }| format!("{method} {code} {count}"));
+                (format!("{model}/{version}/{route}"), outcomes.chain(responses).collect())
+            })
+            .collect();
+        let expected: Vec<(String, Vec<String>)> = expected
+            .iter()
+            .map(|(key, calls)| ((*key).to_owned(), calls.iter().map(|call| (*call).to_owned()).collect()))
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn calls_are_counted_by_outcome_and_by_response() {
+        check_calls(
+            &[
+                "wasmcustom.scoretap.call.score.~.~.POST.200.success: 12",
+                "wasmcustom.scoretap.call.score.~.~.POST.404.not_found: 2",
+                "wasmcustom.scoretap.call.score.~.~.POST.0.cancelled: 1",
+            ],
+            &[(
+                "iris/3/score",
+                &["success 12", "not_found 2", "cancelled 1", "POST 0 1", "POST 200 12", "POST 404 2"],
+            )],
+        );
+    }
+
+    #[test]
+    fn series_that_end_up_with_the_same_labels_are_one() {
+        check_calls(
+            &[
+                "wasmcustom.scoretap.call.score.~.~.POST.200.success: 1",
+                "wasmcustom.scoretap.call.score.iris.~.POST.200.success: 10",
+                "wasmcustom.scoretap.call.score.iris.3.POST.200.success: 100",
+                "wasmcustom.scoretap.call.score.%.%.POST.200.truncated: 1000",
+            ],
+            &[("iris/3/score", &["success 111", "truncated 1000", "POST 200 1111"])],
+        );
+    }
+
+    #[test]
+    fn series_that_differ_in_one_label_are_apart() {
+        check_calls(
+            &[
+                "wasmcustom.scoretap.call.score.b.1.POST.200.success: 1",
+                "wasmcustom.scoretap.call.score.a.2.POST.200.success: 2",
+                "wasmcustom.scoretap.call.predict.a.1.POST.200.success: 3",
+                "wasmcustom.scoretap.call.score.a.1.POST.200.success: 4",
+            ],
+            &[
+                ("a/1/predict", &["success 3", "POST 200 3"]),
+                ("a/1/score", &["success 4", "POST 200 4"]),
+                ("a/2/score", &["success 2", "POST 200 2"]),
+                ("b/1/score", &["success 1", "POST 200 1"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn names_are_what_the_caller_wrote() {
+        check_calls(
+            &["wasmcustom.scoretap.call.score.a%22%0A%2Eb%3A%20c.%C3%BC.POST.200.success: 1"],
+            &[("a\"\n.b: c/ü/score", &["success 1", "POST 200 1"])],
+        );
+    }
+
+    #[test]
+    fn what_was_seen_is_the_sum_of_all_calls() {
+        let reading = reading(
+            &pod(),
+            &[
+                "wasmcustom.scoretap.call.score.~.~.POST.200.success: 12",
+                "wasmcustom.scoretap.call.score.*.*.POST.500.model_error: 3",
+                "wasmcustom.scoretap.call.predict.*.*.POST.200.success: 4",
+                "wasmcustom.scoretap.unmatched: 7",
+            ],
+        );
+        assert_eq!((reading.matched, reading.unmatched, reading.overflow), (19, 7, 7));
+    }
+
+    #[test]
+    fn without_a_line_nothing_was_seen_and_nothing_is_known() {
+        let reading = reading(&pod(), &[]);
+        assert_eq!((reading.matched, reading.unmatched, reading.overflow), (0, 0, 0));
+        assert_eq!((reading.config_valid, reading.envoy_requests, reading.in_flight), (None, None, None));
+        assert!(reading.series.is_empty());
+    }
+
+    #[test]
+    fn an_expected_route_is_known_before_its_first_call_and_is_no_second_series_after_it() {
+        let identity = pod();
+        let mut decoder = Decoder::new(&identity);
+        decoder.line("wasmcustom.scoretap.call.score.~.~.POST.200.success: 12").unwrap();
+        let reading = decoder.finish(&["score".to_owned(), "predict".to_owned()]);
+        let routes: Vec<&str> = reading.series.iter().map(|(key, _)| key.route.as_str()).collect();
+        assert_eq!(routes, ["predict", "score"]);
+    }
+
+    #[test]
+    fn cells_and_sums_of_equal_series_come_together() {
+        let reading = reading(
+            &pod(),
+            &[
+                "wasmcustom.scoretap.cell.score.~.~.duration.success.1000: 1",
+                "wasmcustom.scoretap.cell.score.iris.3.duration.success.1000: 2",
+                "wasmcustom.scoretap.cell.score.~.~.duration.success.inf: 4",
+                "wasmcustom.scoretap.sum.score.~.~.duration.success: 100",
+                "wasmcustom.scoretap.sum.score.iris.~.duration.success: 11",
+                "wasmcustom.scoretap.sum.score.~.~.duration.failure: 5",
+            ],
+        );
+        let [(_, measured)] = reading.series.as_slice() else { panic!("one series: {reading:?}") };
+        let success = measured.distribution(Histogram::Duration, Status::Success).unwrap();
+        assert_eq!(success.cells.iter().map(|(_, count)| count).sum::<u64>(), 7);
+        assert_eq!(success.sum, 111);
+        assert_eq!(measured.distribution(Histogram::Duration, Status::Failure).unwrap().sum, 5);
+        assert_eq!(measured.distribution(Histogram::Duration, Status::Cancelled), None);
+    }
+
+    #[track_caller]
+    fn check_bounds(lines: &[&str], expected: &[u64]) {
+        assert_eq!(reading(&pod(), lines).bounds.of(Histogram::Duration), expected);
+    }
+
+    #[test]
+    fn the_bounds_that_were_configured_last_are_in_force() {
+        check_bounds(&[], &DEFAULT_TIME_BOUNDS);
+        let [old, new] =
+            ["wasmcustom.scoretap.bounds.duration.1_2_3: 100", "wasmcustom.scoretap.bounds.duration.5: 101"];
+        check_bounds(&[old], &[1, 2, 3]);
+        check_bounds(&[old, new], &[5]);
+        check_bounds(&[new, old], &[5]);
+        check_bounds(&["wasmcustom.scoretap.bounds.request_bytes.1: 1"], &DEFAULT_TIME_BOUNDS);
+    }
+
+    #[test]
+    fn envoys_own_statistics_are_added_up_over_listeners_and_clusters() {
+        let reading = reading(
+            &pod(),
+            &[
+                "cluster.inbound|8080||.upstream_rq_active: 2",
+                "cluster.inbound|8081||.upstream_rq_active: 3",
+                "http.inbound_0.0.0.0_8080.downstream_rq_active: 5",
+                "http.inbound_0.0.0.0_8080.downstream_rq_total: 100",
+                "http.inbound_0.0.0.0_8081.downstream_rq_total: 20",
+                "http.inbound_0.0.0.0_8081.user_agent.ios.downstream_rq_total: 4000",
+            ],
+        );
+        assert_eq!((reading.in_flight, reading.envoy_requests), (Some(5), Some(115)));
+    }
+
+    #[test]
+    fn requests_that_began_while_envoy_was_read_do_not_make_the_count_negative() {
+        let lines = ["http.inbound.downstream_rq_active: 2", "http.inbound.downstream_rq_total: 1"];
+        assert_eq!(reading(&pod(), &lines).envoy_requests, Some(0));
+    }
+
+    #[test]
+    fn the_filters_configuration_is_valid_or_not_or_not_there() {
+        assert_eq!(reading(&pod(), &["wasmcustom.scoretap.config: 0"]).config_valid, Some(false));
+        assert_eq!(reading(&pod(), &["wasmcustom.scoretap.config: 1"]).config_valid, Some(true));
+    }
+
+    #[test]
+    fn statistics_of_another_release_are_left_out_and_counted() {
+        let reading = reading(
+            &pod(),
+            &["wasmcustom.scoretap.future.a.b: 1", "wasmcustom.scoretap.call.score.~.~.POST.200.splendid: 1"],
+        );
+        assert_eq!((reading.unknown, reading.matched), (2, 0));
+    }
+
+    #[test]
+    fn a_line_that_is_no_statistic_is_refused() {
+        for line in ["", "<html>", "a: b", "a: -1", "a:1", "a: ", "a: 18446744073709551616", "a: 1 "] {
+            let refused = Decoder::new(&pod()).line(line).expect_err("must be refused");
+            assert_eq!(refused.line, line);
+        }
+        let long = "ü".repeat(1000);
+        assert_eq!(Decoder::new(&pod()).line(&long).expect_err("must be refused").line, "ü".repeat(80));
+    }
+
+    #[test]
+    fn counts_beyond_what_a_counter_holds_stay_at_its_end() {
+        let lines = [
+            "wasmcustom.scoretap.call.score.~.~.POST.200.success: 18446744073709551615",
+            "wasmcustom.scoretap.call.score.iris.3.POST.200.success: 1",
+            "wasmcustom.scoretap.call.score.iris.3.POST.500.model_error: 1",
+        ];
+        let reading = reading(&pod(), &lines);
+        assert_eq!(reading.matched, u64::MAX);
+        assert_eq!(reading.series[0].1.calls_with(Status::Success), u64::MAX);
     }
 }

@@ -290,3 +290,71 @@ fn buckets(distribution: &Distribution, bounds: &[u64], unit: f64) -> Buckets {
 const fn as_float(value: u64) -> f64 {
     value as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use scoretap_core::histogram::{Cell, NativeBucket};
+
+    use super::*;
+
+    fn cell(le: Option<u64>, count: u64) -> (Cell, u64) {
+        (Cell { le, native: None }, count)
+    }
+
+    #[track_caller]
+    fn check(cells: &[(Cell, u64)], bounds: &[u64], cumulative: &[u64], count: u64) {
+        let distribution = Distribution { cells: cells.to_vec(), sum: 3 };
+        let expected = Buckets { cumulative: cumulative.to_vec(), count, sum: 1.5 };
+        assert_eq!(buckets(&distribution, bounds, 2.0), expected);
+    }
+
+    #[test]
+    fn buckets_are_cumulative() {
+        check(&[], &[10, 20], &[0, 0], 0);
+        check(&[cell(Some(20), 2), cell(None, 4), cell(Some(10), 1)], &[10, 20], &[1, 3], 7);
+    }
+
+    #[test]
+    fn the_parts_of_a_cell_add_up() {
+        let part = |native, count| (Cell { le: Some(10), native: Some(native) }, count);
+        let parts =
+            [part(NativeBucket::Zero, 1), part(NativeBucket::Index(-3), 2), part(NativeBucket::Index(4), 4)];
+        check(&parts, &[10, 20], &[7, 7], 7);
+    }
+
+    #[test]
+    fn values_of_former_bounds_never_look_smaller_than_they_were() {
+        check(&[cell(Some(5), 1), cell(Some(15), 2), cell(Some(99), 4)], &[10, 20], &[1, 3], 7);
+    }
+
+    #[test]
+    fn no_bounds_leave_the_count() {
+        check(&[cell(Some(5), 1), cell(None, 2)], &[], &[], 3);
+    }
+
+    #[test]
+    fn names_and_labels_are_what_prometheus_allows_and_no_family_occurs_twice() {
+        let mut names: Vec<&str> = FAMILIES.iter().map(|spec| spec.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), FAMILIES.len());
+        for Spec { name, help, unit, source, labels } in FAMILIES {
+            let counts = matches!(source, Source::Requests | Source::Errors | Source::Responses);
+            assert_eq!(name.ends_with("_total"), counts, "{name}");
+            assert_eq!(name.ends_with("_info"), matches!(source, Source::Models), "{name}");
+            assert!(unit.is_none_or(|unit| name.ends_with(unit.as_str())), "{name}");
+            assert!(help.ends_with('.'), "{name}");
+            let mut labels: Vec<&str> = labels.iter().map(|(label, _)| *label).collect();
+            assert!(
+                labels
+                    .iter()
+                    .chain([name])
+                    .all(|word| { word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') })
+            );
+            labels.sort_unstable();
+            let count = labels.len();
+            labels.dedup();
+            assert_eq!(labels.len(), count, "{name}");
+        }
+    }
+}

@@ -121,18 +121,105 @@ fn rendered(labels: &[(&str, &str)]) -> String {
     out
 }
 
-/// The shortest text that is a float for sure: `0.005`, `1.0`. Prometheus 3 stores `le` so whatever was sent, and
-/// OpenMetrics asks for it.
+/// As Prometheus itself writes a bound that it was sent in another format: `0.005`, `1.0`, `1.048576e+06`. So a
+/// series is the same one in every format, and in every version of Prometheus.
+///
+/// <https://pkg.go.dev/github.com/prometheus/prometheus/model/labels#FormatOpenMetricsFloat> (`labels` since 3.0)
 fn bound_text(bound: f64) -> String {
-    let mut text = bound.to_string();
-    if !text.contains('.') {
-        text.push_str(".0");
+    let scientific = format!("{bound:e}");
+    let parts =
+        scientific.split_once('e').and_then(|(digits, power)| Some((digits, power.parse::<i32>().ok()?)));
+    match parts {
+        Some((digits, power)) if !(-4..6).contains(&power) => {
+            format!("{digits}e{}{:02}", if power < 0 { '-' } else { '+' }, power.abs())
+        }
+        Some(_) | None => format!("{bound:?}"),
     }
-    text
 }
 
 /// Writing to a `String` has no way to fail.
 fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
     let written = out.write_fmt(text);
     debug_assert!(written.is_ok());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_bound(bound: f64, expected: &str) {
+        assert_eq!(bound_text(bound), expected);
+    }
+
+    #[test]
+    fn bounds_are_written_as_prometheus_writes_them() {
+        check_bound(0.0, "0.0");
+        check_bound(0.001, "0.001");
+        check_bound(0.000_1, "0.0001");
+        check_bound(0.000_025, "2.5e-05");
+        check_bound(1.0, "1.0");
+        check_bound(2.5, "2.5");
+        check_bound(262_144.0, "262144.0");
+        check_bound(1_000_000.0, "1e+06");
+        check_bound(1_048_576.0, "1.048576e+06");
+        check_bound(67_108_864.0, "6.7108864e+07");
+    }
+
+    fn encoded(syntax: Syntax, name: &str, points: Points<'_>) -> String {
+        encode(syntax, [Family { name, help: "A \"b\".", unit: None, points }].into_iter())
+    }
+
+    #[track_caller]
+    fn check(name: &str, points: &Points<'_>, prometheus: &str, openmetrics: &str) {
+        assert_eq!(encoded(Syntax::Prometheus, name, points.clone()), prometheus);
+        assert_eq!(encoded(Syntax::OpenMetrics, name, points.clone()), format!("{openmetrics}# EOF\n"));
+    }
+
+    #[test]
+    fn a_counter_is_headed_without_its_suffix_in_openmetrics() {
+        check(
+            "a_total",
+            &Points::Counter(vec![Sample { labels: vec![("b", "\"")], value: u64::MAX }]),
+            "# HELP a_total A \"b\".\n# TYPE a_total counter\na_total{b=\"\\\"\"} 18446744073709551615\n",
+            "# TYPE a counter\n# HELP a A \\\"b\\\".\na_total{b=\"\\\"\"} 18446744073709551615\n",
+        );
+    }
+
+    #[test]
+    fn a_counter_without_the_suffix_keeps_its_name() {
+        check(
+            "a",
+            &Points::Counter(vec![Sample { labels: vec![], value: 1 }]),
+            "# HELP a A \"b\".\n# TYPE a counter\na 1\n",
+            "# TYPE a unknown\n# HELP a A \\\"b\\\".\na 1\n",
+        );
+    }
+
+    #[test]
+    fn values_have_no_exponent() {
+        let gauge = |value| Points::Gauge(vec![Sample { labels: vec![], value }]);
+        for (value, text) in
+            [(1e21, "1000000000000000000000"), (1e-9, "0.000000001"), (3.0, "3"), (0.5, "0.5")]
+        {
+            assert!(encoded(Syntax::Prometheus, "a", gauge(value)).ends_with(&format!("\na {text}\n")));
+        }
+    }
+
+    #[test]
+    fn a_histogram_without_labels_has_only_its_bounds() {
+        let buckets = Buckets { cumulative: vec![1], count: 2, sum: 3.5 };
+        let points =
+            Points::Histogram { bounds: vec![1.0], samples: vec![Sample { labels: vec![], value: buckets }] };
+        assert!(
+            encoded(Syntax::Prometheus, "a", points)
+                .ends_with("\na_bucket{le=\"1.0\"} 1\na_bucket{le=\"+Inf\"} 2\na_sum 3.5\na_count 2\n")
+        );
+    }
+
+    #[test]
+    fn a_family_without_samples_is_left_out() {
+        check("a_total", &Points::Counter(vec![]), "", "");
+        check("a_info", &Points::Info(vec![]), "", "");
+    }
 }

@@ -1,0 +1,118 @@
+//! Expositions, byte for byte: `golden/NAME.stats` is what Envoy answers, `.txt` and `.openmetrics` what is served.
+//!
+//! After a change that is meant, `UPDATE_GOLDEN=1 cargo test -p scoretap-exporter --test golden` writes them anew;
+//! the difference is then for the reviewer to judge.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Parser;
+use scoretap_exporter::args::Args;
+use scoretap_exporter::config::Config;
+use scoretap_exporter::decode::{Decoder, Reading};
+use scoretap_exporter::encode::Format;
+use scoretap_exporter::scrape::expose;
+
+/// How a pod is set up.
+#[derive(Default)]
+struct Pod {
+    flags: &'static [&'static str],
+    environment: &'static [(&'static str, &'static str)],
+}
+
+const IRIS: Pod = Pod {
+    flags: &["--label", "env=prod"],
+    environment: &[
+        ("MODEL_NAME", "iris"),
+        ("MODEL_VERSION", "3"),
+        ("DEPLOYMENT_NAME", "iris-blue"),
+        ("MODEL_FRAMEWORK", "sklearn"),
+        ("TENANT", "acme"),
+    ],
+};
+
+impl Pod {
+    fn config(&self) -> Config {
+        let args = Args::try_parse_from(["scoretap-exporter"].iter().chain(self.flags)).unwrap();
+        let value = |name: &str| {
+            self.environment.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
+        };
+        Config::new(&args, value).unwrap()
+    }
+}
+
+fn path(name: &str, extension: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.{extension}"))
+}
+
+fn reading(config: &Config, stats: &str) -> Reading {
+    let mut decoder = Decoder::new(config.identity());
+    for line in stats.lines() {
+        decoder.line(line).unwrap();
+    }
+    decoder.finish(config.expected_routes())
+}
+
+#[track_caller]
+fn check(name: &str, pod: &Pod) {
+    let config = pod.config();
+    let stats = std::fs::read_to_string(path(name, "stats")).unwrap();
+    let reading = reading(&config, &stats);
+    for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
+        check_file(&path(name, extension), &expose(&config, Some(&reading), TOOK, format));
+    }
+}
+
+const TOOK: Duration = Duration::from_micros(1250);
+
+#[track_caller]
+fn check_file(path: &Path, exposition: &[u8]) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, exposition).unwrap();
+    }
+    let expected = std::fs::read_to_string(path).unwrap_or_default();
+    let found = std::str::from_utf8(exposition).unwrap();
+    for (number, (found, expected)) in found.lines().zip(expected.lines()).enumerate() {
+        assert_eq!(found, expected, "{}:{}", path.display(), number + 1);
+    }
+    assert_eq!(found, expected, "{}", path.display());
+}
+
+#[test]
+fn envoy_without_the_filter() {
+    check("no_filter", &Pod::default());
+}
+
+#[test]
+fn the_filter_without_a_call() {
+    check("no_calls", &IRIS);
+}
+
+#[test]
+fn calls_of_every_kind() {
+    check("calls", &IRIS);
+}
+
+#[test]
+fn names_that_callers_chose() {
+    check("hostile_names", &Pod::default());
+}
+
+#[test]
+fn the_filter_without_its_configuration() {
+    check("config_invalid", &Pod::default());
+}
+
+#[test]
+fn other_bounds_and_every_histogram() {
+    check("extra_histograms", &Pod { flags: &["--expect-route", "predict"], ..IRIS });
+}
+
+#[test]
+fn envoy_cannot_be_read() {
+    let config = IRIS.config();
+    for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
+        check_file(&path("down", extension), &expose(&config, None, TOOK, format));
+    }
+}
