@@ -124,8 +124,12 @@ impl Stack {
         let before = self.envoy_stat(done);
         self.envoy_spec.write_listener(filter_config)?;
         wait_for("Envoy has taken the new listener", SETTLE, || self.envoy_stat(done) > before)?;
-        let draining = "listener_manager.total_listeners_draining";
-        wait_for("the old listener is gone", SETTLE, || self.envoy_stat(draining) == 0)
+        // Where only the filter chain has changed, Envoy replaces that alone.
+        let draining =
+            ["listener_manager.total_listeners_draining", "listener_manager.total_filter_chains_draining"];
+        wait_for("the old listener is gone", SETTLE, || {
+            draining.iter().all(|name| self.envoy_stat(name) == 0)
+        })
     }
 
     /// Ends Envoy as a crash would. Calls are refused until [`Stack::start_envoy`].
