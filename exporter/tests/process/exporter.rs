@@ -1,0 +1,102 @@
+//! The process under test, and a client that sends exactly what a test wants to send.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_scoretap-exporter");
+
+/// A running exporter, on a port of its own.
+pub(crate) struct Exporter {
+    process: Child,
+    address: String,
+}
+
+/// What was answered.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (found, value) = line.split_once(": ")?;
+            found.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+}
+
+/// The program in an environment that says nothing of a model.
+fn program(flags: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(flags).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end: the code and all that it said.
+pub(crate) fn run(flags: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let output = program(flags).envs(environment.iter().copied()).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+impl Exporter {
+    /// Starts it and waits until it serves.
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let flags = [&["--web.listen-address", "127.0.0.1:0"], flags].concat();
+        let mut process = program(&flags).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap());
+        let mut line = String::new();
+        log.read_line(&mut line).unwrap();
+        let url = line.split_once("serves http://").unwrap_or_else(|| panic!("it does not serve: {line}")).1;
+        let address = url.split('/').next().unwrap().to_owned();
+        // What follows is read, so that it never waits for a reader, and shown where a test fails.
+        std::thread::spawn(move || log.lines().map_while(Result::ok).for_each(|line| println!("{line}")));
+        Self { process, address }
+    }
+
+    pub(crate) fn get(&self, path: &str, headers: &[&str]) -> Answer {
+        self.request("GET", path, headers)
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &[&str]) -> Answer {
+        let mut answer = String::new();
+        self.send(method, path, headers).read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    /// Sends a request and leaves the answer to whoever waits for it.
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &[&str]) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    }
+
+    /// Sends a signal and waits for the end, for which there is a limit.
+    pub(crate) fn signal(&mut self, name: &str) -> Option<i32> {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(10) {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}

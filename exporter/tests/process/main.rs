@@ -1,0 +1,280 @@
+//! The exporter as a process, driven from outside: what it answers, how it bears an Envoy that misbehaves, how it ends.
+//!
+//! The Envoy here is a fake one, as a real one cannot be made to answer half a line. What a real one answers is tested
+//! with a real one, in the workspace's own tests.
+
+mod envoy;
+mod exporter;
+
+use std::time::{Duration, Instant};
+
+use envoy::Fake;
+use exporter::{Exporter, run};
+
+const STATS: &str = "cluster.app.upstream_rq_active: 2\n\
+    http.inbound.downstream_rq_active: 2\n\
+    http.inbound.downstream_rq_total: 14\n\
+    wasmcustom.scoretap.call.score.~.~.POST.200.success: 12\n\
+    wasmcustom.scoretap.config: 1\n";
+
+const REQUESTS: &str = "\nprediction_requests_total{model_name=\"unknown\",model_version=\"unknown\",route=\"score\",status=\"success\"} 12\n";
+
+fn healthy_envoy() -> Fake {
+    Fake::unix(|stream| envoy::answer(stream, "200 OK", STATS.as_bytes()))
+}
+
+#[test]
+fn what_envoy_says_is_served() {
+    for envoy in [healthy_envoy(), Fake::tcp(|stream| envoy::answer(stream, "200 OK", STATS.as_bytes()))] {
+        let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
+        let answer = exporter.get("/metrics", &[]);
+        assert_eq!(answer.status, 200);
+        let version = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+        assert_eq!(answer.header("content-type"), Some(version));
+        for line in [REQUESTS, "\nscoretap_up 1\n", "\nscoretap_envoy_requests_total 12\n"] {
+            assert!(answer.body.contains(line), "{line}\n{}", answer.body);
+        }
+    }
+}
+
+#[test]
+fn a_scraper_that_asks_for_openmetrics_gets_it() {
+    let envoy = healthy_envoy();
+    let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
+    let answer =
+        exporter.get("/metrics", &["Accept: text/plain;q=0.5", "Accept: application/openmetrics-text"]);
+    let version = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores";
+    assert_eq!(answer.header("content-type"), Some(version));
+    assert!(answer.body.ends_with("\n# EOF\n"), "{}", answer.body);
+}
+
+#[test]
+fn envoy_is_asked_for_no_more_than_is_served() {
+    let (told, asked) = std::sync::mpsc::channel();
+    let envoy = Fake::unix(move |stream| {
+        told.send(envoy::head(stream)).unwrap();
+        envoy::say(stream, "200 OK", STATS.as_bytes());
+    });
+    let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
+    exporter.get("/metrics", &[]);
+    let head = asked.recv().unwrap();
+    assert!(head.starts_with("GET /stats?filter=%5E%28%3F%3Awasmcustom%5C.scoretap%5C.%7C"), "{head}");
+    assert!(head.contains("\r\nhost: envoy\r\n"), "{head}");
+}
+
+#[track_caller]
+fn check_down(url: &str, reason: &str) {
+    check_down_within(20, url, reason);
+}
+
+/// Whatever Envoy does, the answer says that it is down, before the scraper has waited too many `seconds`, and nothing
+/// that would have come from it.
+#[track_caller]
+fn check_down_within(seconds: u64, url: &str, reason: &str) {
+    let exporter = Exporter::start(&["--envoy.admin", url]);
+    let patience = format!("X-Prometheus-Scrape-Timeout-Seconds: {seconds}");
+    let patience = [patience.as_str()];
+    let begun = Instant::now();
+    let answer = exporter.get("/metrics", &patience);
+    assert!(begun.elapsed() < Duration::from_secs(seconds), "{:?}", begun.elapsed());
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.contains("\nscoretap_up 0\n"), "{}", answer.body);
+    let families: Vec<&str> =
+        answer.body.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert_eq!(families, ["scoretap_up", "scoretap_scrape_duration_seconds", "scoretap_build_info"]);
+    let answer = exporter.get("/-/ready", &patience);
+    assert_eq!(answer.status, 503);
+    assert!(answer.body.contains(reason), "{}", answer.body);
+    assert_eq!(exporter.get("/-/healthy", &[]).status, 200);
+}
+
+#[test]
+fn an_envoy_that_is_not_there_is_down() {
+    check_down("unix:///nonexistent/admin.sock", "is Envoy running");
+}
+
+#[test]
+fn an_envoy_that_refuses_is_down() {
+    let envoy = Fake::unix(|stream| envoy::answer(stream, "500 Internal Server Error", b"out of order"));
+    check_down(envoy.url(), "Envoy answers 500 Internal Server Error (\"out of order\")");
+    let envoy = Fake::unix(|stream| envoy::answer(stream, "403 Forbidden", b"no"));
+    check_down(envoy.url(), "allow_paths");
+}
+
+#[test]
+fn an_envoy_that_hangs_is_down() {
+    let forever = Duration::from_secs(60);
+    let envoy = Fake::unix(move |_| std::thread::sleep(forever));
+    check_down_within(1, envoy.url(), "no complete answer within 0.5 s");
+    let envoy = Fake::unix(move |stream| {
+        envoy::head(stream);
+        envoy::write(stream, b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nwasmcustom.scoretap.config: 1\n");
+        std::thread::sleep(forever);
+    });
+    check_down_within(1, envoy.url(), "no complete answer within 0.5 s");
+}
+
+#[test]
+fn an_envoy_that_breaks_off_is_down() {
+    let envoy = Fake::unix(|stream| drop(envoy::head(stream)));
+    check_down(envoy.url(), "the answer is broken");
+    let envoy = Fake::unix(|stream| {
+        envoy::head(stream);
+        envoy::write(stream, b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nwasmcustom.scoretap.config: 1\n");
+    });
+    check_down(envoy.url(), "the answer is broken");
+    let envoy = Fake::unix(|stream| {
+        envoy::head(stream);
+        envoy::write(stream, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\na: 1\n\r\n");
+    });
+    check_down(envoy.url(), "the answer is broken");
+}
+
+#[test]
+fn an_envoy_that_answers_anything_else_is_down() {
+    let cases: [(&'static [u8], &str); 4] = [
+        (b"a: 1\nwasmcustom.scoretap.conf", "ends within a line"),
+        (b"<!DOCTYPE html>\n<p>Hello</p>\n", "no statistic: \"<!DOCTYPE html>\""),
+        (b"a: 1\n\n", "no statistic: \"\""),
+        (b"a: \xff\n", "is no text"),
+    ];
+    for (body, reason) in cases {
+        let envoy = Fake::unix(|stream| envoy::answer(stream, "200 OK", body));
+        check_down(envoy.url(), reason);
+    }
+    let envoy = Fake::unix(|stream| {
+        envoy::head(stream);
+        envoy::write(stream, b"SSH-2.0-OpenSSH_9.2\r\n");
+    });
+    check_down(envoy.url(), "the answer is broken");
+}
+
+#[test]
+fn an_envoy_without_an_end_is_down() {
+    let line = format!("{}: 1\n", "a".repeat(30_000));
+    let envoy = Fake::unix(move |stream| {
+        envoy::head(stream);
+        envoy::write(stream, b"HTTP/1.1 200 OK\r\n\r\n");
+        while stream.write_all(line.as_bytes()).is_ok() {}
+    });
+    check_down(envoy.url(), "more than 67108864 bytes");
+    let envoy = Fake::unix(|stream| {
+        envoy::head(stream);
+        envoy::write(stream, b"HTTP/1.1 200 OK\r\n\r\n");
+        while stream.write_all(&[b'a'; 4096]).is_ok() {}
+    });
+    check_down(envoy.url(), "a line of more than 65536 bytes");
+}
+
+#[test]
+fn an_envoy_that_comes_back_is_up_again() {
+    let mut reads = 0;
+    let envoy = Fake::unix(move |stream| {
+        reads += 1;
+        match reads {
+            2 => drop(envoy::head(stream)),
+            _ => envoy::answer(stream, "200 OK", STATS.as_bytes()),
+        }
+    });
+    let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
+    for (is_up, up) in
+        [(true, "\nscoretap_up 1\n"), (false, "\nscoretap_up 0\n"), (true, "\nscoretap_up 1\n")]
+    {
+        let body = exporter.get("/metrics", &[]).body;
+        assert!(body.contains(up), "{body}");
+        assert_eq!(body.contains(REQUESTS), is_up, "{body}");
+    }
+    assert_eq!(exporter.get("/-/ready", &[]).status, 200);
+}
+
+#[test]
+fn pages_are_where_they_are_expected_and_nothing_else_is() {
+    let envoy = healthy_envoy();
+    let exporter = Exporter::start(&["--envoy.admin", envoy.url(), "--web.telemetry-path", "/m"]);
+    let landing = exporter.get("/", &[]);
+    assert_eq!(landing.header("content-type"), Some("text/html; charset=utf-8"));
+    for link in ["href=\"/m\"", "href=\"/-/ready\"", "href=\"/-/healthy\""] {
+        assert!(landing.body.contains(link), "{}", landing.body);
+    }
+    assert_eq!(exporter.get("/m?x=y", &[]).status, 200);
+    for path in ["/metrics", "/m/", "/stats", "/config_dump", "/m/../stats", "/%6D", "//", "*"] {
+        let answer = exporter.get(path, &[]);
+        assert_eq!(answer.status, 404, "{path}");
+        assert!(answer.body.contains("/m, /-/healthy, /-/ready and /"), "{}", answer.body);
+    }
+}
+
+#[test]
+fn only_get_and_head_are_answered() {
+    let envoy = healthy_envoy();
+    let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "NONSENSE"] {
+        let answer = exporter.request(method, "/metrics", &[]);
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{method}");
+    }
+    let head = exporter.request("HEAD", "/metrics", &[]);
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert!(head.header("content-length").is_some_and(|length| length != "0"));
+}
+
+#[test]
+fn a_request_without_measure_is_refused() {
+    let exporter = Exporter::start(&["--envoy.admin", "unix:///nonexistent"]);
+    let long = format!("X-Long: {}", "a".repeat(20_000));
+    assert_eq!(exporter.get("/metrics", &[&long]).status, 431);
+    assert_eq!(exporter.get("/-/healthy", &[]).status, 200);
+}
+
+#[test]
+fn a_signal_ends_it_in_order_within_a_second_even_while_envoy_hangs() {
+    for signal in ["TERM", "INT"] {
+        let (told, asked) = std::sync::mpsc::channel();
+        let envoy = Fake::unix(move |stream| {
+            told.send(envoy::head(stream)).unwrap();
+            std::thread::sleep(Duration::from_secs(60));
+        });
+        let mut exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
+        let _scrape = exporter.send("GET", "/metrics", &[]);
+        asked.recv().unwrap();
+        let begun = Instant::now();
+        assert_eq!(exporter.signal(signal), Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_is_said_and_ends_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, said) = run(&["--web.listen-address", &address], &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains(&format!("cannot listen on {address}")) && said.contains("--web.listen-address"),
+        "{said}"
+    );
+}
+
+#[test]
+fn flags_that_are_wrong_are_all_said_and_end_it() {
+    let (code, said) = run(&["--envoy.admin", "nowhere", "--label", "le=x"], &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("--envoy.admin") && said.contains("--label"), "{said}");
+    let (code, said) = run(&["--web.listen-adress", "x"], &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("--web.listen-address"), "{said}");
+}
+
+#[test]
+fn a_configuration_can_be_checked_without_serving_it() {
+    let (code, said) = run(&["--check-config"], &[]);
+    assert_eq!((code, said.as_str()), (Some(0), "the configuration is valid\n"));
+    let (code, said) = run(&["--check-config", "--label", "tenant=a"], &[("TENANT", "b")]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("--label \\\"tenant=a\\\""), "{said}");
+}
+
+#[test]
+fn it_says_which_version_it_is() {
+    let (code, said) = run(&["--version"], &[]);
+    assert_eq!((code, said), (Some(0), format!("scoretap-exporter {}\n", env!("CARGO_PKG_VERSION"))));
+}
