@@ -1,0 +1,117 @@
+//! Two ways to run the same thing: the core compiled here, and the module as it is shipped.
+
+use scoretap_core::config::Config;
+use scoretap_core::histogram::Histogram;
+use scoretap_core::observe::{Call, CounterId, Observer, Stats};
+use scoretap_core::series::{Claim, Ledger};
+
+use crate::call::FakeCall;
+use crate::vm::Vm;
+use crate::world::World;
+
+/// What counts calls.
+pub(crate) trait Engine {
+    fn start(world: &World, configuration: &str) -> Self;
+    fn log(&mut self, call: &FakeCall);
+}
+
+impl Engine for Vm {
+    fn start(world: &World, configuration: &str) -> Self {
+        let mut vm = Self::new(world);
+        vm.configure(1, "scoretap", configuration);
+        vm
+    }
+
+    fn log(&mut self, call: &FakeCall) {
+        self.log_in(1, call);
+    }
+}
+
+/// The core, without a module around it.
+pub(crate) struct Native {
+    world: World,
+    observer: Observer,
+}
+
+impl Engine for Native {
+    fn start(world: &World, configuration: &str) -> Self {
+        let time = world.lock().time;
+        let observer = match Config::parse(configuration.as_bytes()) {
+            Ok(config) => Observer::start(config, world, time),
+            Err(faults) => {
+                let lines = faults.iter().map(|fault| format!("scoretap configuration: {fault}"));
+                world.lock().log.extend(lines);
+                Observer::start_unconfigured(world)
+            }
+        };
+        Self { world: world.clone(), observer }
+    }
+
+    fn log(&mut self, call: &FakeCall) {
+        self.observer.observe(call, &self.world);
+    }
+}
+
+impl Call for FakeCall {
+    fn request_header(&self, name: &str) -> Option<&[u8]> {
+        let header = self.headers.iter().find(|(own, _)| own == name.as_bytes());
+        header.map(|(_, value)| value.as_slice())
+    }
+
+    fn code(&self) -> Option<u64> {
+        self.read("response.code")
+    }
+
+    fn flags(&self) -> Option<u64> {
+        self.read("response.flags")
+    }
+
+    fn code_details(&self) -> Option<&[u8]> {
+        self.properties.get("response.code_details").map(Vec::as_slice)
+    }
+
+    fn grpc_status(&self) -> Option<u64> {
+        self.read("response.grpc_status")
+    }
+
+    fn measure(&self, histogram: Histogram) -> Option<u64> {
+        self.read(match histogram {
+            Histogram::Duration => "request.duration",
+            Histogram::BackendLatency => "response.backend_latency",
+            Histogram::RequestBytes => "request.size",
+            Histogram::ResponseBytes => "response.size",
+        })
+    }
+}
+
+impl FakeCall {
+    fn read(&self, path: &str) -> Option<u64> {
+        Some(u64::from_le_bytes(self.properties.get(path)?.as_slice().try_into().ok()?))
+    }
+}
+
+impl Stats for World {
+    fn counter(&self, name: &str) -> Option<CounterId> {
+        Some(CounterId(self.lock().define(name.to_owned())))
+    }
+
+    fn add(&self, counter: CounterId, amount: u64) {
+        *self.lock().metric(counter.0).unwrap() += amount;
+    }
+
+    fn set_gauge(&self, name: &str, value: u64) {
+        self.lock().stats.insert(name.to_owned(), value);
+    }
+}
+
+impl Ledger for World {
+    fn claim(&self, position: u32, entry: &str) -> Claim {
+        let key = format!("scoretap.series.{position}");
+        let mut state = self.lock();
+        if state.share(key.as_bytes(), entry.as_bytes(), u32::MAX) {
+            return Claim::Written;
+        }
+        let (taken, _) = &state.shared[key.as_bytes()];
+        Claim::Taken(String::from_utf8(taken.clone()).unwrap())
+    }
+}

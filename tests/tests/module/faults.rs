@@ -1,0 +1,262 @@
+//! What only a VM can do wrong: trap, leak, believe its host, or disagree with the other VMs.
+
+use crate::call::{FakeCall, post};
+use crate::engine::Engine;
+use crate::vm::Vm;
+use crate::world::World;
+
+const HOST_FUNCTIONS: [&str; 10] = [
+    "proxy_log",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_property",
+    "proxy_get_header_map_pairs",
+    "proxy_get_buffer_bytes",
+    "proxy_define_metric",
+    "proxy_increment_metric",
+    "proxy_record_metric",
+    "proxy_get_shared_data",
+    "proxy_set_shared_data",
+];
+
+/// Every status of the ABI but "ok", and two that it does not have.
+const STATUSES: [u32; 13] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, u32::MAX];
+
+fn model(name: &str) -> FakeCall {
+    post(&format!("/v1/models/{name}:predict"))
+}
+
+#[test]
+fn only_the_callbacks_in_use_are_exported() {
+    let mut exports = Vm::exports();
+    exports.sort();
+    let expected = [
+        "_initialize",
+        "memory",
+        "proxy_abi_version_0_2_1",
+        "proxy_on_configure",
+        "proxy_on_log",
+        "proxy_on_memory_allocate",
+    ];
+    assert_eq!(exports, expected);
+}
+
+#[test]
+fn a_failing_host_function_never_traps_and_recovers() {
+    for function in HOST_FUNCTIONS {
+        for status in STATUSES {
+            let world = World::default();
+            world.fail(function, status);
+            let mut vm = Vm::start(&world, "{}");
+            for configuration in ["{", "{}"] {
+                vm.configure(1, "scoretap", configuration);
+                for call in
+                    [post("/score"), model("a"), model("%FF"), post("/x"), post("/score").grpc(2).flag(6)]
+                {
+                    vm.log(&call);
+                }
+            }
+            world.lock().failing.clear();
+            vm.configure(1, "scoretap", "{}");
+            let before = world.sum("scoretap.call.predict.");
+            vm.log(&post("/predict"));
+            assert_eq!(
+                world.sum("scoretap.call.predict."),
+                before + 1,
+                "after {function} had failed with {status}"
+            );
+        }
+    }
+}
+
+#[test]
+fn properties_of_a_wrong_size_are_properties_that_are_not_there() {
+    let properties = [
+        "response.code",
+        "response.flags",
+        "request.duration",
+        "response.grpc_status",
+        "response.code_details",
+    ];
+    for property in properties {
+        for value in [vec![], vec![1], vec![0xff; 7], vec![0xff; 9], vec![0xff; 70_000]] {
+            let world = World::default();
+            let mut vm = Vm::start(&world, "{}");
+            vm.log(&post("/score").grpc(2).property(property, value));
+            assert_eq!(world.sum("scoretap.call.score."), 1, "{property}");
+        }
+    }
+}
+
+#[test]
+fn extreme_numbers_are_counted() {
+    let world = World::default();
+    let mut vm = Vm::start(&world, r#"{"latency_resolution": "native"}"#);
+    for number in [0, 1, 99, 1000, 65_535, 65_536, u64::MAX / 2, u64::MAX] {
+        vm.log(&post("/score").code(number).number("response.flags", number));
+        vm.log(&post("/score").grpc(number));
+        // Envoy's counters take i64; a sum over the 292 years of one is beyond this test's host too.
+        vm.log(&post("/predict").took(number.min(1 << 40)));
+    }
+    assert_eq!(world.sum("scoretap.call."), 24);
+}
+
+#[test]
+fn serialized_headers_that_lie_end_where_they_stop_making_sense() {
+    let good = post("/score").serialized_headers();
+    let mut lies: Vec<Vec<u8>> = (0..good.len()).map(|length| good[..length].to_vec()).collect();
+    for (at, number) in [(0, u32::MAX), (0, 1 << 29), (4, u32::MAX), (8, u32::MAX), (8, 1 << 31)] {
+        let mut lie = good.clone();
+        lie[at..at + 4].copy_from_slice(&number.to_le_bytes());
+        lies.push(lie);
+    }
+    let world = World::default();
+    let mut vm = Vm::start(&world, "{}");
+    for lie in &lies {
+        vm.log(&FakeCall { raw_headers: Some(lie.clone()), ..post("/score") });
+    }
+    let seen = world.sum("scoretap.call.") + world.stat("scoretap.unmatched");
+    assert_eq!(seen, u64::try_from(lies.len()).unwrap());
+}
+
+#[test]
+fn callbacks_may_come_in_any_order() {
+    let world = World::default();
+    let mut vm = Vm::new(&world);
+    vm.log_in(7, &post("/score"));
+    assert_eq!(world.sum("scoretap.call."), 0, "not configured yet");
+    vm.configure(1, "scoretap", "");
+    vm.log_in(1, &post("/score"));
+    vm.log_in(9, &post("/score"));
+    vm.log_in(u32::MAX, &post("/score"));
+    assert_eq!(world.sum("scoretap.call.score."), 3, "by the plugin and by streams of it");
+    vm.configure(2, "scoretap", r#"{"routes": [{"preset": "predict"}]}"#);
+    vm.log_in(1, &post("/predict"));
+    vm.log_in(2, &post("/predict"));
+    vm.log_in(9, &post("/predict"));
+    assert_eq!(world.sum("scoretap.call.predict."), 3, "a new configuration holds for what is drained, too");
+    vm.log_in(2, &post("/score"));
+    assert_eq!((world.sum("scoretap.call.score."), world.stat("scoretap.unmatched")), (3, 1));
+}
+
+#[test]
+fn plugins_that_share_a_vm_keep_to_their_own_configuration() {
+    let world = World::default();
+    let mut vm = Vm::new(&world);
+    vm.configure(1, "scores", r#"{"routes": [{"preset": "score"}]}"#);
+    vm.configure(2, "predictions", r#"{"routes": [{"preset": "predict"}]}"#);
+    for (context, plugin) in [(1, "?"), (2, "?"), (10, "scores"), (11, "predictions")] {
+        vm.stream_of(plugin);
+        vm.log_in(context, &post("/score"));
+        vm.log_in(context, &post("/predict"));
+    }
+    assert_eq!(world.sum("scoretap.call.score."), 2);
+    assert_eq!(world.sum("scoretap.call.predict."), 2);
+    assert_eq!(world.stat("scoretap.unmatched"), 4);
+}
+
+#[test]
+fn faults_of_a_configuration_are_said_once_for_all_workers() {
+    let world = World::default();
+    let workers: Vec<Vm> = (0..3).map(|_| Vm::start(&world, r#"{"max_series": 0}"#)).collect();
+    assert_eq!(world.lock().log.len(), 1);
+    for mut vm in workers {
+        vm.configure(1, "scoretap", "{}");
+    }
+    Vm::start(&world, r#"{"max_series": 0}"#);
+    assert_eq!(world.lock().log.len(), 2, "again after it had been mended");
+}
+
+#[test]
+fn a_configuration_says_its_bounds_and_when_it_came() {
+    let world = World::default();
+    world.lock().time = 5;
+    let mut vm = Vm::start(&world, r#"{"bounds_seconds": [0.5, 1]}"#);
+    world.lock().time = 6;
+    vm.configure(2, "scoretap", r#"{"bounds_seconds": [2]}"#);
+    assert_eq!(world.stat("scoretap.bounds.duration.500000000_1000000000"), 5);
+    assert_eq!(world.stat("scoretap.bounds.duration.2000000000"), 6);
+    assert_eq!(world.stat("scoretap.config"), 1);
+}
+
+#[test]
+fn workers_and_reloaded_vms_share_one_limit() {
+    let world = World::default();
+    let limit = r#"{"max_series": 5}"#;
+    let (mut one, mut other) = (Vm::start(&world, limit), Vm::start(&world, limit));
+    for (number, name) in ["a", "b", "c", "d", "e", "f", "g", "h"].into_iter().enumerate() {
+        let vm = if number % 2 == 0 { &mut one } else { &mut other };
+        vm.log(&model(name));
+    }
+    let mut reloaded = Vm::start(&world, limit);
+    for vm in [&mut one, &mut other, &mut reloaded] {
+        for name in ["a", "b", "c", "d", "e", "f", "i"] {
+            vm.log(&model(name));
+        }
+    }
+    for name in ["a", "b", "c", "d", "e"] {
+        assert_eq!(world.sum(&format!("scoretap.call.kserve-v1.{name}.")), 4, "{name}");
+    }
+    assert_eq!(world.sum("scoretap.call.kserve-v1.*.*."), 3 + 6);
+    assert_eq!(world.sum("scoretap.call."), 29);
+}
+
+#[test]
+fn the_pods_own_model_keeps_its_counters_when_callers_used_up_the_limit() {
+    let world = World::default();
+    let mut vm = Vm::start(&world, r#"{"max_series": 2}"#);
+    for call in [model("a"), model("b"), model("c"), post("/score"), post("/score")] {
+        vm.log(&call);
+    }
+    assert_eq!(world.sum("scoretap.call.score.~.~."), 2);
+    assert_eq!(world.sum("scoretap.call.kserve-v1.*.*."), 1);
+}
+
+#[test]
+fn the_pods_own_model_counts_towards_the_limit() {
+    let world = World::default();
+    let mut vm = Vm::start(&world, r#"{"max_series": 2}"#);
+    for call in [post("/score"), model("a"), model("b")] {
+        vm.log(&call);
+    }
+    assert_eq!(world.sum("scoretap.call.kserve-v1.a.~."), 1);
+    assert_eq!(world.sum("scoretap.call.kserve-v1.*.*."), 1);
+}
+
+#[test]
+fn memory_stays_flat_over_many_names_and_large_headers() {
+    let world = World::default();
+    let mut vm = Vm::start(&world, "{}");
+    let large = post("/score").header("x-large", vec![b'x'; 1 << 20]);
+    let hostile = |vm: &mut Vm, round: usize| {
+        for number in 0..2_000 {
+            vm.log(&model(&format!("{round}-{number}-{}", "x".repeat(200))));
+        }
+        vm.log(&large);
+    };
+    hostile(&mut vm, 0);
+    let settled = vm.memory_bytes();
+    (1..4).for_each(|round| hostile(&mut vm, round));
+    assert_eq!(vm.memory_bytes(), settled);
+    assert_eq!(world.sum("scoretap.call."), 8_004);
+}
+
+#[test]
+fn a_known_series_needs_three_questions_and_three_additions() {
+    let world = World::default();
+    let mut vm = Vm::start(&world, "{}");
+    vm.log(&model("a"));
+    world.lock().calls.clear();
+    vm.log(&model("a"));
+    let calls = std::mem::take(&mut world.lock().calls);
+    let expected =
+        [("proxy_get_header_map_pairs", 1), ("proxy_get_property", 3), ("proxy_increment_metric", 3)];
+    assert_eq!(calls.into_iter().collect::<Vec<_>>(), expected);
+    vm.log(&post("/x"));
+    world.lock().calls.clear();
+    vm.log(&post("/x"));
+    let calls = std::mem::take(&mut world.lock().calls);
+    assert_eq!(
+        calls.into_iter().collect::<Vec<_>>(),
+        [("proxy_get_header_map_pairs", 1), ("proxy_increment_metric", 1)]
+    );
+}
