@@ -1,0 +1,209 @@
+use scoretap_core::config::Config;
+use scoretap_core::histogram::{DEFAULT_TIME_BOUNDS, Histogram};
+
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+/// Each fault as one line.
+fn faults(json: &str) -> Vec<String> {
+    let faults = Config::parse(json.as_bytes()).err().unwrap_or_default();
+    faults.iter().map(ToString::to_string).collect()
+}
+
+#[track_caller]
+fn check_fault(json: &str, expected: &str) {
+    assert_eq!(faults(json), [expected], "{json}");
+}
+
+#[test]
+fn nothing_at_all_is_the_defaults() {
+    for json in ["", " \n\t", "{}"] {
+        let config = Config::parse(json.as_bytes()).unwrap();
+        assert_eq!(config.bounds(Histogram::Duration), DEFAULT_TIME_BOUNDS);
+        assert_eq!(config.histograms(), [Histogram::Duration]);
+        assert_eq!(config.max_series(), 200);
+        assert!(config.find(b"POST", b"/score").is_some());
+    }
+}
+
+#[test]
+fn each_kind_of_fault_says_where_what_and_what_to_do() {
+    check_fault("[]", "configuration: is an empty list; write an object such as {\"max_series\": 200}");
+    check_fault("null", "configuration: is null; write an object such as {\"max_series\": 200}");
+    check_fault(
+        "{\"max_series\": 1",
+        "configuration: is not JSON: EOF while parsing an object at line 1 column 16; write an object such as \
+         {\"max_series\": 200}",
+    );
+    check_fault(
+        "{\"maxSeries\": 1}",
+        "maxSeries: is not a field; allowed here are routes, bounds_seconds, max_series, error_types, extra, \
+         latency_resolution",
+    );
+    check_fault(
+        r#"{"routes": []}"#,
+        "routes: is an empty list; write a list of 1 to 256 routes, or leave it out for all presets",
+    );
+    check_fault(
+        r#"{"routes": ["score"]}"#,
+        r#"routes[0]: is "score"; write {"preset": "score"} or {"name": …, "method": …, "path": …}"#,
+    );
+    check_fault(
+        r#"{"routes": [{"preset": "flask"}]}"#,
+        "routes[0].preset: is \"flask\", which is no preset; allowed are score, predict, invocations, kserve-v1, \
+         kserve-v2, tf-serving, torchserve, triton-generate, openai, seldon, kserve-grpc",
+    );
+    check_fault(
+        r#"{"routes": [{"preset": "score", "path": "/x"}]}"#,
+        "routes[0].path: is not a field; allowed here are preset",
+    );
+    check_fault(
+        r#"{"routes": [{"name": "r", "method": "POST", "path": "score"}]}"#,
+        r#"routes[0].path: "score" has no leading slash; write "/score""#,
+    );
+    check_fault(
+        r#"{"routes": [{"name": "r", "path": "/r"}]}"#,
+        "routes[0].method: is missing; a route is a preset or has name, method and path",
+    );
+    check_fault(
+        r#"{"routes": [{"name": "r", "method": "post", "path": "/r"}]}"#,
+        "routes[0].method: is \"post\"; write a method in capitals, such as \"POST\"",
+    );
+    check_fault(
+        r#"{"routes": [{"name": "a b", "method": "POST", "path": "/r"}]}"#,
+        "routes[0].name: is \"a b\"; write 1 to 64 letters, digits or any of _ . : / -",
+    );
+    check_fault(
+        r#"{"routes": [{"name": 7, "method": "POST", "path": "/r"}]}"#,
+        "routes[0].name: is 7; write a string",
+    );
+    check_fault(
+        r#"{"routes": [{"name": "r", "method": "POST", "path": "/{model}", "model": {"header": "x"}}]}"#,
+        "routes[0].model: is given though the path has {model}; keep one of the two",
+    );
+    check_fault(
+        r#"{"routes": [{"name": "r", "method": "POST", "path": "/r", "version": "3"}]}"#,
+        "routes[0].version: is \"3\"; write {\"header\": NAME} with the name of a request header, such as \
+         {\"header\": \"x-model-name\"}",
+    );
+    check_fault(
+        r#"{"routes": [{"preset": "score"}, {"name": "r", "method": "POST", "path": "/score"}]}"#,
+        "routes[1].path: can never match: an earlier route, \"score\", has the same method and path; drop one of \
+         them",
+    );
+    check_fault(
+        r#"{"bounds_seconds": []}"#,
+        "bounds_seconds: is an empty list; write a list of 1 to 40 numbers of seconds",
+    );
+    check_fault(
+        r#"{"bounds_seconds": ["1"]}"#,
+        "bounds_seconds[0]: is \"1\"; write a number of seconds from 0.000000001 to 86400",
+    );
+    check_fault(
+        r#"{"bounds_seconds": [0.5, 0.25, 1]}"#,
+        "bounds_seconds[1]: is 0.25, not above the bound before it; bounds increase, and differ by a nanosecond at \
+         least",
+    );
+    for bound in ["0", "-1", "0.0000000001", "86401", "1e300", "null"] {
+        check_fault(
+            &format!("{{\"bounds_seconds\": [{bound}]}}"),
+            &format!(
+                "bounds_seconds[0]: is {}; write a number of seconds from 0.000000001 to 86400",
+                match bound {
+                    "0.0000000001" => "1e-10",
+                    "1e300" => "1e+300",
+                    other => other,
+                }
+            ),
+        );
+    }
+    check_fault(r#"{"max_series": 0}"#, "max_series: is 0; write a whole number from 1 to 10000");
+    check_fault(r#"{"max_series": 1.5}"#, "max_series: is 1.5; write a whole number from 1 to 10000");
+    check_fault(
+        r#"{"error_types": {"4xx": "success"}}"#,
+        "error_types.4xx: is no HTTP status; write one of 100 to 999, such as \"409\"",
+    );
+    check_fault(
+        r#"{"error_types": {"404": "ok"}}"#,
+        "error_types.404: is \"ok\"; allowed are success, invalid_input, unauthorized, not_found, rate_limited, \
+         model_error, timeout, unavailable, overloaded, truncated, cancelled",
+    );
+    check_fault(
+        r#"{"extra": "request_bytes"}"#,
+        "extra: is \"request_bytes\"; write a list of any of backend_latency, request_bytes, response_bytes",
+    );
+    check_fault(
+        r#"{"extra": ["duration"]}"#,
+        "extra[0]: is \"duration\"; allowed are backend_latency, request_bytes, response_bytes",
+    );
+    check_fault(
+        r#"{"extra": ["request_bytes", "request_bytes"]}"#,
+        "extra[1]: is \"request_bytes\" again; write it once",
+    );
+    check_fault(
+        r#"{"latency_resolution": "fine"}"#,
+        "latency_resolution: is \"fine\"; allowed are \"classic\" and \"native\"",
+    );
+}
+
+#[test]
+fn all_faults_are_reported_and_not_the_first() {
+    let json = r#"{"routes": [{"preset": "x"}, {"name": "", "method": "", "path": ""}, 3], "bounds_seconds": [2, 1],
+        "max_series": -1, "error_types": {"1": "a"}, "extra": [1], "latency_resolution": 2, "z": null}"#;
+    let places: Vec<String> =
+        faults(json).iter().map(|fault| fault.split(": ").next().unwrap().to_owned()).collect();
+    let expected = [
+        "z",
+        "routes[0].preset",
+        "routes[1].name",
+        "routes[1].method",
+        "routes[1].path",
+        "routes[2]",
+        "bounds_seconds[1]",
+        "max_series",
+        "error_types.1",
+        "error_types.1",
+        "extra[0]",
+        "latency_resolution",
+    ];
+    assert_eq!(places, expected);
+}
+
+#[test]
+fn a_fault_is_one_line_however_hostile_the_configuration() {
+    let long = "x".repeat(10_000);
+    for json in [
+        format!("{{\"a\\nb{long}\": 1}}"),
+        format!("{{\"max_series\": \"a\\nb{long}\"}}"),
+        format!("{{\"error_types\": {{\"\\n{long}\": \"\\n\"}}}}"),
+        format!("{{\"routes\": [{{\"preset\": \"\\n{long}\"}}]}}"),
+        format!(
+            "{{\"routes\": [{{\"name\": \"\\n{long}\", \"method\": \"\\n\", \"path\": \"\\n{long}\"}}]}}"
+        ),
+    ] {
+        let faults = faults(&json);
+        assert!(!faults.is_empty());
+        for fault in faults {
+            assert!(!fault.contains('\n') && fault.len() < 300, "{fault}");
+        }
+    }
+}
+
+#[test]
+fn as_much_as_is_allowed_is_accepted() {
+    let bounds: Vec<String> = (1..=40).map(|bound| bound.to_string()).collect();
+    let route =
+        |number| format!("{{\"name\": \"r\", \"method\": \"POST\", \"path\": \"/{number}/{{model}}\"}}");
+    let routes: Vec<String> = (0..256).map(route).collect();
+    let json = |bounds: &[String], routes: &[String], series: u32| {
+        format!(
+            "{{\"bounds_seconds\": [{}], \"routes\": [{}], \"max_series\": {series}}}",
+            bounds.join(","),
+            routes.join(",")
+        )
+    };
+    assert_eq!(faults(&json(&bounds, &routes, 10_000)), [""; 0]);
+    let more = |list: &[String], one: &str| [list, &[one.to_owned()]].concat();
+    let too_much = json(&more(&bounds, "41"), &more(&routes, &route(256)), 10_001);
+    assert_eq!(faults(&too_much).len(), 3, "{:?}", faults(&too_much));
+}

@@ -1,0 +1,144 @@
+use std::borrow::Cow;
+
+use scoretap_core::histogram::{Cell, Histogram, NativeBucket};
+use scoretap_core::name::{Model, Series, Stat};
+use scoretap_core::outcome::{Outcome, Status};
+
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+fn series<'a>(route: &'a str, model: Option<&'a str>, version: Option<&'a str>) -> Series<'a> {
+    let model = Model::Named { model: model.map(Cow::Borrowed), version: version.map(Cow::Borrowed) };
+    Series { route: Cow::Borrowed(route), model }
+}
+
+fn call<'a>(series: Series<'a>, method: &'a str) -> Stat<'a> {
+    Stat::Call { series, method: Cow::Borrowed(method), code: 200, outcome: Outcome::Success }
+}
+
+fn encoded(stat: &Stat<'_>) -> String {
+    let mut name = String::new();
+    stat.encode(&mut name);
+    name
+}
+
+#[track_caller]
+fn check(stat: &Stat<'_>, name: &str) {
+    assert_eq!(encoded(stat), name);
+    assert_eq!(Stat::decode(name).as_ref(), Some(stat));
+}
+
+#[test]
+fn every_kind_has_its_name() {
+    let of = || series("score", Some("iris"), Some("3"));
+    let histogram = Histogram::Duration;
+    let status = Status::Failure;
+    let cell = |le, native| Stat::Cell { series: of(), histogram, status, cell: Cell { le, native } };
+    check(&call(of(), "POST"), "scoretap.call.score.iris.3.POST.200.success");
+    check(&cell(Some(5), None), "scoretap.cell.score.iris.3.duration.failure.5");
+    check(&cell(None, None), "scoretap.cell.score.iris.3.duration.failure.inf");
+    check(&cell(None, Some(NativeBucket::Index(-64))), "scoretap.cell.score.iris.3.duration.failure.inf.-64");
+    check(&cell(Some(5), Some(NativeBucket::Zero)), "scoretap.cell.score.iris.3.duration.failure.5.zero");
+    check(&Stat::Sum { series: of(), histogram, status }, "scoretap.sum.score.iris.3.duration.failure");
+    check(&Stat::Unmatched, "scoretap.unmatched");
+    check(&Stat::Config, "scoretap.config");
+    let bounds = Cow::Borrowed(&[1, 20, u64::MAX][..]);
+    check(&Stat::Bounds { histogram, bounds }, "scoretap.bounds.duration.1_20_18446744073709551615");
+}
+
+#[test]
+fn absent_empty_and_other_are_told_apart() {
+    check(&call(series("r", None, None), "POST"), "scoretap.call.r.~.~.POST.200.success");
+    check(&call(series("r", Some(""), None), "POST"), "scoretap.call.r.%.~.POST.200.success");
+    check(&call(series("r", Some("~"), Some("*")), "POST"), "scoretap.call.r.%7E.%2A.POST.200.success");
+    check(&call(series("r", Some("other"), None), "POST"), "scoretap.call.r.other.~.POST.200.success");
+    let other = Series { route: Cow::Borrowed("r"), model: Model::Other };
+    check(&call(other, "POST"), "scoretap.call.r.*.*.POST.200.success");
+}
+
+#[test]
+fn nothing_in_a_name_can_end_a_word_or_a_line() {
+    let hostile = "a.b: 7\nscoretap.unmatched: 9\0\"\\%41{}é\u{2028}";
+    let name = encoded(&call(series(hostile, Some(hostile), Some(hostile)), hostile));
+    assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.%".contains(&byte)), "{name}");
+    assert_eq!(name.split('.').count(), 8);
+    assert_eq!(Stat::decode(&name), Some(call(series(hostile, Some(hostile), Some(hostile)), hostile)));
+}
+
+#[test]
+fn what_encoding_would_not_write_is_not_decoded() {
+    let foreign = [
+        "",
+        "scoretap",
+        "scoretap.",
+        "scoretap.call",
+        "scoretap.unmatched.",
+        "scoretap.unmatched.x",
+        "scoretap.call.r.~.~.POST.200",
+        "scoretap.call.r.~.~.POST.200.success.",
+        "scoretap.call.r.~.~.POST.200.Success",
+        "scoretap.call.r.~.~.POST.0200.success",
+        "scoretap.call.r.~.~.POST.+200.success",
+        "scoretap.call.r.~.~.POST.70000.success",
+        "scoretap.call.r.*.~.POST.200.success",
+        "scoretap.call.r.~.*.POST.200.success",
+        "scoretap.call..~.~.POST.200.success",
+        "scoretap.call.r.%41.~.POST.200.success",
+        "scoretap.call.r.%2a.~.POST.200.success",
+        "scoretap.call.r.%2.~.POST.200.success",
+        "scoretap.call.r.%FF.~.POST.200.success",
+        "scoretap.call.r.%%.~.POST.200.success",
+        "scoretap.call.r.a b.~.POST.200.success",
+        "scoretap.call.r.é.~.POST.200.success",
+        "scoretap.cell.r.~.~.duration.success",
+        "scoretap.cell.r.~.~.duration.success.",
+        "scoretap.cell.r.~.~.duration.success.Inf",
+        "scoretap.cell.r.~.~.duration.success.-5",
+        "scoretap.cell.r.~.~.duration.success.5.99999",
+        "scoretap.cell.r.~.~.duration.success.5.-0",
+        "scoretap.cell.r.~.~.duration.success.5.zero.1",
+        "scoretap.sum.r.~.~.seconds.success",
+        "scoretap.bounds.duration.",
+        "scoretap.bounds.duration.1__2",
+        "Scoretap.unmatched",
+        "wasmcustom.scoretap.unmatched",
+    ];
+    for name in foreign {
+        assert_eq!(Stat::decode(name), None, "{name}");
+    }
+}
+
+/// Random strings, and names that are nearly ours: not in Node, where the generator has no source of chance.
+#[cfg(not(target_family = "wasm"))]
+mod properties {
+    use super::{Cow, Model, Series, Stat, call, encoded};
+    use proptest::prelude::{any, prop_oneof};
+    use proptest::strategy::{Just, Strategy};
+    use proptest::{option, proptest};
+
+    fn models() -> impl Strategy<Value = Model<'static>> {
+        let named =
+            (option::of(any::<String>()), option::of(any::<String>())).prop_map(|(model, version)| {
+                Model::Named { model: model.map(Cow::Owned), version: version.map(Cow::Owned) }
+            });
+        prop_oneof![9 => named, 1 => Just(Model::Other)]
+    }
+
+    proptest! {
+        #[test]
+        fn every_string_comes_back(route in any::<String>(), model in models(), method in any::<String>()) {
+            let stat = call(Series { route: Cow::Owned(route), model }, &method);
+            let name = encoded(&stat);
+            assert_eq!(Stat::decode(&name), Some(stat));
+        }
+
+        #[test]
+        fn what_is_decoded_is_encoded_the_same(
+            name in "scoretap\\.(call|cell|sum|bounds)(\\.([a-z~*%]|%[0-9A-Fa-f]{2}|-?[0-9]{1,3}|success|duration|inf|zero)){1,8}"
+        ) {
+            if let Some(stat) = Stat::decode(&name) {
+                assert_eq!(encoded(&stat), name);
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+use scoretap_core::outcome::{Ending, Outcome, Overrides, Status};
+
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use Outcome::*;
+
+const LH: u64 = 1;
+const UH: u64 = 1 << 1;
+const UT: u64 = 1 << 2;
+const LR: u64 = 1 << 3;
+const UR: u64 = 1 << 4;
+const UF: u64 = 1 << 5;
+const UC: u64 = 1 << 6;
+const UO: u64 = 1 << 7;
+const NR: u64 = 1 << 8;
+const DC: u64 = 1 << 14;
+const URX: u64 = 1 << 15;
+const SI: u64 = 1 << 16;
+const DPE: u64 = 1 << 18;
+const UMSDR: u64 = 1 << 19;
+const DT: u64 = 1 << 22;
+const UPE: u64 = 1 << 23;
+const NC: u64 = 1 << 24;
+const OM: u64 = 1 << 25;
+const DF: u64 = 1 << 26;
+const DO: u64 = 1 << 27;
+const DR: u64 = 1 << 28;
+const UDO: u64 = 1 << 29;
+
+const BEFORE: &str = "upstream_reset_before_response_started{connection_termination}";
+const AFTER: &str = "upstream_reset_after_response_started{protocol_error}";
+
+#[track_caller]
+fn check(cases: &[(&str, u16, u64, &str, Outcome)]) {
+    for (name, code, flags, details, expected) in cases {
+        let ending = Ending { code: *code, flags: *flags, grpc: None };
+        let details = Some(details.as_bytes()).filter(|details| !details.is_empty());
+        assert_eq!(ending.outcome(&Overrides::default(), || details), *expected, "{name}");
+    }
+}
+
+#[test]
+fn statuses_of_the_app() {
+    let app = "via_upstream";
+    check(&[
+        ("switching protocols", 101, 0, app, Success),
+        ("ok", 200, 0, app, Success),
+        ("no content", 204, 0, app, Success),
+        ("redirect", 302, 0, app, Success),
+        ("not modified", 304, 0, app, Success),
+        ("bad request", 400, 0, app, InvalidInput),
+        ("unauthorized", 401, 0, app, Unauthorized),
+        ("payment", 402, 0, app, InvalidInput),
+        ("forbidden", 403, 0, app, Unauthorized),
+        ("not found", 404, 0, app, NotFound),
+        ("method", 405, 0, app, NotFound),
+        ("proxy auth", 407, 0, app, Unauthorized),
+        ("request timeout", 408, 0, app, Timeout),
+        ("conflict", 409, 0, app, InvalidInput),
+        ("gone", 410, 0, app, NotFound),
+        ("too large", 413, 0, app, InvalidInput),
+        ("unprocessable", 422, 0, app, InvalidInput),
+        ("too many", 429, 0, app, RateLimited),
+        ("last 4xx", 499, 0, app, InvalidInput),
+        ("crash", 500, 0, app, ModelError),
+        ("bad gateway", 502, 0, app, ModelError),
+        ("unavailable", 503, 0, app, ModelError),
+        ("gateway timeout", 504, 0, app, Timeout),
+        ("beyond http", 999, 0, app, ModelError),
+    ]);
+}
+
+#[test]
+fn flags_win_over_the_status() {
+    check(&[
+        ("timeout, nothing sent", 504, UT, "response_timeout", Timeout),
+        ("timeout after a 200 had begun", 200, UT, "response_timeout", Timeout),
+        ("stream idle", 200, SI, "stream_idle_timeout", Timeout),
+        ("longest stream", 200, UMSDR, "upstream_max_stream_duration_reached", Timeout),
+        ("longest duration", 504, DT, "max_duration_timeout", Timeout),
+        ("health check failed", 503, LH, "health_check_failed", Unavailable),
+        ("no healthy upstream", 503, UH, "no_healthy_upstream", Unavailable),
+        (
+            "refused",
+            503,
+            UF,
+            "upstream_reset_before_response_started{remote_connection_failure}",
+            Unavailable,
+        ),
+        ("refused, after retries", 503, UF | URX, BEFORE, Unavailable),
+        ("no cluster", 503, NC, "cluster_not_found", Unavailable),
+        ("no such host", 503, DF, "dns_resolution_failure", Unavailable),
+        ("reset before the response", 503, UC, BEFORE, Unavailable),
+        ("remote reset before", 503, UR, BEFORE, Unavailable),
+        ("local reset before", 503, LR, BEFORE, Unavailable),
+        ("garbage instead of a response", 502, UPE, BEFORE, Unavailable),
+        ("broke off after 200", 200, UPE, AFTER, Truncated),
+        ("reset after 200", 200, UC, AFTER, Truncated),
+        ("reset after 500", 500, UR, AFTER, Truncated),
+        ("circuit breaker", 503, UO, "upstream_reset_before_response_started{overflow}", Overloaded),
+        ("overload manager", 503, OM, "overload", Overloaded),
+        ("drop overload", 503, DO, "drop_overload", Overloaded),
+        ("unconditional drop", 503, UDO, "unconditional_drop_overload", Overloaded),
+    ]);
+}
+
+#[test]
+fn who_leaves_first_has_cancelled_unless_it_had_failed_before() {
+    check(&[
+        ("nothing sent", 0, DC, "downstream_remote_disconnect", Cancelled),
+        ("while it was answered", 200, DC, "downstream_remote_disconnect", Cancelled),
+        ("while an error was answered", 500, DC, "via_upstream", Cancelled),
+        ("stream reset by the caller", 0, DR, "http2.remote_reset", Cancelled),
+        ("while connecting failed again and again", 0, DC | UF, "downstream_remote_disconnect", Cancelled),
+        ("after a timeout", 504, DC | UT, "response_timeout", Timeout),
+        ("after a refusal", 503, DC | UF, "", Unavailable),
+        ("after the response broke", 200, DC | UPE, AFTER, Truncated),
+        ("no flag, but details", 0, 0, "downstream_remote_disconnect", Cancelled),
+        ("http/2, no flag", 0, 0, "http2.remote_reset", Cancelled),
+        ("protocol broken, told so", 400, DPE, "http1.codec_error", InvalidInput),
+        ("protocol broken, no way to tell", 0, DPE, "http2.violation.of.messaging.rule", Cancelled),
+        ("protocol broken while answered", 200, DPE, "codec_error", Cancelled),
+    ]);
+}
+
+#[test]
+fn statuses_of_envoy_are_not_the_apps() {
+    check(&[
+        ("by a filter", 503, 0, "ext_proc_error", Unavailable),
+        ("by a filter, 500", 500, 0, "lua_response", Unavailable),
+        ("overload without a flag", 503, 0, "overload", Overloaded),
+        ("no route", 404, NR, "route_not_found", NotFound),
+        ("access denied", 403, 0, "rbac_access_denied_matched_policy[none]", Unauthorized),
+        ("rate limit", 429, 1 << 11, "request_rate_limited", RateLimited),
+        ("nobody knows", 503, 0, "", ModelError),
+        ("nothing sent, nobody knows", 0, 0, "", Unavailable),
+        ("nothing sent, Envoy closed", 0, 0, "downstream_local_disconnect", Unavailable),
+        ("reset, when is unknown, error", 503, UC, "", Unavailable),
+        ("reset, when is unknown, 200", 200, UC, "", Truncated),
+        ("reset of a retry, then answered", 200, UC, "via_upstream", Success),
+        ("unknown flags", 200, u64::MAX & !((1 << 30) - 1), "via_upstream", Success),
+    ]);
+}
+
+#[test]
+fn details_are_asked_for_only_where_they_decide() {
+    for (code, flags) in [(200, 0), (404, 0), (503, UF), (504, UT), (503, UO), (0, DC)] {
+        let ending = Ending { code, flags, grpc: None };
+        ending.outcome(&Overrides::default(), || panic!("asked for {code} with {flags}"));
+    }
+    Ending { code: 200, flags: 0, grpc: Some(0) }.outcome(&Overrides::default(), || panic!("asked"));
+}
+
+#[test]
+fn grpc_statuses() {
+    let outcomes = [
+        Success,
+        ModelError,
+        ModelError,
+        InvalidInput,
+        Timeout,
+        NotFound,
+        ModelError,
+        Unauthorized,
+        RateLimited,
+        InvalidInput,
+        ModelError,
+        InvalidInput,
+        NotFound,
+        ModelError,
+        ModelError,
+        ModelError,
+        Unauthorized,
+    ];
+    for (status, expected) in (0..).zip(outcomes) {
+        let ending = Ending { code: 200, flags: 0, grpc: Some(status) };
+        assert_eq!(ending.outcome(&Overrides::default(), || Some(b"via_upstream")), expected, "{status}");
+    }
+    let by_envoy = Ending { code: 200, flags: 0, grpc: Some(14) };
+    assert_eq!(by_envoy.outcome(&Overrides::default(), || Some(b"direct_response")), Unavailable);
+    let cut = Ending { code: 200, flags: UPE, grpc: Some(0) };
+    assert_eq!(cut.outcome(&Overrides::default(), || Some(AFTER.as_bytes())), Truncated);
+}
+
+#[test]
+fn names_are_distinct_and_read_back() {
+    for outcome in Outcome::ALL {
+        assert_eq!(Outcome::parse(outcome.as_str()), Some(outcome));
+        assert_eq!(outcome.error_type().is_some(), outcome.status() == Status::Failure, "{outcome:?}");
+    }
+    for status in Status::ALL {
+        assert_eq!(Status::parse(status.as_str()), Some(status));
+    }
+    assert_eq!(Outcome::parse("Success"), None);
+}

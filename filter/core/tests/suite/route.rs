@@ -1,0 +1,109 @@
+use scoretap_core::route::{Captures, PRESETS, Route, Template, label, without_query};
+
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+#[track_caller]
+fn check(template: &str, path: &str, expected: Option<(Option<&str>, Option<&str>)>) {
+    let expected = expected.map(|(model, version)| Captures {
+        model: model.map(str::as_bytes),
+        version: version.map(str::as_bytes),
+    });
+    let captures = Template::parse(template).unwrap().captures(path.as_bytes());
+    assert_eq!(captures, expected, "{template} on {path}");
+}
+
+#[test]
+fn a_template_without_variables_is_the_path() {
+    check("/score", "/score", Some((None, None)));
+    for other in ["/score/", "/scor", "/scores", "score", "", "/Score"] {
+        check("/score", other, None);
+    }
+}
+
+#[test]
+fn a_variable_is_one_segment_or_a_part_of_it() {
+    let template = "/v1/models/{model}:predict";
+    check(template, "/v1/models/m:predict", Some((Some("m"), None)));
+    check(template, "/v1/models/a:b:predict", Some((Some("a:b"), None)));
+    check(template, "/v1/models/:predict:predict", Some((Some(":predict"), None)));
+    for other in ["/v1/models/:predict", "/v1/models/m", "/v1/models/a/b:predict", "/v1/models/m:predict/x"] {
+        check(template, other, None);
+    }
+    check("/a/pre-{model}-post/z", "/a/pre-m-post/z", Some((Some("m"), None)));
+    check("/a/pre-{model}-post/z", "/a/pre-post/z", None);
+    check("/{model}", "/m", Some((Some("m"), None)));
+    check("/{model}", "/", None);
+    check("/{model}/", "/m/", Some((Some("m"), None)));
+}
+
+#[test]
+fn two_variables_are_two_segments() {
+    let template = "/v1/models/{model}/versions/{version}:predict";
+    check(template, "/v1/models/m/versions/3:predict", Some((Some("m"), Some("3"))));
+    check(template, "/v1/models/m/versions/:predict", None);
+    check(template, "/v1/models//versions/3:predict", None);
+    check("/{version}/{model}", "/3/m", Some((Some("m"), Some("3"))));
+    check("/{version}/{model}", "/3/m/", None);
+}
+
+#[test]
+fn a_template_that_cannot_be_meant_is_refused_with_what_to_write() {
+    let refused = [
+        ("score", "\"score\" has no leading slash; write \"/score\""),
+        ("/a?b", "contains '?'"),
+        ("/a b", "contains ' '"),
+        ("/é", "percent-encoded"),
+        ("/{model", "has a { without its }"),
+        ("/model}", "has a } without its {"),
+        ("/{model}}", "has a } without its {"),
+        ("/{name}", "the variable {name}; write {model} or {version}"),
+        ("/{}", "the variable {}"),
+        ("/{model}/{model}", "has {model} twice"),
+        ("/{model}{version}", "two variables between two slashes"),
+        ("/{model}-{version}", "two variables between two slashes"),
+    ];
+    for (template, part) in refused {
+        let error = Template::parse(template).expect_err(template);
+        assert!(error.contains(part), "{template}: {error}");
+    }
+    assert!(Template::parse(&format!("/{}", "a".repeat(1024))).unwrap_err().contains("at most 1024"));
+}
+
+#[test]
+fn every_preset_has_all_its_routes() {
+    for preset in PRESETS {
+        assert_eq!(Route::of_preset(&preset).count(), preset.paths.len(), "{}", preset.name);
+    }
+}
+
+#[test]
+fn a_query_is_no_part_of_the_path() {
+    for (target, path) in [("/a?b=/c", "/a"), ("/a", "/a"), ("?", ""), ("/a#b?c", "/a"), ("", "")] {
+        assert_eq!(without_query(target.as_bytes()), path.as_bytes());
+    }
+}
+
+#[test]
+fn a_label_is_what_was_meant() {
+    let longest = "m".repeat(256);
+    let encoded = "%6D".repeat(256);
+    for (written, meant) in [
+        ("m", "m"),
+        ("a%20b", "a b"),
+        ("%e4%bd%a0", "你"),
+        ("%", "%"),
+        ("%2", "%2"),
+        ("%g0", "%g0"),
+        ("%%41", "%A"),
+    ] {
+        assert_eq!(label(written.as_bytes()).as_deref(), Some(meant), "{written}");
+    }
+    assert_eq!(label(longest.as_bytes()).as_deref(), Some(&*longest));
+    assert_eq!(label(encoded.as_bytes()).as_deref(), Some(&*longest));
+    for written in
+        [&b"\xff"[..], b"%ff", b"a%00", b"\0", "m".repeat(257).as_bytes(), "%6D".repeat(257).as_bytes()]
+    {
+        assert_eq!(label(written), None, "{written:?}");
+    }
+}
