@@ -37,7 +37,8 @@ impl Exposition {
 
     /// The sum over all series of that name that have at least these labels. 0 where there is none.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.select(name, labels).map(|(_, value)| value).sum()
+        // Not `sum`, whose empty sum is a negative zero.
+        self.select(name, labels).fold(0.0, |sum, (_, value)| sum + value)
     }
 
     /// The series of that name that have at least these labels.

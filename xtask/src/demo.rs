@@ -1,0 +1,114 @@
+//! `cargo xtask demo`: the whole system, with callers of every kind, and a table of what the exporter says.
+//!
+//! The table reads `/metrics` and nothing else: what it shows, a dashboard can show.
+
+mod callers;
+mod check;
+mod screen;
+mod table;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use scoretap_tests::apps::Scorer;
+use scoretap_tests::http::Endpoint;
+use scoretap_tests::ports;
+use scoretap_tests::stack::{Folders, Stack, Upstream};
+use scoretap_tests::tools::{self, EnvoyVersion};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::package;
+use callers::Callers;
+use screen::Screen;
+use table::History;
+
+pub(crate) use check::check;
+
+/// Where things listen if they can.
+const LISTENER: u16 = 15_100;
+const EXPORTER: u16 = 9_464;
+const APP: u16 = 8_080;
+
+/// Shorter than the slowest calls of the mix, so that timeouts are to be seen.
+const ROUTE_TIMEOUT: &str = "1s";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// End after this time in place of at Ctrl-C
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    install()?;
+    package::build()?;
+    // From here on an interrupt means: stop everything, then end.
+    let stop = stop_on_signal()?;
+    let stack = start()?;
+    let callers = Callers::start(&Endpoint::Tcp(stack.address));
+    let shown = show(&stack, &stop, args.seconds.map(Duration::from_secs));
+    callers.stop();
+    drop(stack);
+    eprintln!("stopped everything");
+    shown
+}
+
+fn install() -> Result<()> {
+    tools::envoy(EnvoyVersion::V1_40)?;
+    tools::python()?;
+    Ok(())
+}
+
+fn stop_on_signal() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot wait for signals")?;
+    }
+    Ok(stop)
+}
+
+fn start() -> Result<Stack> {
+    eprintln!("starting the scorer, Envoy and the exporter …");
+    let logs = Folders::create("demo-scorer")?.logs.clone();
+    let scorer = Arc::new(Scorer::start_at(&logs, ports::preferred(APP))?);
+    Stack::builder("demo")
+        .upstream(Upstream::Shared(scorer))
+        .prefer_ports(LISTENER, EXPORTER)
+        .edit_listener(|bootstrap| bootstrap.route()["timeout"] = ROUTE_TIMEOUT.into())
+        .exporter_env("MODEL_NAME", "tutorial")
+        .exporter_env("MODEL_VERSION", "1")
+        .start()
+}
+
+fn show(stack: &Stack, stop: &AtomicBool, limit: Option<Duration>) -> Result<()> {
+    let start = Instant::now();
+    let over = || stop.load(Ordering::Relaxed) || limit.is_some_and(|limit| start.elapsed() >= limit);
+    let screen = Screen::new(&introduction(stack));
+    let mut history = History::default();
+    let mut next = start;
+    while !over() {
+        // Short steps: a signal must not have to wait for the next table.
+        if Instant::now() < next {
+            std::thread::sleep(Duration::from_millis(50));
+            continue;
+        }
+        next += screen.pause();
+        history.add(Instant::now(), stack.metrics());
+        screen.show(&history.table());
+    }
+    Ok(())
+}
+
+fn introduction(stack: &Stack) -> String {
+    let Endpoint::Tcp(exporter) = &stack.exporter else { return String::new() };
+    let scorer = stack.address;
+    format!(
+        "the scorer, through Envoy   http://{scorer}/score\n\
+         the metrics                 http://{exporter}/metrics\n\
+         logs                        {}\n\n\
+         try   curl -d '{{\"data\": [[1,2,3,4,5,6,7,8,9]]}}' http://{scorer}/score\n",
+        stack.folders.logs.display()
+    )
+}

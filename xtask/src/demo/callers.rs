@@ -1,0 +1,99 @@
+//! Callers of every kind: content ones, clumsy ones, impatient ones.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use scoretap_tests::http::{self, Call, Endpoint, Protocol};
+
+const CALLERS: usize = 6;
+const PAUSE: Duration = Duration::from_millis(60);
+
+const ROW: &str = "[1, 2, 3, 4, 5, 6, 7, 8, 9]";
+
+/// What a caller does.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Good,
+    Malformed,
+    WrongShape,
+    Crashing,
+    TooSlow,
+    Aborted,
+}
+
+/// The mix: how many of a hundred calls.
+const MIX: [(Kind, usize); 6] = [
+    (Kind::Good, 82),
+    (Kind::Malformed, 5),
+    (Kind::WrongShape, 4),
+    (Kind::Crashing, 4),
+    (Kind::TooSlow, 2),
+    (Kind::Aborted, 3),
+];
+
+const PATHS: [&str; 4] =
+    ["/score", "/score", "/v1/models/churn:predict", "/v2/models/fraud/versions/3/infer"];
+
+/// Threads that call until they are stopped.
+pub(super) struct Callers {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Callers {
+    /// Starts them.
+    pub(super) fn start(scorer: &Endpoint) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let number = Arc::new(AtomicUsize::new(0));
+        let threads = (0..CALLERS).map(|caller| {
+            let (scorer, stop, number) = (scorer.clone(), Arc::clone(&stop), Arc::clone(&number));
+            let protocol = if caller % 2 == 0 { Protocol::Http1 } else { Protocol::Http2 };
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    // How a call ends is Scoretap's to say.
+                    let _ = http::call(&scorer, protocol, call(number.fetch_add(1, Ordering::Relaxed)));
+                    std::thread::sleep(PAUSE);
+                }
+            })
+        });
+        let threads = threads.collect();
+        Self { stop, threads }
+    }
+
+    /// Waits until each has finished its call.
+    pub(super) fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The `number`th call. Steps that share no factor with a hundred spread the kinds over time and over the paths.
+fn call(number: usize) -> Call {
+    let path = PATHS[number / 3 % PATHS.len()];
+    let post = |body: String| Call::post(path, body);
+    match kind(number * 37 % 100) {
+        Kind::Good => post(format!(r#"{{"data": [{ROW}], "sleep_ms": {}}}"#, number * 7 % 40)),
+        Kind::Malformed => post(format!(r#"{{"data": [{ROW}"#)),
+        Kind::WrongShape => post(r#"{"data": [[1, 2, 3]]}"#.into()),
+        Kind::Crashing => post(format!(r#"{{"data": [{}]}}"#, ROW.replacen('1', "\"one\"", 1))),
+        Kind::TooSlow => post(format!(r#"{{"data": [{ROW}], "sleep_ms": 1500}}"#)),
+        Kind::Aborted => {
+            post(format!(r#"{{"data": [{ROW}], "sleep_ms": 600}}"#)).abort_after(Duration::from_millis(80))
+        }
+    }
+}
+
+fn kind(hundredth: usize) -> Kind {
+    let mut left = hundredth;
+    for (kind, share) in MIX {
+        if left < share {
+            return kind;
+        }
+        left -= share;
+    }
+    Kind::Good
+}

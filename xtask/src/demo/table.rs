@@ -1,0 +1,188 @@
+//! From scrapes to a table: rates and quantiles over the last seconds, errors since the start.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use scoretap_tests::exposition::{Exposition, Labels};
+
+/// Rates and quantiles are those of this time.
+const WINDOW: Duration = Duration::from_secs(10);
+
+const QUANTILES: [f64; 3] = [0.5, 0.95, 0.99];
+
+/// The scrapes of the last [`WINDOW`].
+#[derive(Default)]
+pub(super) struct History {
+    scrapes: VecDeque<(Instant, Exposition)>,
+}
+
+impl History {
+    /// Adds a scrape and forgets what is too old.
+    pub(super) fn add(&mut self, now: Instant, scrape: Exposition) {
+        while self.scrapes.front().is_some_and(|(then, _)| now.duration_since(*then) > WINDOW) {
+            self.scrapes.pop_front();
+        }
+        self.scrapes.push_back((now, scrape));
+    }
+
+    /// The table as of the last scrape.
+    pub(super) fn table(&self) -> String {
+        match (self.scrapes.front(), self.scrapes.back()) {
+            (Some((from, first)), Some((to, last))) => table(first, last, to.duration_since(*from)),
+            _ => String::new(),
+        }
+    }
+}
+
+type Row = (String, String);
+
+fn table(first: &Exposition, last: &Exposition, time: Duration) -> String {
+    let rows: BTreeSet<Row> =
+        last.select("prediction_requests_total", &[]).map(|(labels, _)| row_of(labels)).collect();
+    let errors = error_types(last);
+    let mut text = format!("{:<12}{:<12}{:>8}{:>9}", "route", "model", "calls/s", "success");
+    errors.iter().for_each(|error| push(&mut text, &format!("{error:>width$}", width = width(error))));
+    push(&mut text, &format!("{:>8}{:>8}{:>8}\n", "p50", "p95", "p99"));
+    for (route, model) in &rows {
+        push(&mut text, &line(first, last, time, (route, model), &errors));
+    }
+    push(&mut text, &format!("\n{}", totals(last)));
+    text
+}
+
+fn line(
+    first: &Exposition,
+    last: &Exposition,
+    time: Duration,
+    row: (&str, &str),
+    errors: &[String],
+) -> String {
+    let labels = [("route", row.0), ("model_name", row.1)];
+    let calls = |scrape: &Exposition| scrape.sum("prediction_requests_total", &labels);
+    let rate = (calls(last) - calls(first)) / time.as_secs_f64().max(1.0);
+    let success = last.sum("prediction_requests_total", &[labels[0], labels[1], ("status", "success")]);
+    let mut text = format!("{:<12}{:<12}{rate:>8.1}{success:>9}", row.0, row.1);
+    for error in errors {
+        push(&mut text, &format!("{:>width$}", count(last, labels, error), width = width(error)));
+    }
+    let buckets = buckets(first, last, &labels);
+    for quantile in QUANTILES {
+        push(&mut text, &format!("{:>8}", milliseconds(quantile_of(&buckets, quantile))));
+    }
+    text + "\n"
+}
+
+/// A caller who left is no error of the model, but belongs beside them.
+fn count(scrape: &Exposition, labels: [(&str, &str); 2], error: &str) -> f64 {
+    let [route, model] = labels;
+    match error {
+        "cancelled" => scrape.sum("prediction_requests_total", &[route, model, ("status", "cancelled")]),
+        error => scrape.sum("prediction_errors_total", &[route, model, ("error_type", error)]),
+    }
+}
+
+/// Those that have happened.
+fn error_types(scrape: &Exposition) -> Vec<String> {
+    let happened = scrape.select("prediction_errors_total", &[]).filter(|(_, value)| *value > 0.0);
+    let types: BTreeSet<String> =
+        happened.filter_map(|(labels, _)| labels.get("error_type").cloned()).collect();
+    types.into_iter().chain(["cancelled".to_owned()]).collect()
+}
+
+fn totals(scrape: &Exposition) -> String {
+    let one = |name| scrape.sum(name, &[]);
+    format!(
+        "seen by the filter {}, finished in Envoy {}, in flight {}\n",
+        one("scoretap_calls_seen_total"),
+        one("scoretap_envoy_requests_total"),
+        one("prediction_requests_in_flight"),
+    )
+}
+
+/// Upper bounds and how many calls of the window were at most as long, over all statuses.
+fn buckets(first: &Exposition, last: &Exposition, labels: &[(&str, &str)]) -> Vec<(f64, f64)> {
+    let mut buckets: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
+    for (scrape, sign) in [(last, 1.0), (first, -1.0)] {
+        for (labels, value) in scrape.select("prediction_duration_seconds_bucket", labels) {
+            let bound = labels.get("le").and_then(|le| le.parse().ok()).unwrap_or(f64::INFINITY);
+            // The bits of positive floats are in their order.
+            buckets.entry(bound.to_bits()).or_insert((bound, 0.0)).1 += sign * value;
+        }
+    }
+    buckets.into_values().collect()
+}
+
+/// As PromQL's `histogram_quantile` does it. `None` where nothing was counted.
+fn quantile_of(buckets: &[(f64, f64)], quantile: f64) -> Option<f64> {
+    let total = buckets.last().map(|(_, count)| *count).filter(|count| *count > 0.0)?;
+    let rank = quantile * total;
+    let index = buckets.iter().position(|(_, count)| *count >= rank)?;
+    let (lower, before) = if index == 0 { (0.0, 0.0) } else { buckets[index - 1] };
+    let (upper, count) = buckets[index];
+    if upper.is_infinite() {
+        return Some(lower);
+    }
+    Some(lower + (upper - lower) * (rank - before) / (count - before))
+}
+
+fn milliseconds(seconds: Option<f64>) -> String {
+    seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{:.0} ms", seconds * 1000.0))
+}
+
+fn row_of(labels: &Labels) -> Row {
+    let label = |name| labels.get(name).cloned().unwrap_or_default();
+    (label("route"), label("model_name"))
+}
+
+fn width(error: &str) -> usize {
+    error.len() + 2
+}
+
+/// Writing to a string cannot fail.
+fn push(text: &mut String, more: &str) {
+    let _ = text.write_str(more);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_histogram_quantile() {
+        let buckets = [(0.1, 0.0), (0.5, 50.0), (1.0, 90.0), (f64::INFINITY, 100.0)];
+        for (quantile, expected) in [(0.25, 0.3), (0.5, 0.5), (0.7, 0.75), (0.99, 1.0)] {
+            let found = quantile_of(&buckets, quantile).unwrap();
+            assert!((found - expected).abs() < 1e-9, "{quantile}: {found} in place of {expected}");
+        }
+        assert_eq!(quantile_of(&[(1.0, 0.0), (f64::INFINITY, 0.0)], 0.5), None);
+    }
+
+    #[test]
+    fn a_row_shows_the_rate_and_quantiles_of_the_window_and_errors_since_the_start() {
+        let scrape = |calls: u32, long: u32| {
+            let text = format!(
+                "prediction_requests_total{{model_name=\"m\",route=\"score\",status=\"success\"}} {calls}\n\
+                 prediction_requests_total{{model_name=\"m\",route=\"score\",status=\"cancelled\"}} 2\n\
+                 prediction_errors_total{{model_name=\"m\",route=\"score\",error_type=\"timeout\"}} 3\n\
+                 prediction_errors_total{{model_name=\"m\",route=\"score\",error_type=\"truncated\"}} 0\n\
+                 prediction_duration_seconds_bucket{{model_name=\"m\",route=\"score\",status=\"success\",le=\"0.1\"}} 5\n\
+                 prediction_duration_seconds_bucket{{model_name=\"m\",route=\"score\",status=\"success\",le=\"0.2\"}} {long}\n\
+                 prediction_duration_seconds_bucket{{model_name=\"m\",route=\"score\",status=\"success\",le=\"+Inf\"}} {long}\n\
+                 scoretap_calls_seen_total{{result=\"matched\"}} 70\nscoretap_envoy_requests_total 70\n"
+            );
+            Exposition::parse(&text).unwrap()
+        };
+        let start = Instant::now();
+        let mut history = History::default();
+        history.add(start, scrape(10, 5));
+        history.add(start + Duration::from_secs(5), scrape(60, 15));
+        let expected = "\
+route       model        calls/s  success  timeout  cancelled     p50     p95     p99
+score       m               10.0       60        3          2  150 ms  195 ms  199 ms
+
+seen by the filter 70, finished in Envoy 70, in flight 0
+";
+        assert_eq!(history.table(), expected);
+    }
+}

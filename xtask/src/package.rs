@@ -1,0 +1,130 @@
+//! `cargo xtask package`: the shipped binaries, the same bytes from the same sources wherever they are built.
+
+mod reproduce;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use scoretap_tests::{tools, workspace};
+
+use crate::run::{cargo, output, visibly};
+
+pub(crate) use reproduce::reproduce;
+
+/// 150 KB: every Envoy of a fleet loads it, and compiles it once per worker.
+const MODULE_LIMIT: u64 = 150 * 1024;
+
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Also build the module of the trap tests, into target/test-modules
+    #[arg(long)]
+    test_modules: bool,
+    /// Build a second time, from a copy of the sources in another folder, and compare the checksums
+    #[arg(long)]
+    reproduce: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    build()?;
+    report()?;
+    if args.test_modules {
+        test_modules()?;
+    }
+    if args.reproduce {
+        reproduce()?;
+    }
+    Ok(())
+}
+
+/// Builds into `target/dist/`. Quick where nothing has changed.
+pub(crate) fn build() -> Result<()> {
+    tools::targets(&[tools::WASM_TARGET, tools::MUSL_TARGET])?;
+    let workshop = Workshop { sources: workspace::root(), target: workspace::target() };
+    workshop.build(&workspace::dist())?;
+    let size = fs::metadata(workspace::module())?.len();
+    ensure!(
+        size <= MODULE_LIMIT,
+        "scoretap.wasm has {size} bytes, {MODULE_LIMIT} are allowed: see what the last change pulled in"
+    );
+    Ok(())
+}
+
+/// The module with the feature `trap`, which no release has.
+pub(crate) fn test_modules() -> Result<()> {
+    tools::targets(&[tools::WASM_TARGET])?;
+    let workshop = Workshop { sources: workspace::root(), target: workspace::target() };
+    let module = workshop.module(&["--features", "trap"])?;
+    copy(&module, &workspace::trap_module())
+}
+
+/// Sizes and checksums, for a person.
+fn report() -> Result<()> {
+    let dist = workspace::dist();
+    for file in [workspace::module(), workspace::exporter()] {
+        let kilobytes = fs::metadata(&file)?.len().div_ceil(1024);
+        println!("{:>6} KB  {}", kilobytes, file.display());
+    }
+    print!("{}", fs::read_to_string(dist.join("SHA256SUMS"))?);
+    Ok(())
+}
+
+/// Sources and where they are built.
+struct Workshop {
+    sources: PathBuf,
+    target: PathBuf,
+}
+
+impl Workshop {
+    /// Everything that is shipped, and its checksums, into `dist`.
+    fn build(&self, dist: &Path) -> Result<()> {
+        copy(&self.module(&[])?, &dist.join("scoretap.wasm"))?;
+        copy(&self.exporter()?, &dist.join("scoretap-exporter"))?;
+        let mut sums = Command::new("sha256sum");
+        sums.args(["scoretap.wasm", "scoretap-exporter"]).current_dir(dist);
+        fs::write(dist.join("SHA256SUMS"), output(&mut sums)?)?;
+        Ok(())
+    }
+
+    fn module(&self, more: &[&str]) -> Result<PathBuf> {
+        let args =
+            ["build", "--package", "scoretap-filter", "--profile", "wasm", "--target", tools::WASM_TARGET];
+        self.cargo(&[&args, more].concat())?;
+        Ok(self.target.join(tools::WASM_TARGET).join("wasm/scoretap_filter.wasm"))
+    }
+
+    fn exporter(&self) -> Result<PathBuf> {
+        let args = ["build", "--package", "scoretap-exporter", "--release", "--target", tools::MUSL_TARGET];
+        self.cargo(&args)?;
+        Ok(self.target.join(tools::MUSL_TARGET).join("release/scoretap-exporter"))
+    }
+
+    fn cargo(&self, args: &[&str]) -> Result<()> {
+        let mut command = cargo(args);
+        command.arg("--locked").current_dir(&self.sources).env("CARGO_TARGET_DIR", &self.target);
+        // Encoded, because a folder's name may hold spaces. It replaces the flags of the caller's own environment.
+        command.env("CARGO_ENCODED_RUSTFLAGS", remapping(&self.sources)?.join("\u{1f}"));
+        visibly(&mut command)
+    }
+}
+
+/// Messages of panics name source files; these must not tell where the sources were.
+fn remapping(sources: &Path) -> Result<Vec<String>> {
+    let cargo_home = match std::env::var_os("CARGO_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => std::env::home_dir().context("there is no home folder; set CARGO_HOME")?.join(".cargo"),
+    };
+    let sysroot = PathBuf::from(output(Command::new("rustc").args(["--print", "sysroot"]))?.trim());
+    let folders = [(sysroot.as_path(), "/rust"), (&cargo_home, "/cargo"), (sources, "/scoretap")];
+    Ok(folders.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let folder = to.parent().context("a file is in a folder")?;
+    fs::create_dir_all(folder)?;
+    // By renaming: a test may be running the file that is replaced.
+    let draft = to.with_extension("draft");
+    fs::copy(from, &draft).with_context(|| format!("cannot copy {}", from.display()))?;
+    fs::rename(&draft, to).with_context(|| format!("cannot replace {}", to.display()))
+}
