@@ -141,6 +141,7 @@ mod tests {
     fn who_accepts_nothing_that_there_is_gets_text() {
         check("application/json", Format::Text);
         check("text/plain;q=0", Format::Text);
+        check("application/openmetrics-text;q=0", Format::Text);
         check("image/png;q=nonsense, ;;;, /, a/b/c, \u{fc}", Format::Text);
     }
 

@@ -84,6 +84,7 @@ mod tests {
         check("cluster.app.upstream_rq_active", true);
         check("cluster.inbound|8080||.upstream_rq_active", true);
         check("cluster.app.upstream_rq_total", false);
+        check("cluster.app.upstream_rq_active_x", false);
         check("cluster.apple.upstream_rq_active", false);
         check("cluster.app", false);
     }
