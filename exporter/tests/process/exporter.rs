@@ -36,11 +36,27 @@ fn program(flags: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end: the code and all that it said.
+/// Runs it to its end: the code, `None` where it does not end, and all that it said.
 pub(crate) fn run(flags: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
-    let output = program(flags).envs(environment.iter().copied()).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8(said).unwrap())
+    let mut command = program(flags);
+    command.envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    let code = end_of(&mut process);
+    drop(process.kill());
+    let output = process.wait_with_output().unwrap();
+    (code, String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+/// The code with which it ends within ten seconds.
+fn end_of(process: &mut Child) -> Option<i32> {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(10) {
+        if let Some(status) = process.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    None
 }
 
 impl Exporter {
@@ -79,18 +95,11 @@ impl Exporter {
         stream
     }
 
-    /// Sends a signal and waits for the end, for which there is a limit.
+    /// Sends a signal and waits for the end.
     pub(crate) fn signal(&mut self, name: &str) -> Option<i32> {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(10) {
-            if let Some(status) = self.process.try_wait().unwrap() {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        None
+        end_of(&mut self.process)
     }
 }
 
