@@ -1,4 +1,4 @@
-//! Child processes that never outlive their use: each ends when dropped, and when this process dies in any way.
+//! Child processes that never outlive their use: each is stopped when dropped, and dies when this process dies in any way.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -8,12 +8,12 @@ use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::wait::wait_for;
 
-/// How long a child has to end by itself when asked to.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long a child has to end by itself when asked to: enough to reap children of its own, not to finish its work.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A running child and the file that holds its output.
 #[derive(Debug)]
@@ -52,15 +52,9 @@ impl Child {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// Asks it to end, and ends it where it does not.
-    pub fn stop(mut self) {
-        self.signal(Signal::TERM);
-        let _ = wait_for("it has ended", GRACE, || !self.is_running());
-    }
-
     /// Ends it at once, as a crash would.
     pub fn kill(self) {
-        drop(self);
+        self.signal_group(Signal::KILL);
     }
 
     /// Waits until `ready` says so. Fails at once where the child has ended, with the last lines of its output.
@@ -87,18 +81,31 @@ impl Child {
         format!("{} wrote to {}, at the end:\n  {tail}\n", self.name, self.log.display())
     }
 
-    /// The whole group: gunicorn's workers are children of the child.
     fn signal(&self, signal: Signal) {
-        let group = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
-        if let Some(group) = group {
+        if let Some(process) = self.raw_pid() {
+            let _ = kill_process(process, signal);
+        }
+    }
+
+    /// gunicorn's workers are children of the child.
+    fn signal_group(&self, signal: Signal) {
+        if let Some(group) = self.raw_pid() {
             let _ = kill_process_group(group, signal);
         }
+    }
+
+    fn raw_pid(&self) -> Option<Pid> {
+        i32::try_from(self.process.id()).ok().and_then(Pid::from_raw)
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
+        if self.is_running() {
+            self.signal(Signal::TERM);
+            let _ = wait_for("it has ended", GRACE, || !self.is_running());
+        }
+        self.signal_group(Signal::KILL);
         let _ = self.process.wait();
     }
 }

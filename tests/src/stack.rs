@@ -134,7 +134,7 @@ impl Stack {
 
     /// Ends Envoy as a crash would. Calls are refused until [`Stack::start_envoy`].
     pub fn stop_envoy(&mut self) {
-        self.envoy_process = None;
+        self.envoy_process.take().map(Child::kill).unwrap_or_default();
     }
 
     /// Starts Envoy again, in place of a running one, at the same address.
@@ -146,7 +146,7 @@ impl Stack {
 
     /// Ends the exporter as a crash would.
     pub fn stop_exporter(&mut self) {
-        self.exporter_process = None;
+        self.exporter_process.take().map(Child::kill).unwrap_or_default();
     }
 
     /// Starts the exporter again, in place of a running one, at the same address.
