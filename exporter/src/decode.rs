@@ -200,17 +200,17 @@ impl<'a> Decoder<'a> {
 
     fn ours(&mut self, stat: Stat<'_>, value: u64) {
         match stat {
-            Stat::Call { series, method, code, outcome } => {
+            Stat::Call { series, endpoint, code, outcome } => {
                 self.reading.matched = self.reading.matched.saturating_add(value);
                 if series.model == Model::Other {
                     self.reading.overflow = self.reading.overflow.saturating_add(value);
                 }
-                self.measured(&series).count(outcome, &method, code, value);
+                self.measured(&series).count(outcome, &endpoint.method, code, value);
             }
-            Stat::Cell { series, histogram, status, cell } => {
+            Stat::Cell { series, endpoint: _, histogram, status, cell } => {
                 self.measured(&series).distribution_mut(histogram, status).cells.push((cell, value));
             }
-            Stat::Sum { series, histogram, status } => {
+            Stat::Sum { series, endpoint: _, histogram, status } => {
                 let distribution = self.measured(&series).distribution_mut(histogram, status);
                 distribution.sum = distribution.sum.saturating_add(value);
             }
@@ -318,9 +318,9 @@ mod tests {
     fn calls_are_counted_by_outcome_and_by_response() {
         check_calls(
             &[
-                "wasmcustom.scoretap.call.score.~.~.POST.200.success: 12",
-                "wasmcustom.scoretap.call.score.~.~.POST.404.not_found: 2",
-                "wasmcustom.scoretap.call.score.~.~.POST.0.cancelled: 1",
+                "wasmcustom.scoretap.call.score.~.~.POST./score.200.success: 12",
+                "wasmcustom.scoretap.call.score.~.~.POST./score.404.not_found: 2",
+                "wasmcustom.scoretap.call.score.~.~.POST./score.0.cancelled: 1",
             ],
             &[(
                 "iris/3/score",
@@ -333,10 +333,10 @@ mod tests {
     fn series_that_end_up_with_the_same_labels_are_one() {
         check_calls(
             &[
-                "wasmcustom.scoretap.call.score.~.~.POST.200.success: 1",
-                "wasmcustom.scoretap.call.score.iris.~.POST.200.success: 10",
-                "wasmcustom.scoretap.call.score.iris.3.POST.200.success: 100",
-                "wasmcustom.scoretap.call.score.%.%.POST.200.truncated: 1000",
+                "wasmcustom.scoretap.call.score.~.~.POST./score.200.success: 1",
+                "wasmcustom.scoretap.call.score.iris.~.POST./score.200.success: 10",
+                "wasmcustom.scoretap.call.score.iris.3.POST./score.200.success: 100",
+                "wasmcustom.scoretap.call.score.%.%.POST./score.200.truncated: 1000",
             ],
             &[("iris/3/score", &["success 111", "truncated 1000", "POST 200 1111"])],
         );
@@ -346,10 +346,10 @@ mod tests {
     fn series_that_differ_in_one_label_are_apart() {
         check_calls(
             &[
-                "wasmcustom.scoretap.call.score.b.1.POST.200.success: 1",
-                "wasmcustom.scoretap.call.score.a.2.POST.200.success: 2",
-                "wasmcustom.scoretap.call.predict.a.1.POST.200.success: 3",
-                "wasmcustom.scoretap.call.score.a.1.POST.200.success: 4",
+                "wasmcustom.scoretap.call.score.b.1.POST./score.200.success: 1",
+                "wasmcustom.scoretap.call.score.a.2.POST./score.200.success: 2",
+                "wasmcustom.scoretap.call.predict.a.1.POST./predict.200.success: 3",
+                "wasmcustom.scoretap.call.score.a.1.POST./score.200.success: 4",
             ],
             &[
                 ("a/1/predict", &["success 3", "POST 200 3"]),
@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn names_are_what_the_caller_wrote() {
         check_calls(
-            &["wasmcustom.scoretap.call.score.a%22%0A%2Eb%3A%20c.%C3%BC.POST.200.success: 1"],
+            &["wasmcustom.scoretap.call.score.a%22%0A%2Eb%3A%20c.%C3%BC.POST./score.200.success: 1"],
             &[("a\"\n.b: c/ü/score", &["success 1", "POST 200 1"])],
         );
     }
@@ -373,9 +373,9 @@ mod tests {
         let reading = reading(
             &pod(),
             &[
-                "wasmcustom.scoretap.call.score.~.~.POST.200.success: 12",
-                "wasmcustom.scoretap.call.score.*.*.POST.500.model_error: 3",
-                "wasmcustom.scoretap.call.predict.*.*.POST.200.success: 4",
+                "wasmcustom.scoretap.call.score.~.~.POST./score.200.success: 12",
+                "wasmcustom.scoretap.call.score.*.*.POST./score.500.model_error: 3",
+                "wasmcustom.scoretap.call.predict.*.*.POST./predict.200.success: 4",
                 "wasmcustom.scoretap.unmatched: 7",
             ],
         );
@@ -394,7 +394,7 @@ mod tests {
     fn an_expected_route_is_known_before_its_first_call_and_is_no_second_series_after_it() {
         let identity = pod();
         let mut decoder = Decoder::new(&identity);
-        decoder.line("wasmcustom.scoretap.call.score.~.~.POST.200.success: 12").unwrap();
+        decoder.line("wasmcustom.scoretap.call.score.~.~.POST./score.200.success: 12").unwrap();
         let reading = decoder.finish(&["score".to_owned(), "predict".to_owned()]);
         let routes: Vec<&str> = reading.series.iter().map(|(key, _)| key.route.as_str()).collect();
         assert_eq!(routes, ["predict", "score"]);
@@ -405,12 +405,12 @@ mod tests {
         let reading = reading(
             &pod(),
             &[
-                "wasmcustom.scoretap.cell.score.~.~.duration.success.1000: 1",
-                "wasmcustom.scoretap.cell.score.iris.3.duration.success.1000: 2",
-                "wasmcustom.scoretap.cell.score.~.~.duration.success.inf: 4",
-                "wasmcustom.scoretap.sum.score.~.~.duration.success: 100",
-                "wasmcustom.scoretap.sum.score.iris.~.duration.success: 11",
-                "wasmcustom.scoretap.sum.score.~.~.duration.failure: 5",
+                "wasmcustom.scoretap.cell.score.~.~.POST./score.duration.success.1000: 1",
+                "wasmcustom.scoretap.cell.score.iris.3.POST./score.duration.success.1000: 2",
+                "wasmcustom.scoretap.cell.score.~.~.POST./score.duration.success.inf: 4",
+                "wasmcustom.scoretap.sum.score.~.~.POST./score.duration.success: 100",
+                "wasmcustom.scoretap.sum.score.iris.~.POST./score.duration.success: 11",
+                "wasmcustom.scoretap.sum.score.~.~.POST./score.duration.failure: 5",
             ],
         );
         let [(_, measured)] = reading.series.as_slice() else { panic!("one series: {reading:?}") };
@@ -469,7 +469,10 @@ mod tests {
     fn statistics_of_another_release_are_left_out_and_counted() {
         let reading = reading(
             &pod(),
-            &["wasmcustom.scoretap.future.a.b: 1", "wasmcustom.scoretap.call.score.~.~.POST.200.splendid: 1"],
+            &[
+                "wasmcustom.scoretap.future.a.b: 1",
+                "wasmcustom.scoretap.call.score.~.~.POST./score.200.splendid: 1",
+            ],
         );
         assert_eq!((reading.unknown, reading.matched), (2, 0));
     }
@@ -487,9 +490,9 @@ mod tests {
     #[test]
     fn counts_beyond_what_a_counter_holds_stay_at_its_end() {
         let lines = [
-            "wasmcustom.scoretap.call.score.~.~.POST.200.success: 18446744073709551615",
-            "wasmcustom.scoretap.call.score.iris.3.POST.200.success: 1",
-            "wasmcustom.scoretap.call.score.iris.3.POST.500.model_error: 1",
+            "wasmcustom.scoretap.call.score.~.~.POST./score.200.success: 18446744073709551615",
+            "wasmcustom.scoretap.call.score.iris.3.POST./score.200.success: 1",
+            "wasmcustom.scoretap.call.score.iris.3.POST./score.500.model_error: 1",
         ];
         let reading = reading(&pod(), &lines);
         assert_eq!(reading.matched, u64::MAX);

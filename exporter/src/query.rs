@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn everything_of_ours_is_read() {
-        check("wasmcustom.scoretap.call.score.~.~.POST.200.success", true);
+        check("wasmcustom.scoretap.call.score.~.~.POST./score.200.success", true);
         check("wasmcustom.scoretap.config", true);
         check("wasmcustom.scoretapped", false);
         check("wasmcustom.other", false);
@@ -101,6 +101,6 @@ mod tests {
     fn readiness_reads_one_gauge() {
         let filter = filter(&anything());
         assert!(filter.is_match("wasmcustom.scoretap.config"));
-        assert!(!filter.is_match("wasmcustom.scoretap.call.score.~.~.POST.200.success"));
+        assert!(!filter.is_match("wasmcustom.scoretap.call.score.~.~.POST./score.200.success"));
     }
 }

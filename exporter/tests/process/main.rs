@@ -14,7 +14,7 @@ use exporter::{Exporter, run};
 const STATS: &str = "cluster.app.upstream_rq_active: 2\n\
     http.inbound.downstream_rq_active: 2\n\
     http.inbound.downstream_rq_total: 14\n\
-    wasmcustom.scoretap.call.score.~.~.POST.200.success: 12\n\
+    wasmcustom.scoretap.call.score.~.~.POST./score.200.success: 12\n\
     wasmcustom.scoretap.config: 1\n";
 
 const REQUESTS: &str = "\nprediction_requests_total{model_name=\"unknown\",model_version=\"unknown\",route=\"score\",status=\"success\"} 12\n";

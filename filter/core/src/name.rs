@@ -1,15 +1,18 @@
 //! The grammar of Scoretap's counters in Envoy's stat store: the seam between filter and exporter.
 //!
 //! ```text
-//! scoretap.call.ROUTE.MODEL.VERSION.METHOD.CODE.OUTCOME            calls that ended so
-//! scoretap.cell.ROUTE.MODEL.VERSION.HISTOGRAM.STATUS.LE[.NATIVE]   values in one cell
-//! scoretap.sum.ROUTE.MODEL.VERSION.HISTOGRAM.STATUS                sum of the values, in ns or bytes
-//! scoretap.unmatched                                               calls that no route matched
-//! scoretap.config                                                  gauge: 1 configured, 0 configuration invalid
-//! scoretap.bounds.HISTOGRAM.LE_LE_…                                gauge: when these bounds were configured
+//! scoretap.call.SERIES.ENDPOINT.CODE.OUTCOME                   calls that ended so
+//! scoretap.cell.SERIES.ENDPOINT.HISTOGRAM.STATUS.LE[.NATIVE]   values in one cell
+//! scoretap.sum.SERIES.ENDPOINT.HISTOGRAM.STATUS                sum of the values, in ns or bytes
+//! scoretap.unmatched                                           calls that no route matched
+//! scoretap.config                                              gauge: 1 configured, 0 configuration invalid
+//! scoretap.bounds.HISTOGRAM.LE_LE_…                            gauge: when these bounds were configured
+//!
+//! SERIES    ROUTE.MODEL.VERSION
+//! ENDPOINT  METHOD.TEMPLATE
 //! ```
 //!
-//! A word keeps `[A-Za-z0-9_-]`; every other byte is `%XX`, so neither Envoy's separators nor a line's end can be in
+//! A word keeps `[A-Za-z0-9_/{}-]`; every other byte is `%XX`, so neither Envoy's separators nor a line's end can be in
 //! it. An absent model or version is `~`, the empty word `%`, and the series that stands for all those beyond the
 //! limit is `*.*`. A name that this module would not write is not decoded: encoding and decoding are inverse.
 
@@ -52,6 +55,15 @@ pub enum Model<'a> {
     Other,
 }
 
+/// What of a route was called.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint<'a> {
+    /// The request's method.
+    pub method: Cow<'a, str>,
+    /// The template that its path matched.
+    pub template: Cow<'a, str>,
+}
+
 /// One statistic of ours in Envoy's store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stat<'a> {
@@ -59,8 +71,8 @@ pub enum Stat<'a> {
     Call {
         /// Whose.
         series: Series<'a>,
-        /// The request's method.
-        method: Cow<'a, str>,
+        /// To where.
+        endpoint: Endpoint<'a>,
         /// The HTTP status that was sent; 0 where none was.
         code: u16,
         /// How they ended.
@@ -70,6 +82,8 @@ pub enum Stat<'a> {
     Cell {
         /// Whose.
         series: Series<'a>,
+        /// Of calls to where.
+        endpoint: Endpoint<'a>,
         /// Of what.
         histogram: Histogram,
         /// Of calls that ended so.
@@ -81,6 +95,8 @@ pub enum Stat<'a> {
     Sum {
         /// Whose.
         series: Series<'a>,
+        /// Of calls to where.
+        endpoint: Endpoint<'a>,
         /// Of what.
         histogram: Histogram,
         /// Of calls that ended so.
@@ -104,22 +120,23 @@ impl Stat<'_> {
     pub fn encode(&self, out: &mut String) {
         out.push_str(PREFIX);
         match self {
-            Self::Call { series, method, code, outcome } => {
+            Self::Call { series, endpoint, code, outcome } => {
                 out.push_str("call.");
                 series.encode(out);
-                out.push('.');
-                encode_word(method, out);
+                endpoint.encode(out);
                 write_infallibly(out, format_args!(".{code}.{}", outcome.as_str()));
             }
-            Self::Cell { series, histogram, status, cell } => {
+            Self::Cell { series, endpoint, histogram, status, cell } => {
                 out.push_str("cell.");
                 series.encode(out);
+                endpoint.encode(out);
                 write_infallibly(out, format_args!(".{}.{}.", histogram.as_str(), status.as_str()));
                 encode_cell(*cell, out);
             }
-            Self::Sum { series, histogram, status } => {
+            Self::Sum { series, endpoint, histogram, status } => {
                 out.push_str("sum.");
                 series.encode(out);
+                endpoint.encode(out);
                 write_infallibly(out, format_args!(".{}.{}", histogram.as_str(), status.as_str()));
             }
             Self::Unmatched => out.push_str("unmatched"),
@@ -141,18 +158,20 @@ impl<'a> Stat<'a> {
         let stat = match words.next()? {
             "call" => Self::Call {
                 series: words.series()?,
-                method: decode_word(words.next()?)?,
+                endpoint: words.endpoint()?,
                 code: decode_number(words.next()?)?,
                 outcome: Outcome::parse(words.next()?)?,
             },
             "cell" => Self::Cell {
                 series: words.series()?,
+                endpoint: words.endpoint()?,
                 histogram: Histogram::parse(words.next()?)?,
                 status: Status::parse(words.next()?)?,
                 cell: words.cell()?,
             },
             "sum" => Self::Sum {
                 series: words.series()?,
+                endpoint: words.endpoint()?,
                 histogram: Histogram::parse(words.next()?)?,
                 status: Status::parse(words.next()?)?,
             },
@@ -184,6 +203,15 @@ impl Series<'_> {
     }
 }
 
+impl Endpoint<'_> {
+    fn encode(&self, out: &mut String) {
+        out.push('.');
+        encode_word(&self.method, out);
+        out.push('.');
+        encode_word(&self.template, out);
+    }
+}
+
 struct Words<'a>(std::str::Split<'a, char>);
 
 impl<'a> Words<'a> {
@@ -200,6 +228,10 @@ impl<'a> Words<'a> {
             }
         };
         Some(Series { route, model })
+    }
+
+    fn endpoint(&mut self) -> Option<Endpoint<'a>> {
+        Some(Endpoint { method: decode_word(self.next()?)?, template: decode_word(self.next()?)? })
     }
 
     fn cell(&mut self) -> Option<Cell> {
@@ -246,7 +278,7 @@ fn decode_optional(text: &str) -> Option<Option<Cow<'_, str>>> {
 }
 
 const fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'/' | b'{' | b'}')
 }
 
 fn encode_word(word: &str, out: &mut String) {

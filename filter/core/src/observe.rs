@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use crate::config::{Config, Match, RouteId};
 use crate::histogram::{Cell, Histogram, NativeBucket};
-use crate::name::{Model, Series, Stat};
+use crate::name::{Endpoint, Model, Series, Stat};
 use crate::outcome::{Ending, Outcome, Status};
 use crate::route::{Route, Source, label, without_query};
 use crate::series::{Ledger, SeriesTable};
@@ -54,12 +54,12 @@ pub struct Observer {
 }
 
 /// The counters of one series, made when they are first needed.
-type Counters = HashMap<Count, CounterId>;
+type Counters = HashMap<(RouteId, Count), CounterId>;
 
 /// What one counter of a series counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Count {
-    Calls { route: RouteId, code: u16, outcome: Outcome },
+    Calls { code: u16, outcome: Outcome },
     Cell { histogram: Histogram, status: Status, le: u8, native: Option<NativeBucket> },
     Sum { histogram: Histogram, status: Status },
 }
@@ -119,7 +119,7 @@ impl<S: Stats> Recorder<'_, S> {
     fn record(mut self, call: &impl Call) {
         let ending = ending(call);
         let outcome = ending.outcome(self.config.overrides(), || call.code_details());
-        self.add(Count::Calls { route: self.matched.id, code: ending.code, outcome }, 1);
+        self.add(Count::Calls { code: ending.code, outcome }, 1);
         let status = outcome.status();
         for histogram in self.config.histograms().iter().copied() {
             // What the host cannot tell is in no cell: the histogram then counts fewer calls than there were.
@@ -131,10 +131,11 @@ impl<S: Stats> Recorder<'_, S> {
     }
 
     fn add(&mut self, count: Count, amount: u64) {
-        let known = self.counters.get(&count).copied();
+        let key = (self.matched.id, count);
+        let known = self.counters.get(&key).copied();
         let counter = known.or_else(|| {
             let counter = self.stats.counter(encoded(&mut String::new(), &self.stat(count)))?;
-            self.counters.insert(count, counter);
+            self.counters.insert(key, counter);
             Some(counter)
         });
         if let Some(counter) = counter {
@@ -144,15 +145,15 @@ impl<S: Stats> Recorder<'_, S> {
 
     fn stat(&self, count: Count) -> Stat<'_> {
         let series = self.series.clone();
+        let Route { method, path, .. } = self.matched.route;
+        let endpoint = Endpoint { method: Cow::Borrowed(method), template: Cow::Borrowed(path.as_str()) };
         match count {
-            Count::Calls { route: _, code, outcome } => {
-                Stat::Call { series, method: Cow::Borrowed(&self.matched.route.method), code, outcome }
-            }
+            Count::Calls { code, outcome } => Stat::Call { series, endpoint, code, outcome },
             Count::Cell { histogram, status, le, native } => {
                 let le = self.config.bounds(histogram).get(usize::from(le)).copied();
-                Stat::Cell { series, histogram, status, cell: Cell { le, native } }
+                Stat::Cell { series, endpoint, histogram, status, cell: Cell { le, native } }
             }
-            Count::Sum { histogram, status } => Stat::Sum { series, histogram, status },
+            Count::Sum { histogram, status } => Stat::Sum { series, endpoint, histogram, status },
         }
     }
 }

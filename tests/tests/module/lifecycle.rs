@@ -13,12 +13,17 @@ fn check(configuration: &str, calls: &[FakeCall], expected: &[(&str, u64)]) {
     assert_eq!(counted::<Vm>(configuration, calls), expected, "as packaged");
 }
 
-/// As [`check`], but only of how calls ended.
+/// As [`check`], but only of how calls ended, and without the templates that they matched.
 #[track_caller]
 fn check_calls(configuration: &str, calls: &[FakeCall], expected: &[(&str, u64)]) {
+    let end = |(name, value): &(String, u64)| {
+        let mut words: Vec<_> = name.strip_prefix("call.")?.split('.').collect();
+        words.remove(4);
+        Some((words.join("."), *value))
+    };
+    let expected: Vec<_> = expected.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
     for counted in [counted::<Native>(configuration, calls), counted::<Vm>(configuration, calls)] {
-        let ends = counted.iter().filter_map(|(name, value)| Some((name.strip_prefix("call.")?, *value)));
-        assert_eq!(ends.collect::<Vec<_>>(), expected);
+        assert_eq!(counted.iter().filter_map(end).collect::<Vec<_>>(), expected);
     }
 }
 
@@ -37,9 +42,26 @@ fn a_call_adds_to_one_counter_of_calls_one_cell_and_one_sum() {
         "{}",
         &[post("/score"), post("/score").took(4 * MILLISECOND)],
         &[
-            ("call.score.~.~.POST.200.success", 2),
-            ("cell.score.~.~.duration.success.5000000", 2),
-            ("sum.score.~.~.duration.success", 7 * MILLISECOND),
+            ("call.score.~.~.POST./score.200.success", 2),
+            ("cell.score.~.~.POST./score.duration.success.5000000", 2),
+            ("sum.score.~.~.POST./score.duration.success", 7 * MILLISECOND),
+        ],
+    );
+}
+
+#[test]
+fn endpoints_of_one_series_are_counted_apart() {
+    let calls = [post("/v1/models/m:predict"), post("/v1/models/m:explain").took(2)];
+    check(
+        "{}",
+        &calls,
+        &[
+            ("call.kserve-v1.m.~.POST./v1/models/{model}%3Aexplain.200.success", 1),
+            ("call.kserve-v1.m.~.POST./v1/models/{model}%3Apredict.200.success", 1),
+            ("cell.kserve-v1.m.~.POST./v1/models/{model}%3Aexplain.duration.success.1000000", 1),
+            ("cell.kserve-v1.m.~.POST./v1/models/{model}%3Apredict.duration.success.5000000", 1),
+            ("sum.kserve-v1.m.~.POST./v1/models/{model}%3Aexplain.duration.success", 2),
+            ("sum.kserve-v1.m.~.POST./v1/models/{model}%3Apredict.duration.success", 3 * MILLISECOND),
         ],
     );
 }
@@ -103,7 +125,7 @@ fn a_path_is_matched_by_the_first_route_that_fits() {
 fn names_are_decoded_once_and_what_cannot_be_a_label_is_other() {
     let named = [
         ("my%20model", "my%20model"),
-        ("a%2Fb", "a%2Fb"),
+        ("a%2Fb", "a/b"),
         ("a%2520b", "a%2520b"),
         ("100%", "100%25"),
         ("%zz", "%25zz"),
@@ -147,9 +169,9 @@ fn model_and_version_may_be_in_headers() {
 fn a_value_on_a_bound_is_in_its_cell() {
     let cell_of = |nanoseconds: u64, cell: &str| {
         let expected = [
-            ("call.score.~.~.POST.200.success", 1),
-            (&*format!("cell.score.~.~.duration.success.{cell}"), 1),
-            ("sum.score.~.~.duration.success", nanoseconds),
+            ("call.score.~.~.POST./score.200.success", 1),
+            (&*format!("cell.score.~.~.POST./score.duration.success.{cell}"), 1),
+            ("sum.score.~.~.POST./score.duration.success", nanoseconds),
         ];
         check("{}", &[post("/score").took(nanoseconds)], &expected);
     };
@@ -167,9 +189,9 @@ fn a_value_on_a_bound_is_in_its_cell() {
 fn configured_bounds_are_kept_to_the_nanosecond() {
     let configuration = r#"{"bounds_seconds": [0.000000001, 0.1, 0.3, 2.675, 86400]}"#;
     for bound in [1, 100_000_000, 300_000_000, 2_675_000_000, 86_400_000_000_000] {
-        let cell = format!("cell.score.~.~.duration.success.{bound}");
-        let sum = ("sum.score.~.~.duration.success", bound);
-        let call = ("call.score.~.~.POST.200.success", 1);
+        let cell = format!("cell.score.~.~.POST./score.duration.success.{bound}");
+        let sum = ("sum.score.~.~.POST./score.duration.success", bound);
+        let call = ("call.score.~.~.POST./score.200.success", 1);
         check(configuration, &[post("/score").took(bound)], &[call, (&cell, 1), sum]);
     }
 }
@@ -185,15 +207,15 @@ fn extra_histograms_are_counted_where_they_are_wanted() {
         configuration,
         &[call, post("/score")],
         &[
-            ("call.score.~.~.POST.200.success", 2),
-            ("cell.score.~.~.backend_latency.success.5000000", 1),
-            ("cell.score.~.~.duration.success.5000000", 2),
-            ("cell.score.~.~.request_bytes.success.256", 1),
-            ("cell.score.~.~.response_bytes.success.1024", 1),
-            ("sum.score.~.~.backend_latency.success", 2 * MILLISECOND),
-            ("sum.score.~.~.duration.success", 6 * MILLISECOND),
-            ("sum.score.~.~.request_bytes.success", 256),
-            ("sum.score.~.~.response_bytes.success", 257),
+            ("call.score.~.~.POST./score.200.success", 2),
+            ("cell.score.~.~.POST./score.backend_latency.success.5000000", 1),
+            ("cell.score.~.~.POST./score.duration.success.5000000", 2),
+            ("cell.score.~.~.POST./score.request_bytes.success.256", 1),
+            ("cell.score.~.~.POST./score.response_bytes.success.1024", 1),
+            ("sum.score.~.~.POST./score.backend_latency.success", 2 * MILLISECOND),
+            ("sum.score.~.~.POST./score.duration.success", 6 * MILLISECOND),
+            ("sum.score.~.~.POST./score.request_bytes.success", 256),
+            ("sum.score.~.~.POST./score.response_bytes.success", 257),
         ],
     );
 }
@@ -211,12 +233,12 @@ fn native_cells_lie_within_classic_ones() {
         r#"{"latency_resolution": "native"}"#,
         &calls,
         &[
-            ("call.score.~.~.POST.200.success", 4),
-            ("cell.score.~.~.duration.success.1000000.zero", 1),
-            ("cell.score.~.~.duration.success.10000000.-61", 1),
-            ("cell.score.~.~.duration.success.5000000.-63", 1),
-            ("cell.score.~.~.duration.success.5000000.-64", 1),
-            ("sum.score.~.~.duration.success", 12_812_502),
+            ("call.score.~.~.POST./score.200.success", 4),
+            ("cell.score.~.~.POST./score.duration.success.1000000.zero", 1),
+            ("cell.score.~.~.POST./score.duration.success.10000000.-61", 1),
+            ("cell.score.~.~.POST./score.duration.success.5000000.-63", 1),
+            ("cell.score.~.~.POST./score.duration.success.5000000.-64", 1),
+            ("sum.score.~.~.POST./score.duration.success", 12_812_502),
         ],
     );
 }
@@ -267,7 +289,11 @@ fn a_grpc_call_ends_as_its_status_says_and_not_as_http_does() {
 
 #[test]
 fn what_could_not_be_measured_is_counted_all_the_same() {
-    check("{}", &[post("/score").without("request.duration")], &[("call.score.~.~.POST.200.success", 1)]);
+    check(
+        "{}",
+        &[post("/score").without("request.duration")],
+        &[("call.score.~.~.POST./score.200.success", 1)],
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use scoretap_core::histogram::{Cell, Histogram, NativeBucket};
-use scoretap_core::name::{Model, Series, Stat};
+use scoretap_core::name::{Endpoint, Model, Series, Stat};
 use scoretap_core::outcome::{Outcome, Status};
 
 #[cfg(target_family = "wasm")]
@@ -12,8 +12,12 @@ fn series<'a>(route: &'a str, model: Option<&'a str>, version: Option<&'a str>) 
     Series { route: Cow::Borrowed(route), model }
 }
 
-fn call<'a>(series: Series<'a>, method: &'a str) -> Stat<'a> {
-    Stat::Call { series, method: Cow::Borrowed(method), code: 200, outcome: Outcome::Success }
+fn endpoint(template: &str) -> Endpoint<'_> {
+    Endpoint { method: Cow::Borrowed("POST"), template: Cow::Borrowed(template) }
+}
+
+fn call<'a>(series: Series<'a>, template: &'a str) -> Stat<'a> {
+    Stat::Call { series, endpoint: endpoint(template), code: 200, outcome: Outcome::Success }
 }
 
 fn encoded(stat: &Stat<'_>) -> String {
@@ -33,13 +37,28 @@ fn every_kind_has_its_name() {
     let of = || series("score", Some("iris"), Some("3"));
     let histogram = Histogram::Duration;
     let status = Status::Failure;
-    let cell = |le, native| Stat::Cell { series: of(), histogram, status, cell: Cell { le, native } };
-    check(&call(of(), "POST"), "scoretap.call.score.iris.3.POST.200.success");
-    check(&cell(Some(5), None), "scoretap.cell.score.iris.3.duration.failure.5");
-    check(&cell(None, None), "scoretap.cell.score.iris.3.duration.failure.inf");
-    check(&cell(None, Some(NativeBucket::Index(-64))), "scoretap.cell.score.iris.3.duration.failure.inf.-64");
-    check(&cell(Some(5), Some(NativeBucket::Zero)), "scoretap.cell.score.iris.3.duration.failure.5.zero");
-    check(&Stat::Sum { series: of(), histogram, status }, "scoretap.sum.score.iris.3.duration.failure");
+    let cell = |le, native| Stat::Cell {
+        series: of(),
+        endpoint: endpoint("/v1/{model}:go"),
+        histogram,
+        status,
+        cell: Cell { le, native },
+    };
+    check(&call(of(), "/r"), "scoretap.call.score.iris.3.POST./r.200.success");
+    check(&cell(Some(5), None), "scoretap.cell.score.iris.3.POST./v1/{model}%3Ago.duration.failure.5");
+    check(&cell(None, None), "scoretap.cell.score.iris.3.POST./v1/{model}%3Ago.duration.failure.inf");
+    check(
+        &cell(None, Some(NativeBucket::Index(-64))),
+        "scoretap.cell.score.iris.3.POST./v1/{model}%3Ago.duration.failure.inf.-64",
+    );
+    check(
+        &cell(Some(5), Some(NativeBucket::Zero)),
+        "scoretap.cell.score.iris.3.POST./v1/{model}%3Ago.duration.failure.5.zero",
+    );
+    check(
+        &Stat::Sum { series: of(), endpoint: endpoint("/r"), histogram, status },
+        "scoretap.sum.score.iris.3.POST./r.duration.failure",
+    );
     check(&Stat::Unmatched, "scoretap.unmatched");
     check(&Stat::Config, "scoretap.config");
     let bounds = Cow::Borrowed(&[1, 20, u64::MAX][..]);
@@ -48,20 +67,20 @@ fn every_kind_has_its_name() {
 
 #[test]
 fn absent_empty_and_other_are_told_apart() {
-    check(&call(series("r", None, None), "POST"), "scoretap.call.r.~.~.POST.200.success");
-    check(&call(series("r", Some(""), None), "POST"), "scoretap.call.r.%.~.POST.200.success");
-    check(&call(series("r", Some("~"), Some("*")), "POST"), "scoretap.call.r.%7E.%2A.POST.200.success");
-    check(&call(series("r", Some("other"), None), "POST"), "scoretap.call.r.other.~.POST.200.success");
+    check(&call(series("r", None, None), "/r"), "scoretap.call.r.~.~.POST./r.200.success");
+    check(&call(series("r", Some(""), None), "/r"), "scoretap.call.r.%.~.POST./r.200.success");
+    check(&call(series("r", Some("~"), Some("*")), "/r"), "scoretap.call.r.%7E.%2A.POST./r.200.success");
+    check(&call(series("r", Some("other"), None), "/r"), "scoretap.call.r.other.~.POST./r.200.success");
     let other = Series { route: Cow::Borrowed("r"), model: Model::Other };
-    check(&call(other, "POST"), "scoretap.call.r.*.*.POST.200.success");
+    check(&call(other, "/r"), "scoretap.call.r.*.*.POST./r.200.success");
 }
 
 #[test]
 fn nothing_in_a_name_can_end_a_word_or_a_line() {
     let hostile = "a.b: 7\nscoretap.unmatched: 9\0\"\\%41{}é\u{2028}";
     let name = encoded(&call(series(hostile, Some(hostile), Some(hostile)), hostile));
-    assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.%".contains(&byte)), "{name}");
-    assert_eq!(name.split('.').count(), 8);
+    assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.%/{}".contains(&byte)), "{name}");
+    assert_eq!(name.split('.').count(), 9);
     assert_eq!(Stat::decode(&name), Some(call(series(hostile, Some(hostile), Some(hostile)), hostile)));
 }
 
@@ -74,30 +93,32 @@ fn what_encoding_would_not_write_is_not_decoded() {
         "scoretap.call",
         "scoretap.unmatched.",
         "scoretap.unmatched.x",
-        "scoretap.call.r.~.~.POST.200",
-        "scoretap.call.r.~.~.POST.200.success.",
-        "scoretap.call.r.~.~.POST.200.Success",
-        "scoretap.call.r.~.~.POST.0200.success",
-        "scoretap.call.r.~.~.POST.+200.success",
-        "scoretap.call.r.~.~.POST.70000.success",
-        "scoretap.call.r.*.~.POST.200.success",
-        "scoretap.call.r.~.*.POST.200.success",
-        "scoretap.call..~.~.POST.200.success",
-        "scoretap.call.r.%41.~.POST.200.success",
-        "scoretap.call.r.%2a.~.POST.200.success",
-        "scoretap.call.r.%2.~.POST.200.success",
-        "scoretap.call.r.%FF.~.POST.200.success",
-        "scoretap.call.r.%%.~.POST.200.success",
-        "scoretap.call.r.a b.~.POST.200.success",
-        "scoretap.call.r.é.~.POST.200.success",
-        "scoretap.cell.r.~.~.duration.success",
-        "scoretap.cell.r.~.~.duration.success.",
-        "scoretap.cell.r.~.~.duration.success.Inf",
-        "scoretap.cell.r.~.~.duration.success.-5",
-        "scoretap.cell.r.~.~.duration.success.5.99999",
-        "scoretap.cell.r.~.~.duration.success.5.-0",
-        "scoretap.cell.r.~.~.duration.success.5.zero.1",
-        "scoretap.sum.r.~.~.seconds.success",
+        "scoretap.call.r.~.~.POST./r.200",
+        "scoretap.call.r.~.~.POST./r.200.success.",
+        "scoretap.call.r.~.~.POST./r.200.Success",
+        "scoretap.call.r.~.~.POST./r.0200.success",
+        "scoretap.call.r.~.~.POST./r.+200.success",
+        "scoretap.call.r.~.~.POST./r.70000.success",
+        "scoretap.call.r.*.~.POST./r.200.success",
+        "scoretap.call.r.~.*.POST./r.200.success",
+        "scoretap.call.r.~.~.POST.200.success",
+        "scoretap.call.r.~.~..200.success",
+        "scoretap.call..~.~.POST./r.200.success",
+        "scoretap.call.r.%41.~.POST./r.200.success",
+        "scoretap.call.r.%2a.~.POST./r.200.success",
+        "scoretap.call.r.%2.~.POST./r.200.success",
+        "scoretap.call.r.%FF.~.POST./r.200.success",
+        "scoretap.call.r.%%.~.POST./r.200.success",
+        "scoretap.call.r.a b.~.POST./r.200.success",
+        "scoretap.call.r.é.~.POST./r.200.success",
+        "scoretap.cell.r.~.~.POST./r.duration.success",
+        "scoretap.cell.r.~.~.POST./r.duration.success.",
+        "scoretap.cell.r.~.~.POST./r.duration.success.Inf",
+        "scoretap.cell.r.~.~.POST./r.duration.success.-5",
+        "scoretap.cell.r.~.~.POST./r.duration.success.5.99999",
+        "scoretap.cell.r.~.~.POST./r.duration.success.5.-0",
+        "scoretap.cell.r.~.~.POST./r.duration.success.5.zero.1",
+        "scoretap.sum.r.~.~.POST./r.seconds.success",
         "scoretap.bounds.duration.",
         "scoretap.bounds.duration.1__2",
         "Scoretap.unmatched",
@@ -126,15 +147,15 @@ mod properties {
 
     proptest! {
         #[test]
-        fn every_string_comes_back(route in any::<String>(), model in models(), method in any::<String>()) {
-            let stat = call(Series { route: Cow::Owned(route), model }, &method);
+        fn every_string_comes_back(route in any::<String>(), model in models(), template in any::<String>()) {
+            let stat = call(Series { route: Cow::Owned(route), model }, &template);
             let name = encoded(&stat);
             assert_eq!(Stat::decode(&name), Some(stat));
         }
 
         #[test]
         fn what_is_decoded_is_encoded_the_same(
-            name in "scoretap\\.(call|cell|sum|bounds)(\\.([a-z~*%]|%[0-9A-Fa-f]{2}|-?[0-9]{1,3}|success|duration|inf|zero)){1,8}"
+            name in "scoretap\\.(call|cell|sum|bounds)(\\.([a-z~*%/]|%[0-9A-Fa-f]{2}|-?[0-9]{1,3}|success|duration|inf|zero)){1,8}"
         ) {
             if let Some(stat) = Stat::decode(&name) {
                 assert_eq!(encoded(&stat), name);
