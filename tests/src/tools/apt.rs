@@ -29,7 +29,7 @@ pub(super) fn program(package: &str, program: &str) -> Result<PathBuf> {
 fn install(package: &str, dir: &Path) -> Result<()> {
     fs::create_dir_all(dir.join("state/lists/partial"))?;
     fs::create_dir_all(dir.join("cache/archives/partial"))?;
-    run(apt_get(dir).arg("update"), ADVICE)?;
+    step("lists of Debian's packages, for this once", apt_get(dir).arg("update"), ADVICE)?;
     step(&format!("Debian's {package}"), apt_get(dir).args(["download", package]), ADVICE)?;
     let archive = downloaded(dir)?;
     run(Command::new("dpkg").arg("--extract").arg(&archive).arg(dir.join("root")), "is the disk full?")?;

@@ -40,7 +40,8 @@ pub fn wasm_bindgen_test_runner() -> Result<PathBuf> {
     let version = locked_version("wasm-bindgen")?;
     let dir = once("wasm-bindgen-cli", &version, |dir| {
         let build = tools_dir().join("wasm-bindgen-cli-build");
-        let what = format!("wasm-bindgen-cli {version} (compiles for some minutes)");
+        let what = format!("wasm-bindgen-cli {version}");
+        eprintln!("the next step compiles for some minutes");
         // Not --locked: the lock file that the package brings names a pre-release that is no longer to be had.
         let mut command = Command::new("cargo");
         command.args(["install", "--quiet", "wasm-bindgen-cli", "--version", &version]);
