@@ -1,0 +1,105 @@
+//! What the operator writes: faults are said and hurt no call, and a new configuration costs no count.
+
+use std::time::Duration;
+
+use scoretap_tests::http::{Call, Protocol};
+use scoretap_tests::stack::Stack;
+use scoretap_tests::tools::EnvoyVersion;
+use scoretap_tests::wait::wait_until;
+
+use crate::{ROW, by_envoy, in_both_ways, responses, score, seen};
+
+#[test]
+fn each_fault_is_one_line_in_envoys_log_and_every_call_passes() {
+    for envoy in EnvoyVersion::ALL {
+        in_both_ways(&format!("invalid-{}", envoy.as_str()), |name, way_in| {
+            let configuration = r#"{"max_series": 0, "routes": [{"preset": "flask"}], "bounds_seconds": [1, 0.5],
+                "error_types": {"404": "fine"}, "extra": ["x"], "latency_resolution": "fine", "maxSeries": 1}"#;
+            let stack = Stack::builder(name)
+                .envoy(envoy)
+                .way_in(way_in)
+                .filter_config(configuration)
+                .start()
+                .unwrap();
+            for _ in 0..10 {
+                assert_eq!(stack.call(score()).unwrap().status, 200);
+            }
+            stack.settle();
+            let metrics = stack.metrics();
+            assert_eq!(metrics.get("scoretap_config_valid", &[]), Some(0.0));
+            assert_eq!(metrics.get("scoretap_calls_seen_total", &[("result", "unmatched")]), Some(10.0));
+            assert_eq!(by_envoy(&metrics), 10.0);
+            let output = stack.envoy_output();
+            let said = output.lines().filter(|line| line.contains("scoretap configuration: "));
+            assert_eq!(said.count(), 7, "{output}");
+            assert!(output.contains("max_series: is 0; write a whole number from 1 to 10000"), "{output}");
+        });
+    }
+}
+
+#[test]
+fn what_is_no_json_is_said_too() {
+    let stack = Stack::builder("no-json").filter_config("{\"routes\": [").start().unwrap();
+    assert_eq!(stack.call(score()).unwrap().status, 200);
+    assert_eq!(stack.metrics().get("scoretap_config_valid", &[]), Some(0.0));
+    assert!(stack.envoy_output().contains("scoretap configuration: configuration: is not JSON: "));
+}
+
+/// Calls flow all the while: good, bad and good again.
+#[test]
+fn a_corrected_configuration_takes_effect_without_losing_a_count() {
+    in_both_ways("swap", |name, way_in| {
+        let mut stack = Stack::builder(name).way_in(way_in).dynamic().start().unwrap();
+        let load = stack.load(Protocol::Http1, 4);
+        let calls = 3_000;
+        let traffic = std::thread::spawn(move || load.run(vec![score(); calls]));
+        for (configuration, valid) in
+            [("{\"max_series\": 0}", 0.0), (r#"{"bounds_seconds": [0.5, 30]}"#, 1.0)]
+        {
+            stack.reconfigure(configuration).unwrap();
+            let said = || stack.metrics().get("scoretap_config_valid", &[]);
+            wait_until("the filter has its new configuration", Duration::from_secs(5), || {
+                said() == Some(valid)
+            });
+        }
+        let answers = traffic.join().unwrap();
+        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 200)));
+        stack.settle();
+        let metrics = stack.metrics();
+        assert_eq!((seen(&metrics), by_envoy(&metrics)), (calls as f64, calls as f64));
+        let before = metrics.sum("prediction_requests_total", &[("status", "success")]);
+        assert!(before < calls as f64, "the invalid configuration was never in force");
+        stack.call(score()).unwrap();
+        stack.settle();
+        let metrics = stack.metrics();
+        assert_eq!(metrics.sum("prediction_requests_total", &[("status", "success")]), before + 1.0);
+        let buckets = metrics.select("prediction_duration_seconds_bucket", &[("status", "success")]);
+        let bounds: Vec<_> = buckets.map(|(labels, _)| labels["le"].clone()).collect();
+        assert_eq!(bounds, ["+Inf", "0.5", "30.0"]);
+    });
+}
+
+#[test]
+fn routes_of_ones_own_name_their_model_in_path_or_header() {
+    let configuration = r#"{"routes": [
+        {"name": "rank", "method": "PUT", "path": "/rank/{version}", "model": {"header": "X-Model"}},
+        {"preset": "score"}], "error_types": {"404": "success"}, "extra": ["request_bytes", "backend_latency"]}"#;
+    in_both_ways("own-routes", |name, way_in| {
+        let stack = Stack::builder(name).way_in(way_in).filter_config(configuration).start().unwrap();
+        let mut call = Call::post("/rank/3?x=1", ROW).header("x-model", "iris");
+        call.method = "PUT".into();
+        assert_eq!(stack.call(call).unwrap().status, 404);
+        stack.call(score()).unwrap();
+        stack.call(Call::post("/predict", ROW)).unwrap();
+        let labels = [("route", "rank"), ("model_name", "iris"), ("model_version", "3"), ("method", "PUT")];
+        assert_eq!(responses(&stack, &labels), 1.0);
+        let metrics = stack.metrics();
+        assert_eq!(
+            metrics.sum("prediction_requests_total", &[("route", "rank"), ("status", "success")]),
+            1.0
+        );
+        assert_eq!(metrics.get("scoretap_calls_seen_total", &[("result", "unmatched")]), Some(1.0));
+        assert_eq!(metrics.sum("prediction_request_bytes_sum", &[("route", "score")]), ROW.len() as f64);
+        assert_eq!(metrics.sum("prediction_backend_latency_seconds_count", &[("route", "score")]), 1.0);
+    });
+}

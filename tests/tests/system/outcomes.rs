@@ -1,0 +1,243 @@
+//! Every way in which a call can end, provoked on real Envoy.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::json;
+
+use scoretap_tests::apps::{Break, Broken, GrpcModel, local};
+use scoretap_tests::http::{Call, Protocol, grpc};
+use scoretap_tests::ports;
+use scoretap_tests::stack::{Folders, Stack, StackBuilder, Upstream, WayIn};
+use scoretap_tests::tools::EnvoyVersion;
+use scoretap_tests::wait::wait_until;
+
+use crate::{by_envoy, responses, score, seen};
+
+const MOMENT: Duration = Duration::from_millis(300);
+
+/// Runs a test in both ways in and on both Envoys.
+fn everywhere(name: &str, test: impl Fn(StackBuilder)) {
+    for envoy in EnvoyVersion::ALL {
+        for way_in in WayIn::ALL {
+            let name = format!("{name}-{}-{}", envoy.as_str(), way_in.as_str());
+            test(Stack::builder(&name).envoy(envoy).way_in(way_in));
+        }
+    }
+}
+
+/// Exactly `count` calls ended so, and are what their status says.
+#[track_caller]
+fn check(stack: &Stack, route: &str, model: &str, code: &str, outcome: &str, count: u32) {
+    let labels = [("route", route), ("model_name", model)];
+    let coded = [&labels[..], &[("code", code)]].concat();
+    let expected = f64::from(count);
+    assert_eq!(
+        responses(stack, &coded),
+        expected,
+        "{model}: code {code}\n{}",
+        stack.envoy_stats("scoretap.call")
+    );
+    let metrics = stack.metrics();
+    let (family, label, value) = match outcome {
+        "success" | "cancelled" => ("prediction_requests_total", "status", outcome),
+        error_type => ("prediction_errors_total", "error_type", error_type),
+    };
+    let ended = [&labels[..], &[(label, value)]].concat();
+    assert_eq!(
+        metrics.sum(family, &ended),
+        expected,
+        "{model}: {outcome}\n{}",
+        stack.envoy_stats("scoretap.call")
+    );
+}
+
+#[track_caller]
+fn check_nothing_unseen(stack: &Stack) {
+    stack.settle();
+    let metrics = stack.metrics();
+    assert_eq!(seen(&metrics), by_envoy(&metrics));
+}
+
+#[test]
+fn what_the_app_answers() {
+    everywhere("app", |builder| {
+        let stack = builder.start().unwrap();
+        let statuses = [
+            (200, "success"),
+            (302, "success"),
+            (400, "invalid_input"),
+            (401, "unauthorized"),
+            (404, "not_found"),
+            (408, "timeout"),
+            (409, "invalid_input"),
+            (429, "rate_limited"),
+            (500, "model_error"),
+            (503, "model_error"),
+            (504, "timeout"),
+        ];
+        for (status, outcome) in statuses {
+            let path = format!("/v1/models/m{status}:predict");
+            let answer =
+                stack.call(Call::post(&path, format!(r#"{{"data": [], "status": {status}}}"#))).unwrap();
+            assert_eq!(answer.status, status);
+            check(&stack, "kserve-v1", &format!("m{status}"), &status.to_string(), outcome, 1);
+        }
+        let crash = r#"{"data": [["abc", 2, 3, 4, 5, 6, 7, 8, 9]]}"#;
+        assert_eq!(stack.call(Call::post("/predict", crash)).unwrap().status, 500);
+        check(&stack, "predict", "unknown", "500", "model_error", 1);
+        check_nothing_unseen(&stack);
+    });
+}
+
+#[test]
+fn an_app_that_breaks() {
+    everywhere("broken", |builder| {
+        let broken = Broken::start().unwrap();
+        let builder = builder.upstream(Upstream::Http1(broken.address));
+        let stack =
+            builder.edit_listener(|listener| listener.route()["timeout"] = "1s".into()).start().unwrap();
+        let endings = [
+            (Break::Ok, "200", "success"),
+            (Break::Drip, "200", "success"),
+            (Break::Reset, "503", "unavailable"),
+            (Break::Close, "503", "unavailable"),
+            (Break::Garbage, "502", "unavailable"),
+            (Break::ResetMidBody, "200", "truncated"),
+            (Break::CloseMidChunks, "200", "truncated"),
+            (Break::Hang, "504", "timeout"),
+            (Break::HangMidBody, "200", "timeout"),
+        ];
+        assert_eq!(endings.len(), Break::ALL.len());
+        for (way, code, outcome) in endings {
+            for protocol in [Protocol::Http1, Protocol::Http2] {
+                let _ = stack.call_over(protocol, Call::post(&way.path(), "{}"));
+            }
+            check(&stack, "kserve-v1", way.as_str(), code, outcome, 2);
+        }
+        check_nothing_unseen(&stack);
+    });
+}
+
+#[test]
+fn an_app_that_is_not_there() {
+    everywhere("refused", |builder| {
+        let nobody = local(ports::free());
+        let stack = builder.upstream(Upstream::Http1(nobody)).start().unwrap();
+        assert_eq!(stack.call(score()).unwrap().status, 503);
+        check(&stack, "score", "unknown", "503", "unavailable", 1);
+        check_nothing_unseen(&stack);
+    });
+}
+
+#[test]
+fn no_healthy_upstream() {
+    everywhere("unhealthy", |builder| {
+        let stack = builder
+            .upstream(Upstream::Http1(local(ports::free())))
+            .edit_cluster(|bootstrap| {
+                let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0";
+                bootstrap.cluster().pointer_mut(endpoint).unwrap()["health_status"] = "UNHEALTHY".into();
+                bootstrap.cluster()["common_lb_config"] = json!({"healthy_panic_threshold": {"value": 0}});
+            })
+            .start()
+            .unwrap();
+        assert_eq!(stack.call(score()).unwrap().status, 503);
+        check(&stack, "score", "unknown", "503", "unavailable", 1);
+    });
+}
+
+#[test]
+fn a_full_circuit_breaker() {
+    everywhere("breaker", |builder| {
+        let stack = builder
+            .edit_cluster(|bootstrap| {
+                bootstrap.cluster()["circuit_breakers"] = json!({"thresholds": [{"max_requests": 1}]});
+            })
+            .start()
+            .unwrap();
+        let slow = || stack.call(Call::post("/predict", r#"{"data": [], "sleep_ms": 2000}"#)).unwrap();
+        std::thread::scope(|scope| {
+            let caller = scope.spawn(slow);
+            let active = || stack.envoy_stat("cluster.app.upstream_rq_active");
+            wait_until("the one call allowed is in flight", Duration::from_secs(2), || active() == 1);
+            assert_eq!(stack.call(score()).unwrap().status, 503);
+            assert_eq!(caller.join().unwrap().status, 200);
+        });
+        check(&stack, "score", "unknown", "503", "overloaded", 1);
+        check_nothing_unseen(&stack);
+    });
+}
+
+#[test]
+fn a_caller_who_leaves_first() {
+    everywhere("cancelled", |builder| {
+        let broken = Broken::start().unwrap();
+        let stack = builder.upstream(Upstream::Http1(broken.address)).start().unwrap();
+        for protocol in [Protocol::Http1, Protocol::Http2] {
+            let call = Call::post(&Break::Hang.path(), "{}").abort_after(MOMENT);
+            assert!(stack.call_over(protocol, call).is_err());
+        }
+        check(&stack, "kserve-v1", "hang", "0", "cancelled", 2);
+        let call = Call::post(&Break::HangMidBody.path(), "{}").abort_after(MOMENT);
+        assert!(stack.call(call).is_err());
+        check(&stack, "kserve-v1", "hang-mid-body", "200", "cancelled", 1);
+        leave_while_sending(&stack);
+        check(&stack, "score", "unknown", "0", "cancelled", 1);
+        check_nothing_unseen(&stack);
+    });
+}
+
+/// The request itself is never finished.
+fn leave_while_sending(stack: &Stack) {
+    let mut caller = TcpStream::connect(stack.address).unwrap();
+    caller.write_all(b"POST /score HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{").unwrap();
+    let active = || stack.envoy_stat("http.inbound_scoretap.downstream_rq_active");
+    wait_until("the call has begun", Duration::from_secs(2), || active() == 1);
+}
+
+#[test]
+fn a_grpc_model_in_trailers_and_trailers_only() {
+    everywhere("grpc", |builder| {
+        let folders = Folders::create("grpc-model").unwrap();
+        let model = GrpcModel::start(&folders.logs).unwrap();
+        let stack = builder.upstream(Upstream::Http2(model.address)).start().unwrap();
+        let statuses = [
+            (0, "success"),
+            (3, "invalid_input"),
+            (4, "timeout"),
+            (5, "not_found"),
+            (7, "unauthorized"),
+            (8, "rate_limited"),
+            (9, "invalid_input"),
+            (11, "invalid_input"),
+            (12, "not_found"),
+            (13, "model_error"),
+            (14, "model_error"),
+            (16, "unauthorized"),
+        ];
+        let mut truth = Vec::new();
+        for (status, _) in statuses {
+            for when in ["after-message", "trailers-only"] {
+                let call = grpc(GrpcModel::METHOD, b"")
+                    .header("x-status", &status.to_string())
+                    .header("x-when", when);
+                let answer = stack.call_over(Protocol::Http2, call).unwrap();
+                assert_eq!((answer.status, answer.grpc_status()), (200, Some(status)), "{when}");
+                truth.push(status);
+            }
+        }
+        assert_eq!(model.statuses().unwrap(), truth);
+        stack.settle();
+        let metrics = stack.metrics();
+        let route = ("route", "kserve-grpc");
+        assert_eq!(metrics.sum("prediction_requests_total", &[route, ("status", "success")]), 2.0);
+        for (_, outcome) in &statuses[1..] {
+            let expected = statuses.iter().filter(|(_, other)| other == outcome).count() * 2;
+            let errors = metrics.sum("prediction_errors_total", &[route, ("error_type", outcome)]);
+            assert_eq!(errors, expected as f64, "{outcome}");
+        }
+        check_nothing_unseen(&stack);
+    });
+}
