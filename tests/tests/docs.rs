@@ -1,0 +1,140 @@
+//! README.md and ARCHITECTURE.md say what the code does. What they repeat of it is compared, or written with
+//! `UPDATE_DOCS=1 cargo test -p scoretap-tests --test docs`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use scoretap_core::config::Config;
+use scoretap_core::outcome::Outcome;
+use scoretap_core::route::PRESETS;
+use scoretap_tests::workspace;
+
+const DOCUMENTS: [&str; 2] = ["README.md", "ARCHITECTURE.md"];
+
+fn document(name: &str) -> String {
+    fs::read_to_string(workspace::root().join(name)).unwrap()
+}
+
+/// The section between `<!-- generated: NAME -->` and the next `<!-- /generated -->` is `expected`.
+#[track_caller]
+fn check_generated(name: &str, expected: &str) {
+    let readme = document("README.md");
+    let (before, rest) = readme.split_once(&format!("<!-- generated: {name} -->\n")).expect(name);
+    let (found, after) = rest.split_once("<!-- /generated -->").expect(name);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let updated = format!("{before}<!-- generated: {name} -->\n{expected}<!-- /generated -->{after}");
+        return fs::write(workspace::root().join("README.md"), updated).unwrap();
+    }
+    assert_eq!(found, expected, "README.md, section {name}: UPDATE_DOCS=1 writes it anew");
+}
+
+/// Both at once: they write the same file.
+#[test]
+fn generated_sections_are_what_the_code_says() {
+    let rows = PRESETS.iter().map(|preset| {
+        let paths: Vec<_> = preset.paths.iter().map(|path| format!("`{path}`")).collect();
+        format!("| `{}` | {} |\n", preset.name, paths.join(" "))
+    });
+    let table: String = rows.collect();
+    check_generated("presets", &format!("| preset | paths, all by POST |\n|---|---|\n{table}"));
+    let help = Command::new(workspace::exporter()).arg("--help").output().unwrap();
+    check_generated("flags", &format!("```\n{}```\n", String::from_utf8(help.stdout).unwrap()));
+}
+
+#[test]
+fn the_table_of_outcomes_has_each_of_them() {
+    let readme = document("README.md");
+    for outcome in Outcome::ALL {
+        let error_type =
+            outcome.error_type().map(|error_type| format!(" `{error_type}`")).unwrap_or_default();
+        let row = format!("\n| `{}` |{error_type} | ", outcome.status().as_str());
+        assert_eq!(readme.matches(&row).count(), 1, "{row}");
+    }
+}
+
+#[test]
+fn the_table_of_the_configuration_has_each_field() {
+    let faults = Config::parse(b"{\"?\": 1}").unwrap_err();
+    let (_, fields) = faults[0].problem.split_once("allowed here are ").unwrap();
+    let readme = document("README.md");
+    for field in fields.split(", ") {
+        assert!(readme.contains(&format!("\n| `{field}` | ")), "README.md does not explain {field}");
+    }
+}
+
+#[test]
+fn the_configurations_and_the_fault_that_are_shown_are_real() {
+    let readme = document("README.md");
+    let shown = readme.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let configurations: Vec<_> = shown.collect();
+    assert!(!configurations.is_empty());
+    for json in configurations {
+        assert!(Config::parse(json.as_bytes()).is_ok(), "{json}");
+    }
+    let faulty = r#"{"routes": [{"preset": "score"}, {"preset": "predict"},
+        {"name": "r", "method": "POST", "path": "score"}]}"#;
+    let fault = Config::parse(faulty.as_bytes()).unwrap_err()[0].to_string();
+    assert!(readme.contains(&format!("\nscoretap configuration: {fault}\n")), "{fault}");
+}
+
+/// Words in backticks and targets of links that look like paths of ours.
+fn named_paths(text: &str) -> Vec<PathBuf> {
+    let ticked = text.split('`').skip(1).step_by(2);
+    let linked = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let folders = ["envoy", "exporter", "filter", "fuzz", "k8s", "tests", "xtask"];
+    let ours = |word: &&str| {
+        let first = word.split('/').next().unwrap();
+        word.ends_with(".md") || (word.contains('/') && folders.contains(&first) && !word.contains(' '))
+    };
+    ticked.chain(linked).filter(ours).map(PathBuf::from).collect()
+}
+
+#[test]
+fn every_path_that_is_named_is_there() {
+    for name in DOCUMENTS {
+        let paths = named_paths(&document(name));
+        assert!(paths.len() > 2, "{name}: {paths:?}");
+        for path in paths {
+            assert!(
+                workspace::root().join(&path).exists(),
+                "{name} names {}, which is not there",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_invariant_names_a_test_that_exists() {
+    let architecture = document("ARCHITECTURE.md");
+    let (_, invariants) = architecture.split_once("| never | test |").unwrap();
+    let sources = sources();
+    let named: Vec<_> = invariants.split('`').skip(1).step_by(2).filter(|word| word.contains('_')).collect();
+    assert!(named.len() > 10);
+    for test in named {
+        let is_there = sources.iter().any(|source| source.contains(&format!("fn {test}(")));
+        assert!(is_there, "ARCHITECTURE.md names the test {test}, which is not there");
+    }
+    assert!(architecture.lines().count() < 200, "ARCHITECTURE.md is to be read in one go");
+}
+
+fn sources() -> Vec<String> {
+    let mut find = Command::new("find");
+    find.args(["filter", "exporter", "tests", "-name", "*.rs"]).current_dir(workspace::root());
+    let listed = String::from_utf8(find.output().unwrap().stdout).unwrap();
+    listed.lines().map(|path| fs::read_to_string(workspace::root().join(path)).unwrap()).collect()
+}
+
+#[test]
+fn every_command_that_is_named_exists() {
+    let main = fs::read_to_string(workspace::root().join("xtask/src/main.rs")).unwrap();
+    for name in DOCUMENTS {
+        let text = document(name);
+        for command in text.split("cargo xtask ").skip(1) {
+            let command: String = command.chars().take_while(|c| c.is_ascii_lowercase()).collect();
+            let variant: String = command[..1].to_uppercase() + &command[1..];
+            assert!(main.contains(&variant), "{name} names cargo xtask {command}");
+        }
+    }
+}
