@@ -241,7 +241,7 @@ fn memory_stays_flat_over_many_names_and_large_headers() {
 }
 
 #[test]
-fn a_known_series_needs_three_questions_and_three_additions() {
+fn a_known_series_needs_four_questions_and_three_additions() {
     let world = World::default();
     let mut vm = Vm::start(&world, "{}");
     vm.log(&model("a"));
