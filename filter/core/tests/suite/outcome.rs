@@ -98,6 +98,8 @@ fn flags_win_over_the_status() {
         ("broke off after 200", 200, UPE, AFTER, Truncated),
         ("reset after 200", 200, UC, AFTER, Truncated),
         ("reset after 500", 500, UR, AFTER, Truncated),
+        ("local reset after 200", 200, LR, AFTER, Truncated),
+        ("no such host, without details", 503, DF, "", Unavailable),
         ("circuit breaker", 503, UO, "upstream_reset_before_response_started{overflow}", Overloaded),
         ("overload manager", 503, OM, "overload", Overloaded),
         ("drop overload", 503, DO, "drop_overload", Overloaded),
@@ -138,6 +140,7 @@ fn statuses_of_envoy_are_not_the_apps() {
         ("nothing sent, Envoy closed", 0, 0, "downstream_local_disconnect", Unavailable),
         ("reset, when is unknown, error", 503, UC, "", Unavailable),
         ("reset, when is unknown, 200", 200, UC, "", Truncated),
+        ("reset, when is unknown, 404", 404, UC, "", Truncated),
         ("reset of a retry, then answered", 200, UC, "via_upstream", Success),
         ("unknown flags", 200, !((1 << 30) - 1), "via_upstream", Success),
     ]);
