@@ -10,7 +10,7 @@ use crate::config::{Config, Match, RouteId};
 use crate::histogram::{Cell, Histogram, NativeBucket};
 use crate::name::{Endpoint, Model, Series, Stat};
 use crate::outcome::{Ending, Outcome, Status};
-use crate::route::{Route, Source, label, without_query};
+use crate::route::{Route, Source, label, percent_decoded, without_query};
 use crate::series::{Ledger, SeriesTable};
 
 /// A call that is over, as the host tells of it. Every answer may be missing.
@@ -177,24 +177,29 @@ fn may_have_counters(
 
 fn model<'a>(matched: &Match<'a, 'a>, call: &'a impl Call) -> Model<'a> {
     let Route { model, version, .. } = matched.route;
-    let written = |source: &'a Source, captured| match source {
-        Source::Path => captured,
-        Source::Header(name) => call.request_header(name).filter(|value| !value.is_empty()),
+    // A path is percent-encoded, a header is not.
+    let written = |source: &'a Source, captured: Option<&'a [u8]>| match source {
+        Source::Path => captured.map(percent_decoded),
+        Source::Header(name) => {
+            call.request_header(name).filter(|value| !value.is_empty()).map(Cow::Borrowed)
+        }
     };
     // `Err` is a name that cannot be a label.
-    let read = |written: Option<&'a [u8]>| written.map(|bytes| label(bytes).ok_or(())).transpose();
+    let read = |written: Option<Cow<'a, [u8]>>| written.map(|bytes| label(bytes).ok_or(())).transpose();
     let model = read(written(model, matched.captures.model));
     let version = read(written(version, matched.captures.version));
     model.and_then(|model| version.map(|version| Model::Named { model, version })).unwrap_or(Model::Other)
 }
 
 fn ending(call: &impl Call) -> Ending {
+    let code = call.code().map_or(0, |code| u16::try_from(code).unwrap_or(u16::MAX));
     let is_grpc = call.request_header("content-type").is_some_and(is_grpc_type);
     Ending {
-        code: call.code().map_or(0, |code| u16::try_from(code).unwrap_or(u16::MAX)),
+        code,
         flags: call.flags().unwrap_or(0),
-        // A gRPC call that ended without a status is one that failed: 2 is gRPC's "unknown".
-        grpc: is_grpc.then(|| call.grpc_status().unwrap_or(2)),
+        // gRPC answers with 200 whatever happened: another status is not of its making. A call that ended without a
+        // gRPC status is one that failed: 2 is gRPC's "unknown".
+        grpc: (is_grpc && code == 200).then(|| call.grpc_status().unwrap_or(2)),
     }
 }
 

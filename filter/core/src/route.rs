@@ -217,25 +217,20 @@ pub fn without_query(target: &[u8]) -> &[u8] {
 /// The longest model name or version, in bytes, that becomes a label.
 pub const LONGEST_LABEL: usize = 256;
 
-/// Reads what a caller wrote as a label; `None` where it cannot be one: not UTF-8, too long, or with a NUL, which ends
-/// the line in the lexer of Prometheus.
-pub fn label(written: &[u8]) -> Option<Cow<'_, str>> {
-    // Three bytes of the path for each byte of the label at most.
-    if written.len() > LONGEST_LABEL.saturating_mul(3) {
+/// What a caller named, as a label; `None` where it cannot be one: not UTF-8, too long, or with a NUL, which ends the
+/// line in the lexer of Prometheus.
+pub fn label(name: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
+    if name.len() > LONGEST_LABEL || name.contains(&0) {
         return None;
     }
-    let bytes = percent_decoded(written);
-    if bytes.len() > LONGEST_LABEL || bytes.contains(&0) {
-        return None;
-    }
-    match bytes {
+    match name {
         Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
         Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
     }
 }
 
 /// Undoes percent-encoding once; a `%` that is none stays.
-fn percent_decoded(written: &[u8]) -> Cow<'_, [u8]> {
+pub fn percent_decoded(written: &[u8]) -> Cow<'_, [u8]> {
     if !written.contains(&b'%') {
         return Cow::Borrowed(written);
     }

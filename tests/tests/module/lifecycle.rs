@@ -159,9 +159,14 @@ fn model_and_version_may_be_in_headers() {
         post("/3/r").header("x-model-name", ""),
         post("/3/r"),
         post("/3/r").header("x-model-name", b"\xff"),
+        post("/3%30/r").header("x-model-name", "a%20b"),
     ];
-    let expected =
-        [("r.*.*.POST.200.success", 1), ("r.iris.3.POST.200.success", 1), ("r.~.3.POST.200.success", 2)];
+    let expected = [
+        ("r.*.*.POST.200.success", 1),
+        ("r.a%2520b.30.POST.200.success", 1),
+        ("r.iris.3.POST.200.success", 1),
+        ("r.~.3.POST.200.success", 2),
+    ];
     check_calls(configuration, &calls, &expected);
 }
 
@@ -276,6 +281,9 @@ fn a_grpc_call_ends_as_its_status_says_and_not_as_http_does() {
     }
     let without_status = post(path).grpc(0).without("response.grpc_status");
     check_calls("{}", &[without_status], &[("kserve-grpc.~.~.POST.200.model_error", 1)]);
+    // A proxy on the way answers in HTTP; what Envoy makes a gRPC status of, 14, would not say that it is a limit.
+    let limited = post(path).grpc(14).code(429);
+    check_calls("{}", &[limited], &[("kserve-grpc.~.~.POST.429.rate_limited", 1)]);
     // Envoy gives every call a gRPC status: of one that is not gRPC it means nothing.
     for content_type in ["application/json", "application/grpc-web", "application/grpcfoo", ""] {
         let call = post("/score").grpc(2).header("content-type", content_type);

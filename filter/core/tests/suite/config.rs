@@ -119,7 +119,7 @@ fn each_kind_of_fault_says_where_what_and_what_to_do() {
     }
     check_fault(r#"{"max_series": 0}"#, "max_series: is 0; write a whole number from 1 to 10000");
     check_fault(r#"{"max_series": 1.5}"#, "max_series: is 1.5; write a whole number from 1 to 10000");
-    for status in ["4xx", "99", "1000", "0404", "+40"] {
+    for status in ["4xx", "99", "1000", "0404", "+404"] {
         check_fault(
             &format!("{{\"error_types\": {{\"{status}\": \"success\"}}}}"),
             &format!("error_types.{status}: is no HTTP status; write one of 100 to 999, such as \"409\""),

@@ -1,4 +1,6 @@
-use scoretap_core::route::{Captures, PRESETS, Route, Template, label, without_query};
+use std::borrow::Cow;
+
+use scoretap_core::route::{Captures, PRESETS, Route, Template, label, percent_decoded, without_query};
 
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -85,25 +87,31 @@ fn a_query_is_no_part_of_the_path() {
 }
 
 #[test]
-fn a_label_is_what_was_meant() {
-    let longest = "m".repeat(256);
-    let encoded = "%6D".repeat(256);
+fn percent_encoding_is_undone_once() {
     for (written, meant) in [
         ("m", "m"),
         ("a%20b", "a b"),
         ("%e4%bd%a0", "你"),
+        ("a%2520b", "a%20b"),
         ("%", "%"),
         ("%2", "%2"),
         ("%g0", "%g0"),
         ("%%41", "%A"),
     ] {
-        assert_eq!(label(written.as_bytes()).as_deref(), Some(meant), "{written}");
+        assert_eq!(percent_decoded(written.as_bytes()), meant.as_bytes(), "{written}");
     }
-    assert_eq!(label(longest.as_bytes()).as_deref(), Some(&*longest));
-    assert_eq!(label(encoded.as_bytes()).as_deref(), Some(&*longest));
-    for written in
-        [&b"\xff"[..], b"%ff", b"a%00", b"\0", "m".repeat(257).as_bytes(), "%6D".repeat(257).as_bytes()]
-    {
-        assert_eq!(label(written), None, "{written:?}");
+    assert_eq!(*percent_decoded(b"%ff\xfe%00"), *b"\xff\xfe\0");
+}
+
+#[test]
+fn a_label_is_utf_8_of_moderate_length_without_nul() {
+    let longest = "m".repeat(256);
+    for name in ["", "m", "100%25", "a\nb", &longest] {
+        assert_eq!(label(Cow::Borrowed(name.as_bytes())).as_deref(), Some(name));
+        assert_eq!(label(Cow::Owned(name.as_bytes().to_vec())).as_deref(), Some(name));
+    }
+    for name in [&b"\xff"[..], b"a\0", "m".repeat(257).as_bytes()] {
+        assert_eq!(label(Cow::Borrowed(name)), None, "{name:?}");
+        assert_eq!(label(Cow::Owned(name.to_vec())), None, "{name:?}");
     }
 }
