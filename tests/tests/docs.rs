@@ -132,7 +132,7 @@ fn every_command_that_is_named_exists() {
     for name in DOCUMENTS {
         let text = document(name);
         for command in text.split("cargo xtask ").skip(1) {
-            let command: String = command.chars().take_while(|c| c.is_ascii_lowercase()).collect();
+            let command: String = command.chars().take_while(char::is_ascii_lowercase).collect();
             let variant: String = command[..1].to_uppercase() + &command[1..];
             assert!(main.contains(&variant), "{name} names cargo xtask {command}");
         }
