@@ -1,4 +1,4 @@
-//! Which format a scraper gets: content negotiation by the `Accept` header's q-values.
+//! Which format a scraper gets, and whether compressed: content negotiation by q-values.
 //!
 //! <https://www.rfc-editor.org/rfc/rfc9110#name-accept>. Whoever accepts nothing that there is gets the plain text
 //! all the same, as from every other exporter.
@@ -19,6 +19,23 @@ pub fn negotiate(accept: Option<&str>) -> Format {
     best.map_or(Format::Text, |(format, _)| format)
 }
 
+/// Whether whoever sent this `Accept-Encoding` header likes gzip at least as much as no compression.
+pub fn wants_gzip(accept_encoding: Option<&str>) -> bool {
+    let codings = accept_encoding.unwrap_or_default().split(',').filter_map(coding);
+    let codings: Vec<(&str, u16)> = codings.collect();
+    let of =
+        |name: &str| codings.iter().find(|(coding, _)| coding.eq_ignore_ascii_case(name)).map(|(_, q)| *q);
+    let gzip = of("gzip").or(of("x-gzip")).or(of("*")).unwrap_or(0);
+    gzip > 0 && of("identity").is_none_or(|identity| gzip >= identity)
+}
+
+fn coding(text: &str) -> Option<(&str, u16)> {
+    let mut parts = text.split(';').map(str::trim);
+    let name = parts.next()?;
+    let q = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+    Some((name, q.map_or(Some(1000), quality)?))
+}
+
 /// What `ranges` say of a format: the most specific of those that match, and nothing where that one refuses it.
 fn preference<'r, 'h>(ranges: &'r [Range<'h>], format: Format) -> Option<&'r Range<'h>> {
     let matching = ranges.iter().filter(|range| range.matches(format));
@@ -32,6 +49,9 @@ struct Range<'h> {
     kind: &'h str,
     subtype: &'h str,
     version: Option<&'h str>,
+    /// The message that is asked for and how several follow each other, of protobuf.
+    message: Option<&'h str>,
+    encoding: Option<&'h str>,
     /// In thousandths.
     q: u16,
 }
@@ -41,7 +61,8 @@ impl<'h> Range<'h> {
     fn parse((position, text): (usize, &'h str)) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
         let (kind, subtype) = parts.next()?.split_once('/')?;
-        let mut range = Self { position, kind, subtype, version: None, q: 1000 };
+        let mut range =
+            Self { position, kind, subtype, version: None, message: None, encoding: None, q: 1000 };
         for part in parts {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let value = value.trim().trim_matches('"');
@@ -49,6 +70,10 @@ impl<'h> Range<'h> {
                 range.q = quality(value)?;
             } else if name.trim().eq_ignore_ascii_case("version") {
                 range.version = Some(value);
+            } else if name.trim().eq_ignore_ascii_case("proto") {
+                range.message = Some(value);
+            } else if name.trim().eq_ignore_ascii_case("encoding") {
+                range.encoding = Some(value);
             }
         }
         Some(range)
@@ -56,15 +81,25 @@ impl<'h> Range<'h> {
 
     fn matches(&self, format: Format) -> bool {
         let (kind, subtype, version) = match format {
-            Format::Text => ("text", "plain", "0.0.4"),
-            Format::OpenMetrics => ("application", "openmetrics-text", "1.0.0"),
+            Format::Text => ("text", "plain", Some("0.0.4")),
+            Format::OpenMetrics => ("application", "openmetrics-text", Some("1.0.0")),
+            Format::Protobuf => ("application", "vnd.google.protobuf", None),
         };
+        let (message, encoding) = match format {
+            Format::Text | Format::OpenMetrics => (None, None),
+            Format::Protobuf => (Some("io.prometheus.client.MetricFamily"), Some("delimited")),
+        };
+        let fits = |asked: Option<&str>, have: Option<&str>| asked.is_none() || asked == have;
         let is = |asked: &str, have: &str| asked == "*" || asked.eq_ignore_ascii_case(have);
-        is(self.kind, kind) && is(self.subtype, subtype) && self.version.is_none_or(|asked| asked == version)
+        is(self.kind, kind)
+            && is(self.subtype, subtype)
+            && fits(self.version, version)
+            && fits(self.message, message)
+            && fits(self.encoding, encoding)
     }
 
     fn specificity(&self) -> u8 {
-        match (self.kind, self.subtype, self.version) {
+        match (self.kind, self.subtype, self.version.or(self.message)) {
             ("*", _, _) => 0,
             (_, "*", _) => 1,
             (_, _, None) => 2,
@@ -148,5 +183,39 @@ mod tests {
     #[test]
     fn case_does_not_matter() {
         check("Application/OpenMetrics-Text; Version=1.0.0; Q=0.9, text/plain; q=0.8", Format::OpenMetrics);
+    }
+
+    #[test]
+    fn prometheus_with_native_histograms_gets_protobuf() {
+        check(
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,\
+             application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            Format::Protobuf,
+        );
+        check(
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text, text/plain;q=0.1",
+            Format::Text,
+        );
+        check(
+            "application/vnd.google.protobuf;proto=other;encoding=delimited, text/plain;q=0.1",
+            Format::Text,
+        );
+    }
+
+    #[track_caller]
+    fn check_gzip(accept_encoding: &str, expected: bool) {
+        assert_eq!(wants_gzip(Some(accept_encoding)), expected, "{accept_encoding}");
+    }
+
+    #[test]
+    fn gzip_is_for_those_who_ask_for_it() {
+        assert!(!wants_gzip(None));
+        for wanted in ["gzip", "GZIP", "deflate, gzip;q=1.0, *;q=0.5", "*", "x-gzip", "gzip;q=0.1"] {
+            check_gzip(wanted, true);
+        }
+        for unwanted in ["", "identity", "br", "gzip;q=0", "*;q=0", "gzip;q=0.5, identity", "gzip;q=nonsense"]
+        {
+            check_gzip(unwanted, false);
+        }
     }
 }

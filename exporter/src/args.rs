@@ -1,50 +1,114 @@
 //! The flags as they were given. What they mean, and whether they are right, is for `config` to say.
 
-use clap::Parser;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
 
 /// Serves the metrics that the Scoretap filter counts in Envoy to Prometheus.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "scoretap-exporter", version, after_help = ENVIRONMENT)]
+#[command(name = "scoretap-exporter", version, after_help = ENVIRONMENT, max_term_width = 100)]
 pub struct Args {
-    /// Address to serve on; `:PORT` is every address of the pod
-    #[arg(long = "web.listen-address", value_name = "IP:PORT", default_value = "0.0.0.0:9464")]
-    pub listen_address: String,
+    /// Address to serve on; `:PORT` is every address of the pod; may be repeated
+    #[arg(long = "web.listen-address", value_name = "IP:PORT", default_value = "0.0.0.0:9464", help_heading = WEB)]
+    pub listen_addresses: Vec<String>,
 
     /// Path under which the metrics are
-    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics")]
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", help_heading = WEB)]
     pub telemetry_path: String,
 
+    /// File with TLS and users, as exporter-toolkit reads it; read again when it changes
+    #[arg(long = "web.config.file", value_name = "FILE", help_heading = WEB)]
+    pub web_config: Option<PathBuf>,
+
     /// Envoy's admin interface: unix:///PATH or http://127.0.0.1:PORT
-    #[arg(long = "envoy.admin", value_name = "URL", default_value = "unix:///run/scoretap/admin.sock")]
+    #[arg(
+        long = "envoy.admin",
+        value_name = "URL",
+        default_value = "unix:///run/scoretap/admin.sock",
+        help_heading = ENVOY
+    )]
     pub admin: String,
 
     /// Which stat_prefix is that of the app's listener, as a regular expression for the whole of it
-    #[arg(long = "envoy.stat-prefix", value_name = "REGEX", default_value = "inbound.*")]
+    #[arg(long = "envoy.stat-prefix", value_name = "REGEX", default_value = "inbound.*", help_heading = ENVOY)]
     pub stat_prefix: String,
 
     /// Which cluster is the app, as a regular expression for the whole name
-    #[arg(long = "envoy.app-cluster", value_name = "REGEX", default_value = r"app|inbound\|.*")]
+    #[arg(
+        long = "envoy.app-cluster",
+        value_name = "REGEX",
+        default_value = r"app|inbound\|.*",
+        help_heading = ENVOY
+    )]
     pub app_cluster: String,
 
-    /// Names of metrics to serve; several are separated by commas
-    #[arg(long = "dialect", value_name = "NAME", value_delimiter = ',', default_value = "prediction")]
+    /// Names of metrics to serve: prediction, model, fastapi, mlflow, api; several are separated by commas
+    #[arg(
+        long = "dialect",
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_value = "prediction",
+        help_heading = METRICS
+    )]
     pub dialects: Vec<String>,
 
+    /// File with a dialect of your own, served beside the others; may be repeated
+    #[arg(long = "dialect-file", value_name = "FILE", help_heading = METRICS)]
+    pub dialect_files: Vec<PathBuf>,
+
     /// Route whose series exist before its first call; may be repeated
-    #[arg(long = "expect-route", value_name = "ROUTE", default_value = "score")]
+    #[arg(long = "expect-route", value_name = "ROUTE", default_value = "score", help_heading = METRICS)]
     pub expected_routes: Vec<String>,
 
     /// Label of every series; may be repeated
-    #[arg(long = "label", value_name = "KEY=VALUE")]
+    #[arg(long = "label", value_name = "KEY=VALUE", help_heading = METRICS)]
     pub labels: Vec<String>,
 
-    /// Say what is wrong with the flags and the environment, and end
+    /// The least important lines to log
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_enum, help_heading = LOG)]
+    pub log_level: Level,
+
+    /// How a line of the log looks
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", value_enum, help_heading = LOG)]
+    pub log_format: LogFormat,
+
+    /// Say everything that is wrong with flags, environment and files, and end: 0 if nothing is, else 1
     #[arg(long = "check-config")]
     pub check_config: bool,
 }
+
+/// How important a line of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Level {
+    /// Each scrape.
+    Debug,
+    /// What an operator may want to know.
+    Info,
+    /// What an operator should look at.
+    Warn,
+    /// What ends the process, or makes a file useless.
+    Error,
+}
+
+/// The syntax of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// key=value
+    Logfmt,
+    /// One JSON object per line.
+    Json,
+}
+
+const WEB: &str = "Serving";
+const ENVOY: &str = "Envoy";
+const METRICS: &str = "Metrics";
+const LOG: &str = "Log";
 
 const ENVIRONMENT: &str = "\
 Environment:
   MODEL_NAME, MODEL_VERSION         the model of calls that do not name one
   DEPLOYMENT_NAME, MODEL_FRAMEWORK  labels of model_info
-  TENANT                            label of every series";
+  TENANT                            label of every series
+
+Example:
+  scoretap-exporter --dialect prediction,fastapi --expect-route score --label env=prod";

@@ -2,42 +2,43 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use crate::admin::Endpoint;
 use crate::args::Args;
+use crate::dialect::{self, Dialect, Family};
+use crate::expose::Exposed;
 use crate::identity::Identity;
 use crate::{labels, pages, query};
 
 /// Everything that is fixed when the process starts.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: Vec<SocketAddr>,
     pub(crate) telemetry_path: String,
+    /// TLS, users, headers: read again when it changes.
+    pub(crate) web_config: Option<PathBuf>,
     pub(crate) admin: Endpoint,
     /// What to ask Envoy for.
     pub(crate) stats: String,
-    pub(crate) identity: Identity,
-    /// Labels of every series.
-    pub(crate) constants: Vec<(String, String)>,
+    pub(crate) exposed: Exposed,
     pub(crate) expected_routes: Vec<String>,
 }
-
-/// The names of metrics that there are.
-const DIALECTS: [&str; 1] = ["prediction"];
 
 impl Config {
     /// The configuration, or every fault in it: where, what was found, what is allowed.
     pub fn new(args: &Args, environment: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<String>> {
         let mut faults = Faults::default();
-        let listen = faults.take(listen(&args.listen_address));
+        let listen = args.listen_addresses.iter().filter_map(|text| faults.take(listen(text))).collect();
         let telemetry_path = faults.take(telemetry_path(&args.telemetry_path));
+        if let Some(Err(more)) = args.web_config.as_deref().map(crate::web::check) {
+            faults.0.extend(more);
+        }
         let admin =
             faults.take(Endpoint::parse(&args.admin).map_err(|fault| format!("--envoy.admin {fault}")));
         faults.take(regex("--envoy.stat-prefix", &args.stat_prefix));
         faults.take(regex("--envoy.app-cluster", &args.app_cluster));
-        for dialect in &args.dialects {
-            faults.take(known_dialect(dialect));
-        }
+        let families = faults.take_all(families(args)).unwrap_or_default();
         for route in &args.expected_routes {
             faults.take(route_name(route));
         }
@@ -49,24 +50,19 @@ impl Config {
             framework: variable("MODEL_FRAMEWORK"),
         };
         let tenant = variable("TENANT");
-        let constants = match labels::constants(&args.labels, tenant.as_deref()) {
-            Ok(constants) => constants,
-            Err(more) => {
-                faults.0.extend(more);
-                Vec::new()
-            }
-        };
-        match (listen, telemetry_path, admin, faults.0) {
-            (Some(listen), Some(telemetry_path), Some(admin), faults) if faults.is_empty() => Ok(Self {
+        let constants = labels::constants(&args.labels, tenant.as_deref(), &families);
+        let constants = faults.take_all(constants).unwrap_or_default();
+        match (telemetry_path, admin, faults.0) {
+            (Some(telemetry_path), Some(admin), faults) if faults.is_empty() => Ok(Self {
                 listen,
                 telemetry_path,
+                web_config: args.web_config.clone(),
                 admin,
                 stats: query::everything(&args.stat_prefix, &args.app_cluster),
-                identity,
-                constants,
+                exposed: Exposed { families, identity, constants },
                 expected_routes: args.expected_routes.clone(),
             }),
-            (_, _, _, faults) => Err(faults),
+            (_, _, faults) => Err(faults),
         }
     }
 }
@@ -74,7 +70,7 @@ impl Config {
 impl Config {
     /// Who this pod is.
     pub const fn identity(&self) -> &Identity {
-        &self.identity
+        &self.exposed.identity
     }
 
     /// The routes whose series exist before their first call.
@@ -89,6 +85,10 @@ struct Faults(Vec<String>);
 impl Faults {
     fn take<T>(&mut self, checked: Result<T, String>) -> Option<T> {
         checked.map_err(|fault| self.0.push(fault)).ok()
+    }
+
+    fn take_all<T>(&mut self, checked: Result<T, Vec<String>>) -> Option<T> {
+        checked.map_err(|faults| self.0.extend(faults)).ok()
     }
 }
 
@@ -126,11 +126,32 @@ fn regex(flag: &str, text: &str) -> Result<(), String> {
     }
 }
 
-fn known_dialect(name: &str) -> Result<(), String> {
-    if DIALECTS.contains(&name) {
-        return Ok(());
+/// The families of all dialects that were chosen; a file's dialects come after those of this release.
+fn families(args: &Args) -> Result<Vec<Family>, Vec<String>> {
+    let mut faults = Faults::default();
+    let mut dialects: Vec<Dialect> = Vec::new();
+    for name in &args.dialects {
+        match Dialect::built_in(name) {
+            Some(dialect) => dialects.extend(faults.take_all(dialect)),
+            None => faults.0.push(format!(
+                "--dialect {name:?}: there is none of that name; choose from {}",
+                dialect::BUILT_IN.map(|(name, _)| name).join(", ")
+            )),
+        }
     }
-    Err(format!("--dialect {name:?}: there is none of that name; choose from {}", DIALECTS.join(", ")))
+    for path in &args.dialect_files {
+        dialects.extend(faults.take_all(dialect_file(path)));
+    }
+    let merged = faults.take_all(dialect::merge(&dialects));
+    merged.filter(|_| faults.0.is_empty()).ok_or(faults.0)
+}
+
+fn dialect_file(path: &Path) -> Result<Dialect, Vec<String>> {
+    let file = path.display();
+    let text = std::fs::read_to_string(path).map_err(|cause| {
+        vec![format!("--dialect-file {file}: cannot be read: {cause}; give the path of a YAML file")]
+    })?;
+    Dialect::parse(&format!("--dialect-file {file}"), &text)
 }
 
 fn route_name(name: &str) -> Result<(), String> {
@@ -180,19 +201,22 @@ mod tests {
     #[test]
     fn without_flags_everything_has_its_default() {
         let config = config(&[], &[]).unwrap();
-        assert_eq!(config.listen, "0.0.0.0:9464".parse().unwrap());
+        assert_eq!(config.listen, ["0.0.0.0:9464".parse().unwrap()]);
         assert_eq!(config.telemetry_path, "/metrics");
         assert_eq!(config.admin, Endpoint::parse("unix:///run/scoretap/admin.sock").unwrap());
         assert_eq!(config.stats, query::everything("inbound.*", r"app|inbound\|.*"));
-        assert_eq!(config.identity, Identity::default());
-        assert_eq!(config.constants, []);
+        assert_eq!(config.exposed.identity, Identity::default());
+        assert_eq!(config.exposed.constants, []);
+        assert_eq!(config.exposed.families, Dialect::built_in("prediction").unwrap().unwrap().families);
+        assert_eq!(config.web_config, None);
         assert_eq!(config.expected_routes, ["score"]);
     }
 
     #[test]
     fn addresses_are_given_as_to_other_exporters() {
-        assert_eq!(config(&["--web.listen-address", ":80"], &[]).unwrap().listen.to_string(), "0.0.0.0:80");
-        assert_eq!(config(&["--web.listen-address=[::1]:80"], &[]).unwrap().listen.to_string(), "[::1]:80");
+        let two = ["--web.listen-address", ":80", "--web.listen-address=[::1]:80"];
+        let listen = config(&two, &[]).unwrap().listen;
+        assert_eq!(listen, ["0.0.0.0:80".parse().unwrap(), "[::1]:80".parse().unwrap()]);
         for wrong in ["80", "a:80", ":", "0.0.0.0:65536", ""] {
             check_fault(&["--web.listen-address", wrong], "write IP:PORT or :PORT");
         }
@@ -217,6 +241,7 @@ mod tests {
     fn what_is_not_there_cannot_be_chosen() {
         check_fault(&["--dialect", "prediction,klingon"], "\"klingon\": there is none");
         check_fault(&["--expect-route", ""], "is empty");
+        check_fault(&["--dialect-file", "/nonexistent.yaml"], "/nonexistent.yaml: cannot be read");
     }
 
     #[test]
@@ -228,11 +253,11 @@ mod tests {
             ("TENANT", b"acme"),
         ];
         let config = config(&["--label", "env=prod"], &environment).unwrap();
-        assert_eq!(config.identity.own(), ("iris", "unknown"));
-        assert_eq!(config.identity.deployment(), "iris-blue");
-        assert_eq!(config.identity.framework(), "unknown");
+        assert_eq!(config.identity().own(), ("iris", "unknown"));
+        assert_eq!(config.identity().deployment(), "iris-blue");
+        assert_eq!(config.identity().framework(), "unknown");
         let labels = [("tenant", "acme"), ("env", "prod")];
-        assert_eq!(config.constants, labels.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(config.exposed.constants, labels.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use hashbrown::hash_map::EntryRef;
 use hashbrown::{Equivalent, HashMap};
 use scoretap_core::histogram::{Cell, DEFAULT_TIME_BOUNDS, Histogram, SIZE_BOUNDS};
-use scoretap_core::name::{ENVOY_PREFIX, Model, Series, Stat};
+use scoretap_core::name::{ENVOY_PREFIX, Endpoint, Model, Series, Stat};
 use scoretap_core::outcome::{Outcome, Status};
+use scoretap_core::route::PRESETS;
 
 use crate::identity::Identity;
 
@@ -28,41 +29,55 @@ pub struct Reading {
     pub overflow: u64,
     /// Whether the filter runs as configured; `None` where none ever ran.
     pub config_valid: Option<bool>,
-    /// Requests that Envoy finished on the app's listener, where it keeps that statistic.
-    pub envoy_requests: Option<u64>,
+    /// Requests on the app's listener, where Envoy keeps that statistic.
+    pub envoy_requests: Option<EnvoyRequests>,
     /// Calls that the app is working on, where Envoy keeps that statistic.
     pub in_flight: Option<u64>,
     /// How many statistics have our prefix and no meaning to us: a filter of another version.
     pub unknown: usize,
+    /// Whether the filter divides durations by the bounds of native histograms, as far as its cells tell.
+    pub is_native: bool,
 }
 
-/// Whose calls these are, as labels.
+/// Envoy's own count of what the filter should have seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnvoyRequests {
+    /// All that ever began.
+    pub begun: u64,
+    /// Those that are over.
+    pub finished: u64,
+}
+
+/// Whose calls these are and where they went, as labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// `model_name`
+    /// The model's name.
     pub model: String,
-    /// `model_version`
+    /// The model's version.
     pub version: String,
-    /// `route`
+    /// The route's name.
     pub route: String,
+    /// The request's method; empty where a route is expected whose endpoints are not known before its first call.
+    pub method: String,
+    /// The template that the path matched; empty as the method is.
+    pub template: String,
 }
 
 /// All that was measured of one key's calls.
 #[derive(Debug, Default, PartialEq)]
 pub struct Measured {
-    outcomes: BTreeMap<Outcome, u64>,
-    /// What was answered, in order.
-    pub responses: Vec<Response>,
+    /// How many calls ended in one way with one HTTP status; 0 where none was sent.
+    pub calls: Vec<Calls>,
     distributions: BTreeMap<(Histogram, Status), Distribution>,
 }
 
-/// Calls with one method that were answered with one code.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Response {
-    /// The request's.
-    pub method: String,
-    /// The status that was sent; `0` where none was.
-    pub code: String,
+/// Calls that ended in the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// How.
+    pub outcome: Outcome,
+    /// The HTTP status that was sent; 0 where none was.
+    pub code: u16,
     /// How many.
     pub count: u64,
 }
@@ -77,31 +92,16 @@ pub struct Distribution {
 }
 
 impl Measured {
-    /// How many calls ended in one way.
-    pub fn calls(&self, outcome: Outcome) -> u64 {
-        self.outcomes.get(&outcome).copied().unwrap_or(0)
-    }
-
-    /// How many calls ended with one status.
-    pub fn calls_with(&self, status: Status) -> u64 {
-        let with_status = self.outcomes.iter().filter(|(outcome, _)| outcome.status() == status);
-        with_status.fold(0, |sum, (_, count)| sum.saturating_add(*count))
-    }
-
     /// What was measured of calls with one status, if anything was.
     pub fn distribution(&self, histogram: Histogram, status: Status) -> Option<&Distribution> {
         self.distributions.get(&(histogram, status))
     }
 
-    fn count(&mut self, outcome: Outcome, method: &str, code: u16, count: u64) {
-        let total = self.outcomes.entry(outcome).or_default();
-        *total = total.saturating_add(count);
-        let code = code.to_string();
-        let same = |response: &&mut Response| response.method == method && response.code == code;
-        if let Some(response) = self.responses.iter_mut().find(same) {
-            response.count = response.count.saturating_add(count);
-        } else {
-            self.responses.push(Response { method: method.to_owned(), code, count });
+    fn count(&mut self, outcome: Outcome, code: u16, count: u64) {
+        let same = |calls: &&mut Calls| (calls.outcome, calls.code) == (outcome, code);
+        match self.calls.iter_mut().find(same) {
+            Some(calls) => calls.count = calls.count.saturating_add(count),
+            None => self.calls.push(Calls { outcome, code, count }),
         }
     }
 
@@ -186,15 +186,17 @@ impl<'a> Decoder<'a> {
     pub fn finish(mut self, expected_routes: &[String]) -> Reading {
         for route in expected_routes {
             let (model, version) = self.identity.own();
-            self.entry(&KeyRef { model, version, route });
+            let preset = PRESETS.iter().find(|preset| preset.name == *route);
+            let template = preset.and_then(|preset| preset.paths.first());
+            let (method, template) = template.map_or(("", ""), |template| ("POST", *template));
+            self.entry(&KeyRef { model, version, route, method, template });
         }
         let mut reading = self.reading;
         reading.series = self.series.into_iter().collect();
         reading.series.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        for (_, measured) in &mut reading.series {
-            measured.responses.sort_unstable();
-        }
-        reading.envoy_requests = self.requests_begun.map(|begun| begun.saturating_sub(self.requests_active));
+        reading.envoy_requests = self
+            .requests_begun
+            .map(|begun| EnvoyRequests { begun, finished: begun.saturating_sub(self.requests_active) });
         reading
     }
 
@@ -205,13 +207,15 @@ impl<'a> Decoder<'a> {
                 if series.model == Model::Other {
                     self.reading.overflow = self.reading.overflow.saturating_add(value);
                 }
-                self.measured(&series).count(outcome, &endpoint.method, code, value);
+                self.measured(&series, &endpoint).count(outcome, code, value);
             }
-            Stat::Cell { series, endpoint: _, histogram, status, cell } => {
-                self.measured(&series).distribution_mut(histogram, status).cells.push((cell, value));
+            Stat::Cell { series, endpoint, histogram, status, cell } => {
+                self.reading.is_native |= cell.native.is_some();
+                let measured = self.measured(&series, &endpoint);
+                measured.distribution_mut(histogram, status).cells.push((cell, value));
             }
-            Stat::Sum { series, endpoint: _, histogram, status } => {
-                let distribution = self.measured(&series).distribution_mut(histogram, status);
+            Stat::Sum { series, endpoint, histogram, status } => {
+                let distribution = self.measured(&series, &endpoint).distribution_mut(histogram, status);
                 distribution.sum = distribution.sum.saturating_add(value);
             }
             Stat::Unmatched => self.reading.unmatched = value,
@@ -235,9 +239,10 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn measured(&mut self, series: &Series<'_>) -> &mut Measured {
+    fn measured(&mut self, series: &Series<'_>, endpoint: &Endpoint<'_>) -> &mut Measured {
         let (model, version) = self.identity.resolve(&series.model);
-        self.entry(&KeyRef { model, version, route: &series.route })
+        let Endpoint { method, template } = endpoint;
+        self.entry(&KeyRef { model, version, route: &series.route, method, template })
     }
 
     fn entry(&mut self, key: &KeyRef<'_>) -> &mut Measured {
@@ -258,19 +263,28 @@ struct KeyRef<'a> {
     model: &'a str,
     version: &'a str,
     route: &'a str,
+    method: &'a str,
+    template: &'a str,
 }
 
 impl Equivalent<Key> for KeyRef<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        let Key { model, version, route } = key;
-        (self.model, self.version, self.route) == (model, version, route)
+        let Key { model, version, route, method, template } = key;
+        (self.model, self.version, self.route, self.method, self.template)
+            == (model, version, route, method, template)
     }
 }
 
 impl From<&KeyRef<'_>> for Key {
     fn from(key: &KeyRef<'_>) -> Self {
-        let KeyRef { model, version, route } = key;
-        Self { model: (*model).to_owned(), version: (*version).to_owned(), route: (*route).to_owned() }
+        let KeyRef { model, version, route, method, template } = *key;
+        Self {
+            model: model.to_owned(),
+            version: version.to_owned(),
+            route: route.to_owned(),
+            method: method.to_owned(),
+            template: template.to_owned(),
+        }
     }
 }
 
@@ -297,14 +311,11 @@ mod tests {
         let found: Vec<(String, Vec<String>)> = reading
             .series
             .iter()
-            .map(|(Key { model, version, route }, measured)| {
-                let outcomes =
-                    measured.outcomes.iter().map(|(outcome, n)| format!("{} {n}", outcome.as_str()));
-                let responses = measured
-                    .responses
-                    .iter()
-                    .map(|Response { method, code, count }| format!("{method} {code} {count}"));
-                (format!("{model}/{version}/{route}"), outcomes.chain(responses).collect())
+            .map(|(Key { model, version, route, method, template }, measured)| {
+                let calls = measured.calls.iter().map(|Calls { outcome, code, count }| {
+                    format!("{method} {template} {code} {} {count}", outcome.as_str())
+                });
+                (format!("{model}/{version}/{route}"), calls.collect())
             })
             .collect();
         let expected: Vec<(String, Vec<String>)> = expected
@@ -324,7 +335,7 @@ mod tests {
             ],
             &[(
                 "iris/3/score",
-                &["success 12", "not_found 2", "cancelled 1", "POST 0 1", "POST 200 12", "POST 404 2"],
+                &["POST /score 200 success 12", "POST /score 404 not_found 2", "POST /score 0 cancelled 1"],
             )],
         );
     }
@@ -338,7 +349,7 @@ mod tests {
                 "wasmcustom.scoretap.call.score.iris.3.POST./score.200.success: 100",
                 "wasmcustom.scoretap.call.score.%.%.POST./score.200.truncated: 1000",
             ],
-            &[("iris/3/score", &["success 111", "truncated 1000", "POST 200 1111"])],
+            &[("iris/3/score", &["POST /score 200 success 111", "POST /score 200 truncated 1000"])],
         );
     }
 
@@ -350,12 +361,14 @@ mod tests {
                 "wasmcustom.scoretap.call.score.a.2.POST./score.200.success: 2",
                 "wasmcustom.scoretap.call.predict.a.1.POST./predict.200.success: 3",
                 "wasmcustom.scoretap.call.score.a.1.POST./score.200.success: 4",
+                "wasmcustom.scoretap.call.score.a.1.PUT./score.200.success: 5",
             ],
             &[
-                ("a/1/predict", &["success 3", "POST 200 3"]),
-                ("a/1/score", &["success 4", "POST 200 4"]),
-                ("a/2/score", &["success 2", "POST 200 2"]),
-                ("b/1/score", &["success 1", "POST 200 1"]),
+                ("a/1/predict", &["POST /predict 200 success 3"]),
+                ("a/1/score", &["POST /score 200 success 4"]),
+                ("a/1/score", &["PUT /score 200 success 5"]),
+                ("a/2/score", &["POST /score 200 success 2"]),
+                ("b/1/score", &["POST /score 200 success 1"]),
             ],
         );
     }
@@ -364,7 +377,7 @@ mod tests {
     fn names_are_what_the_caller_wrote() {
         check_calls(
             &["wasmcustom.scoretap.call.score.a%22%0A%2Eb%3A%20c.%C3%BC.POST./score.200.success: 1"],
-            &[("a\"\n.b: c/ü/score", &["success 1", "POST 200 1"])],
+            &[("a\"\n.b: c/ü/score", &["POST /score 200 success 1"])],
         );
     }
 
@@ -395,9 +408,10 @@ mod tests {
         let identity = pod();
         let mut decoder = Decoder::new(&identity);
         decoder.line("wasmcustom.scoretap.call.score.~.~.POST./score.200.success: 12").unwrap();
-        let reading = decoder.finish(&["score".to_owned(), "predict".to_owned()]);
-        let routes: Vec<&str> = reading.series.iter().map(|(key, _)| key.route.as_str()).collect();
-        assert_eq!(routes, ["predict", "score"]);
+        let reading = decoder.finish(&["score".to_owned(), "predict".to_owned(), "mine".to_owned()]);
+        let endpoint = |(key, _): &(Key, Measured)| format!("{} {} {}", key.route, key.method, key.template);
+        let known: Vec<String> = reading.series.iter().map(endpoint).collect();
+        assert_eq!(known, ["mine  ", "predict POST /predict", "score POST /score"]);
     }
 
     #[test]
@@ -450,13 +464,15 @@ mod tests {
                 "http.inbound_0.0.0.0_8081.user_agent.ios.downstream_rq_total: 4000",
             ],
         );
-        assert_eq!((reading.in_flight, reading.envoy_requests), (Some(5), Some(115)));
+        let envoy_requests = Some(EnvoyRequests { begun: 120, finished: 115 });
+        assert_eq!((reading.in_flight, reading.envoy_requests), (Some(5), envoy_requests));
     }
 
     #[test]
     fn requests_that_began_while_envoy_was_read_do_not_make_the_count_negative() {
         let lines = ["http.inbound.downstream_rq_active: 2", "http.inbound.downstream_rq_total: 1"];
-        assert_eq!(reading(&pod(), &lines).envoy_requests, Some(0));
+        let envoy_requests = Some(EnvoyRequests { begun: 1, finished: 0 });
+        assert_eq!(reading(&pod(), &lines).envoy_requests, envoy_requests);
     }
 
     #[test]
@@ -496,6 +512,6 @@ mod tests {
         ];
         let reading = reading(&pod(), &lines);
         assert_eq!(reading.matched, u64::MAX);
-        assert_eq!(reading.series[0].1.calls_with(Status::Success), u64::MAX);
+        assert_eq!(reading.series[0].1.calls[0].count, u64::MAX);
     }
 }

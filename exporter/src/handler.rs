@@ -1,20 +1,41 @@
 //! Which request gets which answer.
 
+use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use http_body_util::Full;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use hyper::body::Bytes;
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName,
+    HeaderValue, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use tokio::sync::Semaphore;
 
-use crate::accept::negotiate;
+use crate::accept::{negotiate, wants_gzip};
 use crate::admin::ReadError;
+use crate::body::Answer;
 use crate::config::Config;
-use crate::scrape::{self, Summary};
-use crate::{log, pages};
+use crate::decode::Reading;
+use crate::errors::Reason;
+use crate::scrape::{self, Source};
+use crate::web::{Access, Guard, Web, WebConfig};
+use crate::{expose, log, pages};
 
 /// The header by which Prometheus says how long it waits.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
+
+/// How long somebody with a browser waits.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Scrapes in progress, the sending of their answers included: each may hold some megabytes.
+const MAX_SCRAPES: usize = 16;
+
+/// What is shorter is compressed in the time that it takes to hand it to somebody else.
+const QUICKLY_COMPRESSED: usize = 64 * 1024;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
@@ -22,63 +43,122 @@ const HTML: &str = "text/html; charset=utf-8";
 /// What answers requests.
 #[derive(Debug)]
 pub struct Handler {
-    config: Config,
+    config: Arc<Config>,
+    web: Arc<Web>,
+    guard: Guard,
+    source: Source,
+    places: Arc<Semaphore>,
     news: News,
 }
 
-type Answer = Response<Full<Bytes>>;
+type Reply = Response<Answer>;
 
 impl Handler {
-    /// Answers as `config` says.
-    pub fn new(config: Config) -> Self {
-        Self { config, news: News::default() }
+    /// Answers as `config` and `web` say.
+    pub fn new(config: Config, web: Arc<Web>) -> Self {
+        let config = Arc::new(config);
+        let source = Source::new(Arc::clone(&config));
+        let places = Arc::new(Semaphore::new(MAX_SCRAPES));
+        Self { config, web, guard: Guard::default(), source, places, news: News::default() }
     }
 
     /// The answer to one request, whose body, if any, is of no interest.
-    pub async fn answer<B>(&self, request: &Request<B>) -> Answer {
+    pub async fn answer<B>(&self, request: &Request<B>) -> Reply {
+        let web = self.web.current();
+        let access = self.guard.check(&web, request.headers().get(AUTHORIZATION)).await;
+        let mut reply = match access {
+            Access::Granted => self.granted(request).await,
+            Access::Denied => denied(),
+            Access::Busy => busy("Too many passwords are being checked.\n"),
+        };
+        add_headers(&web, reply.headers_mut());
+        reply
+    }
+
+    async fn granted<B>(&self, request: &Request<B>) -> Reply {
         let telemetry_path = self.config.telemetry_path.as_str();
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return not_allowed();
         }
         match request.uri().path() {
-            pages::LANDING => answer(StatusCode::OK, HTML, pages::landing(telemetry_path)),
-            pages::HEALTHY => answer(StatusCode::OK, PLAIN, "healthy\n"),
+            pages::LANDING => self.landing().await,
+            pages::HEALTHY => reply(StatusCode::OK, PLAIN, "healthy\n"),
             pages::READY => self.ready(request.headers()).await,
             path if path == telemetry_path => self.metrics(request.headers()).await,
-            _ => answer(StatusCode::NOT_FOUND, PLAIN, pages::not_found(telemetry_path)),
+            _ => reply(StatusCode::NOT_FOUND, PLAIN, pages::not_found(telemetry_path)),
         }
     }
 
-    async fn metrics(&self, headers: &HeaderMap) -> Answer {
-        let format = negotiate(accepted(headers).as_deref());
-        let scrape = scrape::scrape(&self.config, limit(headers), format).await;
-        self.news.tell(&self.config, &scrape.outcome);
-        answer(StatusCode::OK, format.content_type(), scrape.body)
+    async fn metrics(&self, headers: &HeaderMap) -> Reply {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return busy("Too many scrapes are in progress.\n");
+        };
+        let begun = Instant::now();
+        let format = negotiate(list(headers, &ACCEPT).as_deref());
+        let (body, outcome) = self.source.scrape(limit(headers), format).await;
+        self.news.tell(&self.config, outcome.as_ref().as_ref());
+        let gzip = wants_gzip(list(headers, &ACCEPT_ENCODING).as_deref());
+        let body = if gzip { compressed(body).await } else { body };
+        let took = format!("{:.4}", begun.elapsed().as_secs_f64());
+        log::debug(
+            "scrape",
+            &[("format", format.content_type()), ("bytes", &body.len().to_string()), ("seconds", &took)],
+        );
+        let mut reply = reply(StatusCode::OK, format.content_type(), Bytes::new());
+        *reply.body_mut() = Answer::placed(body, place);
+        reply.headers_mut().insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+        if gzip {
+            reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        reply
     }
 
-    async fn ready(&self, headers: &HeaderMap) -> Answer {
-        match scrape::probe(&self.config, limit(headers)).await {
-            Ok(()) => answer(StatusCode::OK, PLAIN, "ready\n"),
+    async fn landing(&self) -> Reply {
+        let outcome = self.source.read(PATIENCE).await;
+        let read = outcome.as_ref().as_ref().map_err(|fault| format!("{}: {fault}", self.config.admin));
+        reply(StatusCode::OK, HTML, pages::landing(&self.config.telemetry_path, read))
+    }
+
+    async fn ready(&self, headers: &HeaderMap) -> Reply {
+        match self.source.probe(limit(headers)).await {
+            Ok(()) => reply(StatusCode::OK, PLAIN, "ready\n"),
             Err(fault) => {
                 let reason = format!("not ready: reading {}: {fault}\n", self.config.admin);
-                answer(StatusCode::SERVICE_UNAVAILABLE, PLAIN, reason)
+                reply(StatusCode::SERVICE_UNAVAILABLE, PLAIN, reason)
             }
         }
     }
 }
 
-/// Several `Accept` headers are one list.
-fn accepted(headers: &HeaderMap) -> Option<String> {
-    let values: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+/// Several headers of one name are one list.
+fn list(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     (!values.is_empty()).then(|| values.join(","))
 }
 
-fn limit(headers: &HeaderMap) -> std::time::Duration {
+fn limit(headers: &HeaderMap) -> Duration {
     scrape::limit(headers.get(SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok()))
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut response = Response::new(Full::new(body.into()));
+/// Off the event loop, where it takes long.
+async fn compressed(body: Vec<u8>) -> Vec<u8> {
+    if body.len() <= QUICKLY_COMPRESSED {
+        return gzip(&body);
+    }
+    tokio::task::spawn_blocking(move || gzip(&body)).await.unwrap_or_default()
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    // Expositions repeat themselves: the quickest level makes a twentieth of them, and others little less.
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 16), Compression::fast());
+    // Writing to memory has no way to fail.
+    let written = encoder.write_all(body);
+    debug_assert!(written.is_ok());
+    encoder.finish().unwrap_or_default()
+}
+
+fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+    let mut response = Response::new(Answer::new(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -87,10 +167,27 @@ fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>
     response
 }
 
-fn not_allowed() -> Answer {
-    let mut response =
-        answer(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "Only GET and HEAD are answered here.\n");
+fn add_headers(web: &WebConfig, headers: &mut HeaderMap) {
+    for (name, value) in &web.headers {
+        headers.insert(name.clone(), value.clone());
+    }
+}
+
+fn not_allowed() -> Reply {
+    let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "Only GET and HEAD are answered here.\n");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+fn denied() -> Reply {
+    let mut response = reply(StatusCode::UNAUTHORIZED, PLAIN, "Unauthorized\n");
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
+    response
+}
+
+fn busy(why: &'static str) -> Reply {
+    let mut response = reply(StatusCode::SERVICE_UNAVAILABLE, PLAIN, why);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
@@ -99,22 +196,48 @@ fn not_allowed() -> Answer {
 struct News {
     is_down: AtomicBool,
     unknown: AtomicUsize,
+    missing_bounds: AtomicUsize,
 }
 
 impl News {
-    fn tell(&self, config: &Config, outcome: &Result<Summary, ReadError>) {
+    fn tell(&self, config: &Config, outcome: Result<&Reading, &ReadError>) {
         let was_down = self.is_down.swap(outcome.is_err(), Ordering::Relaxed);
         match outcome {
-            Err(fault) if !was_down => log::warn(format_args!("reading {}: {fault}", config.admin)),
+            Err(fault) if !was_down => {
+                let reason = Reason::from(fault).as_str();
+                log::warn(format_args!("reading {}: {fault}", config.admin), &[("reason", reason)]);
+            }
             Ok(_) if was_down => log::info(format_args!("reading {} succeeds again", config.admin)),
             Ok(_) | Err(_) => {}
         }
-        let Ok(Summary { unknown }) = outcome else { return };
-        if self.unknown.swap(*unknown, Ordering::Relaxed) != *unknown && *unknown > 0 {
-            log::warn(format_args!(
+        let Ok(reading) = outcome else { return };
+        self.tell_unknown(reading.unknown);
+        self.tell_missing_bounds(config, reading);
+    }
+
+    fn tell_unknown(&self, unknown: usize) {
+        if self.unknown.swap(unknown, Ordering::Relaxed) != unknown && unknown > 0 {
+            let message = format_args!(
                 "{unknown} statistics of the filter are not understood and left out; use the filter and the \
                  exporter of one release"
-            ));
+            );
+            log::warn(message, &[]);
+        }
+    }
+
+    fn tell_missing_bounds(&self, config: &Config, reading: &Reading) {
+        let missing = expose::missing_bounds(&config.exposed, reading);
+        if self.missing_bounds.swap(missing.len(), Ordering::Relaxed) == missing.len() {
+            return;
+        }
+        for (family, bounds) in missing {
+            let seconds: Vec<String> = bounds.iter().map(|bound| (*bound as f64 / 1e9).to_string()).collect();
+            let message = format_args!(
+                "{family} lacks the buckets of {}: the filter does not measure by these bounds; add them to its \
+                 bounds_seconds",
+                seconds.join(", ")
+            );
+            log::warn(message, &[]);
         }
     }
 }

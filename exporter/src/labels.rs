@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::{own, prediction};
+use crate::dialect::Family;
+use crate::own;
 
 /// The label that the environment's `TENANT` becomes.
 const TENANT: &str = "tenant";
@@ -10,13 +11,18 @@ const TENANT: &str = "tenant";
 /// Names that Prometheus gives a meaning of their own.
 const PROMETHEUS: [&str; 2] = ["le", "quantile"];
 
-/// Names and values, the tenant first; or everything that is wrong with them.
-pub fn constants(flags: &[String], tenant: Option<&str>) -> Result<Vec<(String, String)>, Vec<String>> {
+/// Names and values, the tenant first; or everything that is wrong with them. The labels of `families` are taken.
+pub fn constants(
+    flags: &[String],
+    tenant: Option<&str>,
+    families: &[Family],
+) -> Result<Vec<(String, String)>, Vec<String>> {
+    let taken = taken(families);
     let mut labels: Vec<(String, String)> =
         tenant.map(|tenant| (TENANT.to_owned(), tenant.to_owned())).into_iter().collect();
     let mut faults = Vec::new();
     for flag in flags {
-        match parse(flag, &labels) {
+        match parse(flag, &labels, &taken) {
             Ok(label) => labels.push(label),
             Err(fault) => faults.push(format!("--label {flag:?}: {fault}")),
         }
@@ -24,7 +30,11 @@ pub fn constants(flags: &[String], tenant: Option<&str>) -> Result<Vec<(String, 
     if faults.is_empty() { Ok(labels) } else { Err(faults) }
 }
 
-fn parse(flag: &str, so_far: &[(String, String)]) -> Result<(String, String), String> {
+fn parse(
+    flag: &str,
+    so_far: &[(String, String)],
+    taken: &BTreeSet<&str>,
+) -> Result<(String, String), String> {
     let Some((name, value)) = flag.split_once('=') else {
         return Err("has no \"=\"; write KEY=VALUE".to_owned());
     };
@@ -36,13 +46,9 @@ fn parse(flag: &str, so_far: &[(String, String)]) -> Result<(String, String), St
     if name.starts_with("__") {
         return Err(format!("{name:?} is one of Prometheus' internal labels; leave out the leading \"__\""));
     }
-    let reserved = reserved();
-    if reserved.contains(name) {
-        let reserved: Vec<&str> = reserved.into_iter().collect();
-        return Err(format!(
-            "{name:?} has a meaning already; choose a name other than {}",
-            reserved.join(", ")
-        ));
+    if taken.contains(name) {
+        let taken: Vec<&str> = taken.iter().copied().collect();
+        return Err(format!("{name:?} has a meaning already; choose a name other than {}", taken.join(", ")));
     }
     if so_far.iter().any(|(other, _)| other == name) {
         let hint = if name == TENANT { "TENANT is set in the environment, too; " } else { "" };
@@ -57,24 +63,31 @@ fn parse(flag: &str, so_far: &[(String, String)]) -> Result<(String, String), St
 }
 
 /// <https://prometheus.io/docs/concepts/data_model/>
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && name.starts_with(|first: char| !first.is_ascii_digit())
 }
 
+/// Whether a dialect can give a label this name.
+pub(crate) fn is_free(name: &str) -> bool {
+    is_name(name) && !name.starts_with("__") && !PROMETHEUS.contains(&name)
+}
+
 /// The labels that series have of their own.
-fn reserved() -> BTreeSet<&'static str> {
-    let of_calls = prediction::FAMILIES.iter().flat_map(|spec| spec.labels).map(|(name, _)| *name);
+fn taken(families: &[Family]) -> BTreeSet<&str> {
+    let of_calls = families.iter().flat_map(|family| &family.labels).map(|label| label.name.as_str());
     of_calls.chain(own::LABELS).chain(PROMETHEUS).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::Dialect;
 
     fn parsed(flags: &[&str], tenant: Option<&str>) -> Result<Vec<(String, String)>, Vec<String>> {
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        constants(&flags, tenant)
+        let prediction = Dialect::built_in("prediction").unwrap().unwrap();
+        constants(&flags, tenant, &prediction.families)
     }
 
     #[track_caller]

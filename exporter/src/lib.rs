@@ -3,8 +3,10 @@
 //! One scrape is one read of Envoy and four steps, each of which knows only its neighbours:
 //!
 //! ```text
-//! admin ── lines ──> decode ── Reading ──> prediction, own ── families ──> encode ── bytes ──> server
+//! admin ── lines ──> decode ── Reading ──> expose, own ── samples ──> encode ── bytes ──> server
 //! ```
+//!
+//! What `expose` writes is what the tables of `dialect` ask for.
 //!
 //! Everything between `admin` and `server` is pure: text goes in, text comes out.
 
@@ -17,10 +19,13 @@
 pub mod accept;
 pub mod admin;
 pub mod args;
+pub mod body;
 pub mod config;
 pub mod decode;
+pub mod dialect;
 pub mod encode;
-pub mod family;
+pub mod errors;
+pub mod expose;
 pub mod handler;
 pub mod identity;
 pub mod labels;
@@ -28,7 +33,12 @@ pub mod lines;
 pub mod log;
 pub mod own;
 pub mod pages;
-pub mod prediction;
+mod patience;
+mod places;
 pub mod query;
+pub mod requests;
 pub mod scrape;
 pub mod server;
+pub mod summary;
+pub mod web;
+mod yaml;

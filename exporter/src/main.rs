@@ -13,6 +13,7 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    log::set(args.log_level, args.log_format);
     match Config::new(&args, |name| std::env::var_os(name)) {
         Ok(_) if args.check_config => {
             say("the configuration is valid");

@@ -3,84 +3,138 @@
 use std::time::Duration;
 
 use crate::decode::Reading;
-use crate::family::{Family, Points, Sample, Unit};
+use crate::encode::{Encoder, Heading, Kind, Value};
+use crate::errors::{Reason, ScrapeErrors};
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The labels of these families.
-pub const LABELS: [&str; 2] = ["result", "version"];
+pub const LABELS: [&str; 3] = ["reason", "result", "version"];
 
-/// The families that are there even where Envoy could not be read.
-pub fn always<'a>(is_up: bool, took: Duration, constants: &'a [(String, String)]) -> [Family<'a>; 3] {
-    [
-        Family {
-            name: "scoretap_up",
-            help: "1 where the last read of Envoy succeeded.",
-            unit: None,
-            points: gauge(f64::from(u8::from(is_up)), constants),
-        },
-        Family {
-            name: "scoretap_scrape_duration_seconds",
-            help: "How long this read of Envoy took.",
-            unit: Some(Unit::Seconds),
-            points: gauge(took.as_secs_f64(), constants),
-        },
-        Family {
-            name: "scoretap_build_info",
-            help: "The build of this exporter.",
-            unit: None,
-            points: Points::Info(vec![labels(Some(("version", VERSION)), constants)]),
-        },
-    ]
+/// A family, for tables and for headings.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// Its name.
+    pub name: &'static str,
+    /// What it tells.
+    pub help: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Its label and the values that this can have.
+    pub label: Option<(&'static str, &'static str)>,
 }
 
-/// The families that come from Envoy.
-pub fn of_reading<'a>(reading: &Reading, constants: &'a [(String, String)]) -> Vec<Family<'a>> {
-    let mut families = Vec::new();
-    if let Some(is_valid) = reading.config_valid {
-        families.push(Family {
-            name: "scoretap_config_valid",
-            help: "0 where the filter runs without its configuration, which is not valid.",
-            unit: None,
-            points: gauge(f64::from(u8::from(is_valid)), constants),
-        });
-    }
-    let seen = |result, value| Sample { labels: labels(Some(("result", result)), constants), value };
-    families.push(Family {
-        name: "scoretap_calls_seen_total",
-        help: "Calls that the filter saw, by whether a route matched.",
-        unit: None,
-        points: Points::Counter(vec![seen("matched", reading.matched), seen("unmatched", reading.unmatched)]),
-    });
-    if let Some(requests) = reading.envoy_requests {
-        families.push(Family {
-            name: "scoretap_envoy_requests_total",
-            help: "Finished requests that Envoy itself counted where the filter should have seen them.",
-            unit: None,
-            points: counter(requests, constants),
-        });
-    }
-    families.push(Family {
-        name: "scoretap_series_overflow_total",
-        help: "Calls whose model went into \"other\", as there were too many models.",
-        unit: None,
-        points: counter(reading.overflow, constants),
-    });
-    families
-}
+const UP: Family = Family {
+    name: "scoretap_up",
+    help: "1 where the last read of Envoy succeeded.",
+    kind: Kind::Gauge,
+    label: None,
+};
+const DURATION: Family = Family {
+    name: "scoretap_scrape_duration_seconds",
+    help: "How long this read of Envoy took.",
+    kind: Kind::Gauge,
+    label: None,
+};
+const ERRORS: Family = Family {
+    name: "scoretap_scrape_errors_total",
+    help: "Scrapes that could not read Envoy, by why, since this exporter started.",
+    kind: Kind::Counter,
+    label: Some(("reason", "unreachable, timeout, refused, broken, garbage, too_large")),
+};
+const BUILD: Family = Family {
+    name: "scoretap_build_info",
+    help: "The build of this exporter.",
+    kind: Kind::Info,
+    label: Some(("version", "as `--version` says")),
+};
+const VALID: Family = Family {
+    name: "scoretap_config_valid",
+    help: "0 where the filter runs without its configuration, which is not valid.",
+    kind: Kind::Gauge,
+    label: None,
+};
+const SEEN: Family = Family {
+    name: "scoretap_calls_seen_total",
+    help: "Calls that the filter saw, by whether a route matched.",
+    kind: Kind::Counter,
+    label: Some(("result", "matched, unmatched")),
+};
+const ENVOYS: Family = Family {
+    name: "scoretap_envoy_requests_total",
+    help: "Finished requests that Envoy itself counted where the filter should have seen them.",
+    kind: Kind::Counter,
+    label: None,
+};
+const OVERFLOW: Family = Family {
+    name: "scoretap_series_overflow_total",
+    help: "Calls whose model went into \"other\", as there were too many models.",
+    kind: Kind::Counter,
+    label: None,
+};
 
-fn gauge(value: f64, constants: &[(String, String)]) -> Points<'_> {
-    Points::Gauge(vec![Sample { labels: labels(None, constants), value }])
-}
+/// All of them, in the order in which they are written.
+pub const FAMILIES: [Family; 8] = [UP, DURATION, ERRORS, BUILD, VALID, SEEN, ENVOYS, OVERFLOW];
 
-fn counter(value: u64, constants: &[(String, String)]) -> Points<'_> {
-    Points::Counter(vec![Sample { labels: labels(None, constants), value }])
-}
-
-fn labels<'a>(
-    own: Option<(&'static str, &'static str)>,
+/// Writes these families with the labels that every series has.
+#[derive(Debug)]
+pub struct Own<'a, E> {
+    encoder: &'a mut E,
     constants: &'a [(String, String)],
-) -> Vec<(&'a str, &'a str)> {
-    own.into_iter().chain(constants.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect()
+}
+
+impl<'a, E: Encoder> Own<'a, E> {
+    /// Writes to `encoder`.
+    pub const fn new(encoder: &'a mut E, constants: &'a [(String, String)]) -> Self {
+        Self { encoder, constants }
+    }
+
+    /// The families that are there even where Envoy could not be read.
+    pub fn always(&mut self, is_up: bool, took: Duration, errors: &ScrapeErrors) {
+        self.one(UP, Value::Count(u64::from(is_up)));
+        self.one(DURATION, Value::Float(took.as_secs_f64()));
+        self.many(ERRORS, &Reason::ALL.map(|reason| (reason.as_str(), errors.of(reason))));
+        self.many(BUILD, &[(VERSION, 1)]);
+    }
+
+    /// The families that come from Envoy.
+    pub fn of_reading(&mut self, reading: &Reading) {
+        if let Some(is_valid) = reading.config_valid {
+            self.one(VALID, Value::Count(u64::from(is_valid)));
+        }
+        self.many(SEEN, &[("matched", reading.matched), ("unmatched", reading.unmatched)]);
+        if let Some(requests) = reading.envoy_requests {
+            self.one(ENVOYS, Value::Count(requests.finished));
+        }
+        self.one(OVERFLOW, Value::Count(reading.overflow));
+    }
+
+    fn one(&mut self, family: Family, value: Value) {
+        self.head(family);
+        self.sample(None, value);
+    }
+
+    fn many(&mut self, family: Family, samples: &[(&str, u64)]) {
+        self.head(family);
+        for (value, count) in samples {
+            let label = family.label.map(|(name, _)| (name, *value));
+            self.sample(label, Value::Count(*count));
+        }
+    }
+
+    fn head(&mut self, family: Family) {
+        let Family { name, help, kind, label: _ } = family;
+        let unit = name.ends_with("_seconds").then_some("seconds");
+        self.encoder.family(Heading { name, help, unit, kind }, &[]);
+    }
+
+    fn sample(&mut self, own: Option<(&str, &str)>, value: Value) {
+        let mut labels = Vec::new();
+        let constants = self.constants.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in own.into_iter().chain(constants) {
+            self.encoder.label(name, value, &mut labels);
+        }
+        self.encoder.sample(&labels, value);
+    }
 }

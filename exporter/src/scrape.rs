@@ -1,12 +1,20 @@
-//! One scrape: Envoy is read now, for this scraper, and what it said is served; nothing is kept for the next one.
+//! One scrape: Envoy is read now, for this scraper and those who ask at the same moment, and what it said is served.
+//! Nothing that was read is kept for the next one.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
 
 use crate::admin::{self, ReadError};
 use crate::config::Config;
 use crate::decode::{Decoder, Reading};
-use crate::encode::Format;
-use crate::{own, prediction, query};
+use crate::encode::{Encoder, Format, Protobuf, Syntax, Text};
+use crate::errors::{Reason, ScrapeErrors};
+use crate::own::Own;
+use crate::requests::Monotonic;
+use crate::{expose, query};
 
 /// How long a read of Envoy may take where the scraper does not say how long it waits: just under the 10 s that are
 /// Prometheus' default.
@@ -18,6 +26,9 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// No scraper waits longer.
 const LONGEST_LIMIT: Duration = Duration::from_secs(120);
 
+/// Who asks this long after a read has begun gets one of its own: one that hangs must not be everybody's.
+const SHARED_FOR: Duration = Duration::from_secs(1);
+
 /// How long a read may take for a scraper that sends `X-Prometheus-Scrape-Timeout-Seconds: timeout`.
 pub fn limit(timeout: Option<&str>) -> Duration {
     let seconds = timeout.and_then(|text| text.parse::<f64>().ok()).filter(|seconds| *seconds > 0.0);
@@ -26,50 +37,112 @@ pub fn limit(timeout: Option<&str>) -> Duration {
     timeout.saturating_sub(MARGIN.min(timeout / 2))
 }
 
-/// An exposition, and why it says no more than that Envoy could not be read, if so.
+/// What a read came to; several scrapes may look at it.
+pub type Outcome = Arc<Result<Reading, ReadError>>;
+
+type Flight = BoxFuture<'static, Outcome>;
+
+/// Reads Envoy for those who scrape.
 #[derive(Debug)]
-pub struct Scrape {
-    /// In the format that was asked for.
-    pub body: Vec<u8>,
-    /// What Envoy said of our statistics, or why it did not.
-    pub outcome: Result<Summary, ReadError>,
+pub struct Source {
+    config: Arc<Config>,
+    /// The read that began last, as long as somebody waits for it.
+    latest: Mutex<Option<(Instant, WeakShared<Flight>)>>,
+    requests: Arc<Monotonic>,
+    errors: ScrapeErrors,
 }
 
-/// What is worth a line in the log.
-#[derive(Clone, Copy, Debug)]
-pub struct Summary {
-    /// Statistics of ours that have no meaning to us.
-    pub unknown: usize,
+impl Source {
+    /// Reads as `config` says.
+    pub fn new(config: Arc<Config>) -> Self {
+        Self { config, latest: Mutex::default(), requests: Arc::default(), errors: ScrapeErrors::default() }
+    }
+
+    /// What Envoy says now. It is read once for all who ask within [`SHARED_FOR`], and each waits as long as it wants.
+    pub async fn read(&self, limit: Duration) -> Outcome {
+        let flight = self.flight();
+        let outcome = tokio::time::timeout(limit, flight).await;
+        outcome.unwrap_or_else(|_| Arc::new(Err(ReadError::TimedOut(limit))))
+    }
+
+    /// The exposition of a read, and the reason in the counter of errors where there was one.
+    pub async fn scrape(&self, limit: Duration, format: Format) -> (Vec<u8>, Outcome) {
+        let begun = Instant::now();
+        let outcome = self.read(limit).await;
+        if let Err(fault) = outcome.as_ref() {
+            self.errors.count(Reason::from(fault));
+        }
+        let reading = outcome.as_ref().as_ref().ok();
+        (expose(&self.config, reading, begun.elapsed(), &self.errors, format), outcome)
+    }
+
+    /// Whether Envoy can be read now.
+    pub async fn probe(&self, limit: Duration) -> Result<(), ReadError> {
+        let mut decoder = Decoder::new(self.config.identity());
+        let query = query::anything();
+        let read = admin::read(&self.config.admin, &query, |line| decoder.line(line));
+        tokio::time::timeout(limit, read).await.unwrap_or(Err(ReadError::TimedOut(limit)))
+    }
+
+    fn flight(&self) -> Shared<Flight> {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let joined = latest.as_ref().filter(|(begun, _)| begun.elapsed() < SHARED_FOR);
+        // What is over is not there any more, unless somebody is just looking at it: then it is not to be had again.
+        if let Some(flight) =
+            joined.and_then(|(_, flight)| flight.upgrade()).filter(|one| one.peek().is_none())
+        {
+            return flight;
+        }
+        let flight = read(Arc::clone(&self.config), Arc::clone(&self.requests)).boxed().shared();
+        *latest = flight.downgrade().map(|weak| (Instant::now(), weak));
+        flight
+    }
 }
 
-/// Reads Envoy and says what it said.
-pub async fn scrape(config: &Config, limit: Duration, format: Format) -> Scrape {
+async fn read(config: Arc<Config>, requests: Arc<Monotonic>) -> Outcome {
     let begun = Instant::now();
-    let reading = read(config, limit).await;
-    let body = expose(config, reading.as_ref().ok(), begun.elapsed(), format);
-    Scrape { body, outcome: reading.map(|reading| Summary { unknown: reading.unknown }) }
-}
-
-/// Whether Envoy can be read now.
-pub async fn probe(config: &Config, limit: Duration) -> Result<(), ReadError> {
-    let mut decoder = Decoder::new(&config.identity);
-    admin::read(&config.admin, &query::anything(), limit, |line| decoder.line(line)).await
-}
-
-async fn read(config: &Config, limit: Duration) -> Result<Reading, ReadError> {
-    let mut decoder = Decoder::new(&config.identity);
-    admin::read(&config.admin, &config.stats, limit, |line| decoder.line(line)).await?;
-    Ok(decoder.finish(&config.expected_routes))
+    let mut decoder = Decoder::new(config.identity());
+    let outcome = admin::read(&config.admin, &config.stats, |line| decoder.line(line)).await;
+    Arc::new(outcome.map(|()| {
+        let mut reading = decoder.finish(&config.expected_routes);
+        reading.envoy_requests = reading.envoy_requests.map(|read| requests.finished(begun, read));
+        reading
+    }))
 }
 
 /// The exposition of a read that took so long; without a reading there is nothing that would have come from it.
-pub fn expose(config: &Config, reading: Option<&Reading>, took: Duration, format: Format) -> Vec<u8> {
-    let constants = &config.constants;
-    let of_calls =
-        reading.into_iter().flat_map(|reading| prediction::families(reading, &config.identity, constants));
-    let of_reading = reading.into_iter().flat_map(|reading| own::of_reading(reading, constants));
-    let always = own::always(reading.is_some(), took, constants);
-    format.encode(of_calls.chain(always).chain(of_reading))
+pub fn expose(
+    config: &Config,
+    reading: Option<&Reading>,
+    took: Duration,
+    errors: &ScrapeErrors,
+    format: Format,
+) -> Vec<u8> {
+    match format {
+        Format::Text => encoded(config, reading, took, errors, Text::new(Syntax::Prometheus, Vec::new())),
+        Format::OpenMetrics => {
+            encoded(config, reading, took, errors, Text::new(Syntax::OpenMetrics, Vec::new()))
+        }
+        Format::Protobuf => encoded(config, reading, took, errors, Protobuf::new(Vec::new())),
+    }
+}
+
+fn encoded(
+    config: &Config,
+    reading: Option<&Reading>,
+    took: Duration,
+    errors: &ScrapeErrors,
+    mut encoder: impl Encoder,
+) -> Vec<u8> {
+    if let Some(reading) = reading {
+        expose::families(&config.exposed, reading, &mut encoder);
+    }
+    let mut own = Own::new(&mut encoder, &config.exposed.constants);
+    own.always(reading.is_some(), took, errors);
+    if let Some(reading) = reading {
+        own.of_reading(reading);
+    }
+    encoder.finish()
 }
 
 #[cfg(test)]

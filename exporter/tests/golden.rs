@@ -12,6 +12,7 @@ use scoretap_exporter::args::Args;
 use scoretap_exporter::config::Config;
 use scoretap_exporter::decode::{Decoder, Reading};
 use scoretap_exporter::encode::Format;
+use scoretap_exporter::errors::ScrapeErrors;
 use scoretap_exporter::scrape::expose;
 
 /// How a pod is set up.
@@ -60,7 +61,10 @@ fn check(name: &str, pod: &Pod) {
     let stats = std::fs::read_to_string(path(name, "stats")).unwrap();
     let reading = reading(&config, &stats);
     for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
-        check_file(&path(name, extension), &expose(&config, Some(&reading), TOOK, format));
+        check_file(
+            &path(name, extension),
+            &expose(&config, Some(&reading), TOOK, &ScrapeErrors::default(), format),
+        );
     }
 }
 
@@ -94,6 +98,36 @@ fn calls_of_every_kind() {
     check("calls", &IRIS);
 }
 
+/// The same calls under other names.
+#[track_caller]
+fn check_dialect(name: &'static str) {
+    let config = Pod { flags: Vec::leak(vec!["--label", "env=prod", "--dialect", name]), ..IRIS }.config();
+    let stats = std::fs::read_to_string(path("calls", "stats")).unwrap();
+    let reading = reading(&config, &stats);
+    for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
+        let exposition = expose(&config, Some(&reading), TOOK, &ScrapeErrors::default(), format);
+        check_file(&path(&format!("dialect_{name}"), extension), &exposition);
+    }
+}
+
+#[test]
+fn every_dialect_has_its_names() {
+    for name in ["model", "fastapi", "mlflow", "api"] {
+        check_dialect(name);
+    }
+}
+
+#[test]
+fn a_dialect_without_a_call_begins_at_zero() {
+    check("no_calls_dialects", &Pod { flags: &["--dialect", "fastapi,mlflow,api"], ..IRIS });
+}
+
+#[test]
+fn a_dialect_of_ones_own_stands_beside_the_others() {
+    const FLAGS: &[&str] = &["--dialect-file", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/own.yaml")];
+    check("dialect_own", &Pod { flags: FLAGS, ..Pod::default() });
+}
+
 #[test]
 fn names_that_callers_chose() {
     check("hostile_names", &Pod::default());
@@ -113,6 +147,6 @@ fn other_bounds_and_every_histogram() {
 fn envoy_cannot_be_read() {
     let config = IRIS.config();
     for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
-        check_file(&path("down", extension), &expose(&config, None, TOOK, format));
+        check_file(&path("down", extension), &expose(&config, None, TOOK, &ScrapeErrors::default(), format));
     }
 }

@@ -1,22 +1,28 @@
-//! Families in the formats that a scraper may ask for.
+//! Families in the formats that a scraper may ask for, written sample by sample as they come.
 
 mod escape;
+mod native;
+mod protobuf;
 mod text;
 
-use crate::family::Family;
+pub use native::Native;
+pub use protobuf::Protobuf;
+pub use text::{Syntax, Text};
 
 /// What can be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// Prometheus' text format 0.0.4.
     Text,
     /// OpenMetrics 1.0.
     OpenMetrics,
+    /// Messages `io.prometheus.client.MetricFamily`, each after its length.
+    Protobuf,
 }
 
 impl Format {
     /// All of them, the one that suits everybody first.
-    pub const ALL: [Self; 2] = [Self::Text, Self::OpenMetrics];
+    pub const ALL: [Self; 3] = [Self::Text, Self::OpenMetrics, Self::Protobuf];
 
     /// What the answer is declared as. All names are of the old alphabet, so no escaping changes them.
     pub const fn content_type(self) -> &'static str {
@@ -25,18 +31,81 @@ impl Format {
             Self::OpenMetrics => {
                 "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
             }
+            Self::Protobuf => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; \
+                 escaping=underscores"
+            }
         }
     }
+}
 
-    /// The exposition of `families`; those without samples are left out.
-    pub fn encode<'a>(self, families: impl Iterator<Item = Family<'a>>) -> Vec<u8> {
-        text::encode(self.syntax(), families).into_bytes()
-    }
+/// What is said of a family before its samples.
+#[derive(Clone, Copy, Debug)]
+pub struct Heading<'a> {
+    /// The name to query: with `_total` where it counts, with `_info` where it informs.
+    pub name: &'a str,
+    /// One sentence for people.
+    pub help: &'a str,
+    /// The unit that the name ends with.
+    pub unit: Option<&'static str>,
+    /// The type of all samples.
+    pub kind: Kind,
+}
 
-    const fn syntax(self) -> text::Syntax {
-        match self {
-            Self::Text => text::Syntax::Prometheus,
-            Self::OpenMetrics => text::Syntax::OpenMetrics,
-        }
-    }
+/// The type of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// What only grows, until Envoy restarts.
+    Counter,
+    /// What goes up and down.
+    Gauge,
+    /// What is said by labels alone.
+    Info,
+    /// Distributions over the same bounds.
+    Histogram,
+}
+
+/// The value of a counter or a gauge.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// A whole number.
+    Count(u64),
+    /// Any other.
+    Float(f64),
+}
+
+/// One distribution.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Buckets {
+    /// How many values are at most each of the family's bounds.
+    pub cumulative: Vec<u64>,
+    /// How many there are: the +Inf bucket.
+    pub count: u64,
+    /// What they add up to.
+    pub sum: f64,
+    /// The same values in a native histogram, where the filter measures by its bounds.
+    pub native: Option<Native>,
+}
+
+/// A format. Samples belong to the family that was headed last; a family without samples leaves no trace.
+pub trait Encoder {
+    /// Begins a family; `bounds` are those of its histograms, increasing, without +Inf.
+    fn family(&mut self, heading: Heading<'_>, bounds: &[f64]);
+
+    /// Appends a label to `labels`, which are then passed with a sample.
+    fn label(&self, name: &str, value: &str, labels: &mut Vec<u8>);
+
+    /// A sample of a counter, a gauge or an info.
+    fn sample(&mut self, labels: &[u8], value: Value);
+
+    /// A sample of a histogram.
+    fn histogram(&mut self, labels: &[u8], buckets: &Buckets);
+
+    /// The exposition, complete with its end.
+    fn finish(self) -> Vec<u8>;
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a sample is a float; 2^53 ns are 104 days")]
+pub(crate) const fn as_float(value: u64) -> f64 {
+    value as f64
 }

@@ -3,41 +3,119 @@
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>,
 //! <https://prometheus.io/docs/specs/om/open_metrics_spec/>
 
-use std::fmt::{Display, Write};
+use std::io::Write;
 
-use super::escape;
-use crate::family::{Buckets, Family, Points, Sample};
+use super::{Buckets, Encoder, Heading, Kind, Value, escape};
 
 /// Whose headings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Syntax {
+pub enum Syntax {
+    /// Text format 0.0.4.
     Prometheus,
+    /// OpenMetrics 1.0.
     OpenMetrics,
 }
 
-/// The exposition, complete with its end.
-pub(super) fn encode<'a>(syntax: Syntax, families: impl Iterator<Item = Family<'a>>) -> String {
-    let mut out = String::new();
-    for family in families.filter(|family| !family.points.is_empty()) {
-        match syntax {
-            Syntax::Prometheus => prometheus_heading(&family, &mut out),
-            Syntax::OpenMetrics => openmetrics_heading(&family, &mut out),
-        }
-        samples(&family, &mut out);
-    }
-    match syntax {
-        Syntax::Prometheus => {}
-        Syntax::OpenMetrics => out.push_str("# EOF\n"),
-    }
-    out
+/// Writes one of the text formats.
+#[derive(Debug)]
+pub struct Text {
+    syntax: Syntax,
+    out: Vec<u8>,
+    /// Where the heading of this family is, as long as it has no samples.
+    heading: Option<usize>,
+    name: String,
+    /// `le="0.005"} ` for each bound of this family, then for +Inf.
+    bounds: Vec<String>,
 }
 
-fn prometheus_heading(family: &Family<'_>, out: &mut String) {
-    let Family { name, help, unit: _, points } = family;
-    let kind = match points {
-        Points::Counter(_) => "counter",
-        Points::Gauge(_) | Points::Info(_) => "gauge",
-        Points::Histogram { .. } => "histogram",
+impl Text {
+    /// Writes to `out`, which may bring memory but nothing else.
+    pub const fn new(syntax: Syntax, out: Vec<u8>) -> Self {
+        Self { syntax, out, heading: None, name: String::new(), bounds: Vec::new() }
+    }
+
+    fn drop_empty(&mut self) {
+        if let Some(start) = self.heading.take() {
+            self.out.truncate(start);
+        }
+    }
+
+    fn line(&mut self, suffix: &str, labels: &[u8], value: Value) {
+        self.out.extend_from_slice(self.name.as_bytes());
+        self.out.extend_from_slice(suffix.as_bytes());
+        if let Some(labels) = labels.strip_suffix(b",") {
+            self.out.push(b'{');
+            self.out.extend_from_slice(labels);
+            self.out.push(b'}');
+        }
+        self.out.push(b' ');
+        match value {
+            Value::Count(count) => self.out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes()),
+            Value::Float(float) => push(&mut self.out, format_args!("{float}")),
+        }
+        self.out.push(b'\n');
+    }
+}
+
+impl Encoder for Text {
+    fn family(&mut self, heading: Heading<'_>, bounds: &[f64]) {
+        self.drop_empty();
+        self.heading = Some(self.out.len());
+        heading.name.clone_into(&mut self.name);
+        self.bounds.clear();
+        self.bounds.extend(bounds.iter().map(|bound| format!("le=\"{}\"}} ", bound_text(*bound))));
+        self.bounds.push("le=\"+Inf\"} ".to_owned());
+        match self.syntax {
+            Syntax::Prometheus => prometheus_heading(heading, &mut self.out),
+            Syntax::OpenMetrics => openmetrics_heading(heading, &mut self.out),
+        }
+    }
+
+    fn label(&self, name: &str, value: &str, labels: &mut Vec<u8>) {
+        labels.extend_from_slice(name.as_bytes());
+        labels.extend_from_slice(b"=\"");
+        escape::label_value(value, labels);
+        labels.extend_from_slice(b"\",");
+    }
+
+    fn sample(&mut self, labels: &[u8], value: Value) {
+        self.heading = None;
+        self.line("", labels, value);
+    }
+
+    fn histogram(&mut self, labels: &[u8], buckets: &Buckets) {
+        self.heading = None;
+        // What the text formats know is the classic histogram.
+        let Buckets { cumulative, count, sum, native: _ } = buckets;
+        let mut number = itoa::Buffer::new();
+        for (bound, count) in self.bounds.iter().zip(cumulative.iter().chain([count])) {
+            self.out.extend_from_slice(self.name.as_bytes());
+            self.out.extend_from_slice(b"_bucket{");
+            self.out.extend_from_slice(labels);
+            self.out.extend_from_slice(bound.as_bytes());
+            self.out.extend_from_slice(number.format(*count).as_bytes());
+            self.out.push(b'\n');
+        }
+        self.line("_sum", labels, Value::Float(*sum));
+        self.line("_count", labels, Value::Count(*count));
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.drop_empty();
+        match self.syntax {
+            Syntax::Prometheus => {}
+            Syntax::OpenMetrics => self.out.extend_from_slice(b"# EOF\n"),
+        }
+        self.out
+    }
+}
+
+fn prometheus_heading(heading: Heading<'_>, out: &mut Vec<u8>) {
+    let Heading { name, help, unit: _, kind } = heading;
+    let kind = match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge | Kind::Info => "gauge",
+        Kind::Histogram => "histogram",
     };
     push(out, format_args!("# HELP {name} "));
     escape::prometheus_help(help, out);
@@ -45,80 +123,23 @@ fn prometheus_heading(family: &Family<'_>, out: &mut String) {
 }
 
 /// A heading names the family without the suffix that its samples have.
-fn openmetrics_heading(family: &Family<'_>, out: &mut String) {
-    let Family { name, help, unit, points } = family;
-    let (kind, suffix) = match points {
-        Points::Counter(_) => ("counter", "_total"),
-        Points::Gauge(_) => ("gauge", ""),
-        Points::Info(_) => ("info", "_info"),
-        Points::Histogram { .. } => ("histogram", ""),
+fn openmetrics_heading(heading: Heading<'_>, out: &mut Vec<u8>) {
+    let Heading { name, help, unit, kind } = heading;
+    let (kind, suffix) = match kind {
+        Kind::Counter => ("counter", "_total"),
+        Kind::Gauge => ("gauge", ""),
+        Kind::Info => ("info", "_info"),
+        Kind::Histogram => ("histogram", ""),
     };
     // Without its suffix it cannot be of its type, and is still to be queried by its name.
-    let (name, kind) = name.strip_suffix(suffix).map_or((*name, "unknown"), |name| (name, kind));
+    let (name, kind) = name.strip_suffix(suffix).map_or((name, "unknown"), |name| (name, kind));
     push(out, format_args!("# TYPE {name} {kind}\n"));
     if let Some(unit) = unit {
-        push(out, format_args!("# UNIT {name} {}\n", unit.as_str()));
+        push(out, format_args!("# UNIT {name} {unit}\n"));
     }
     push(out, format_args!("# HELP {name} "));
     escape::openmetrics_help(help, out);
-    out.push('\n');
-}
-
-fn samples(family: &Family<'_>, out: &mut String) {
-    let name = family.name;
-    match &family.points {
-        Points::Counter(samples) => {
-            for Sample { labels, value } in samples {
-                sample(name, "", &rendered(labels), value, out);
-            }
-        }
-        Points::Gauge(samples) => {
-            for Sample { labels, value } in samples {
-                sample(name, "", &rendered(labels), value, out);
-            }
-        }
-        Points::Info(samples) => {
-            for labels in samples {
-                sample(name, "", &rendered(labels), 1, out);
-            }
-        }
-        Points::Histogram { bounds, samples } => {
-            let bounds: Vec<String> = bounds.iter().map(|bound| bound_text(*bound)).collect();
-            for Sample { labels, value } in samples {
-                histogram(name, &bounds, &rendered(labels), value, out);
-            }
-        }
-    }
-}
-
-fn histogram(name: &str, bounds: &[String], labels: &str, buckets: &Buckets, out: &mut String) {
-    let Buckets { cumulative, count, sum } = buckets;
-    let separator = if labels.is_empty() { "" } else { "," };
-    let infinity = ("+Inf", count);
-    for (bound, count) in bounds.iter().map(String::as_str).zip(cumulative).chain([infinity]) {
-        push(out, format_args!("{name}_bucket{{{labels}{separator}le=\"{bound}\"}} {count}\n"));
-    }
-    sample(name, "_sum", labels, sum, out);
-    sample(name, "_count", labels, count, out);
-}
-
-fn sample(name: &str, suffix: &str, labels: &str, value: impl Display, out: &mut String) {
-    out.push_str(name);
-    out.push_str(suffix);
-    if !labels.is_empty() {
-        push(out, format_args!("{{{labels}}}"));
-    }
-    push(out, format_args!(" {value}\n"));
-}
-
-fn rendered(labels: &[(&str, &str)]) -> String {
-    let mut out = String::new();
-    for (position, (name, value)) in labels.iter().enumerate() {
-        push(&mut out, format_args!("{}{name}=\"", if position == 0 { "" } else { "," }));
-        escape::label_value(value, &mut out);
-        out.push('"');
-    }
-    out
+    out.push(b'\n');
 }
 
 /// As Prometheus itself writes a bound that it was sent in another format: `0.005`, `1.0`, `1.048576e+06`. So a
@@ -137,8 +158,8 @@ fn bound_text(bound: f64) -> String {
     }
 }
 
-/// Writing to a `String` has no way to fail.
-fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
+/// Writing to memory has no way to fail.
+fn push(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let written = out.write_fmt(text);
     debug_assert!(written.is_ok());
 }
@@ -166,21 +187,34 @@ mod tests {
         check_bound(67_108_864.0, "6.7108864e+07");
     }
 
-    fn encoded(syntax: Syntax, name: &str, points: Points<'_>) -> String {
-        encode(syntax, [Family { name, help: "A \"b\".", unit: None, points }].into_iter())
+    const fn heading(name: &str, kind: Kind) -> Heading<'_> {
+        Heading { name, help: "A \"b\".", unit: None, kind }
+    }
+
+    fn encoded(syntax: Syntax, heading: Heading<'_>, samples: &[(&str, Value)]) -> String {
+        let mut encoder = Text::new(syntax, Vec::new());
+        encoder.family(heading, &[]);
+        for (label, value) in samples {
+            let mut labels = Vec::new();
+            if !label.is_empty() {
+                encoder.label("b", label, &mut labels);
+            }
+            encoder.sample(&labels, *value);
+        }
+        String::from_utf8(encoder.finish()).unwrap()
     }
 
     #[track_caller]
-    fn check(name: &str, points: &Points<'_>, prometheus: &str, openmetrics: &str) {
-        assert_eq!(encoded(Syntax::Prometheus, name, points.clone()), prometheus);
-        assert_eq!(encoded(Syntax::OpenMetrics, name, points.clone()), format!("{openmetrics}# EOF\n"));
+    fn check(heading: Heading<'_>, samples: &[(&str, Value)], prometheus: &str, openmetrics: &str) {
+        assert_eq!(encoded(Syntax::Prometheus, heading, samples), prometheus);
+        assert_eq!(encoded(Syntax::OpenMetrics, heading, samples), format!("{openmetrics}# EOF\n"));
     }
 
     #[test]
     fn a_counter_is_headed_without_its_suffix_in_openmetrics() {
         check(
-            "a_total",
-            &Points::Counter(vec![Sample { labels: vec![("b", "\"")], value: u64::MAX }]),
+            heading("a_total", Kind::Counter),
+            &[("\"", Value::Count(u64::MAX))],
             "# HELP a_total A \"b\".\n# TYPE a_total counter\na_total{b=\"\\\"\"} 18446744073709551615\n",
             "# TYPE a counter\n# HELP a A \\\"b\\\".\na_total{b=\"\\\"\"} 18446744073709551615\n",
         );
@@ -189,8 +223,8 @@ mod tests {
     #[test]
     fn a_counter_without_the_suffix_keeps_its_name() {
         check(
-            "a",
-            &Points::Counter(vec![Sample { labels: vec![], value: 1 }]),
+            heading("a", Kind::Counter),
+            &[("", Value::Count(1))],
             "# HELP a A \"b\".\n# TYPE a counter\na 1\n",
             "# TYPE a unknown\n# HELP a A \\\"b\\\".\na 1\n",
         );
@@ -198,28 +232,28 @@ mod tests {
 
     #[test]
     fn values_have_no_exponent() {
-        let gauge = |value| Points::Gauge(vec![Sample { labels: vec![], value }]);
         for (value, text) in
             [(1e21, "1000000000000000000000"), (1e-9, "0.000000001"), (3.0, "3"), (0.5, "0.5")]
         {
-            assert!(encoded(Syntax::Prometheus, "a", gauge(value)).ends_with(&format!("\na {text}\n")));
+            let samples = [("", Value::Float(value))];
+            let found = encoded(Syntax::Prometheus, heading("a", Kind::Gauge), &samples);
+            assert!(found.ends_with(&format!("\na {text}\n")), "{found}");
         }
     }
 
     #[test]
     fn a_histogram_without_labels_has_only_its_bounds() {
-        let buckets = Buckets { cumulative: vec![1], count: 2, sum: 3.5 };
-        let points =
-            Points::Histogram { bounds: vec![1.0], samples: vec![Sample { labels: vec![], value: buckets }] };
-        assert!(
-            encoded(Syntax::Prometheus, "a", points)
-                .ends_with("\na_bucket{le=\"1.0\"} 1\na_bucket{le=\"+Inf\"} 2\na_sum 3.5\na_count 2\n")
-        );
+        let mut encoder = Text::new(Syntax::Prometheus, Vec::new());
+        encoder.family(heading("a", Kind::Histogram), &[1.0]);
+        encoder.histogram(&[], &Buckets { cumulative: vec![1], count: 2, sum: 3.5, native: None });
+        let found = String::from_utf8(encoder.finish()).unwrap();
+        let samples = "\na_bucket{le=\"1.0\"} 1\na_bucket{le=\"+Inf\"} 2\na_sum 3.5\na_count 2\n";
+        assert!(found.ends_with(samples), "{found}");
     }
 
     #[test]
     fn a_family_without_samples_is_left_out() {
-        check("a_total", &Points::Counter(vec![]), "", "");
-        check("a_info", &Points::Info(vec![]), "", "");
+        check(heading("a_total", Kind::Counter), &[], "", "");
+        check(heading("a_info", Kind::Info), &[], "", "");
     }
 }

@@ -63,14 +63,14 @@ fn envoy_is_asked_for_no_more_than_is_served() {
 }
 
 #[track_caller]
-fn check_down(url: &str, reason: &str) {
-    check_down_within(20, url, reason);
+fn check_down(url: &str, kind: &str, reason: &str) {
+    check_down_within(20, url, kind, reason);
 }
 
 /// Whatever Envoy does, the answer says that it is down, before the scraper has waited too many `seconds`, and nothing
 /// that would have come from it.
 #[track_caller]
-fn check_down_within(seconds: u64, url: &str, reason: &str) {
+fn check_down_within(seconds: u64, url: &str, kind: &str, reason: &str) {
     let exporter = Exporter::start(&["--envoy.admin", url]);
     let patience = format!("X-Prometheus-Scrape-Timeout-Seconds: {seconds}");
     let patience = [patience.as_str()];
@@ -81,7 +81,15 @@ fn check_down_within(seconds: u64, url: &str, reason: &str) {
     assert!(answer.body.contains("\nscoretap_up 0\n"), "{}", answer.body);
     let families: Vec<&str> =
         answer.body.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-    assert_eq!(families, ["scoretap_up", "scoretap_scrape_duration_seconds", "scoretap_build_info"]);
+    let of_its_own = [
+        "scoretap_up",
+        "scoretap_scrape_duration_seconds",
+        "scoretap_scrape_errors_total",
+        "scoretap_build_info",
+    ];
+    assert_eq!(families, of_its_own);
+    let counted = format!("\nscoretap_scrape_errors_total{{reason=\"{kind}\"}} 1\n");
+    assert!(answer.body.contains(&counted), "{}", answer.body);
     let answer = exporter.get("/-/ready", &patience);
     assert_eq!(answer.status, 503);
     assert!(answer.body.contains(reason), "{}", answer.body);
@@ -90,44 +98,44 @@ fn check_down_within(seconds: u64, url: &str, reason: &str) {
 
 #[test]
 fn an_envoy_that_is_not_there_is_down() {
-    check_down("unix:///nonexistent/admin.sock", "is Envoy running");
+    check_down("unix:///nonexistent/admin.sock", "unreachable", "is Envoy running");
 }
 
 #[test]
 fn an_envoy_that_refuses_is_down() {
     let envoy = Fake::unix(|stream| envoy::answer(stream, "500 Internal Server Error", b"out of order"));
-    check_down(envoy.url(), "Envoy answers 500 Internal Server Error (\"out of order\")");
+    check_down(envoy.url(), "refused", "Envoy answers 500 Internal Server Error (\"out of order\")");
     let envoy = Fake::unix(|stream| envoy::answer(stream, "403 Forbidden", b"no"));
-    check_down(envoy.url(), "allow_paths");
+    check_down(envoy.url(), "refused", "allow_paths");
 }
 
 #[test]
 fn an_envoy_that_hangs_is_down() {
     let forever = Duration::from_secs(60);
     let envoy = Fake::unix(move |_| std::thread::sleep(forever));
-    check_down_within(1, envoy.url(), "no complete answer within 0.5 s");
+    check_down_within(1, envoy.url(), "timeout", "no complete answer within 0.5 s");
     let envoy = Fake::unix(move |stream| {
         envoy::head(stream);
         envoy::write(stream, b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nwasmcustom.scoretap.config: 1\n");
         std::thread::sleep(forever);
     });
-    check_down_within(1, envoy.url(), "no complete answer within 0.5 s");
+    check_down_within(1, envoy.url(), "timeout", "no complete answer within 0.5 s");
 }
 
 #[test]
 fn an_envoy_that_breaks_off_is_down() {
     let envoy = Fake::unix(|stream| drop(envoy::head(stream)));
-    check_down(envoy.url(), "the answer is broken");
+    check_down(envoy.url(), "broken", "the answer is broken");
     let envoy = Fake::unix(|stream| {
         envoy::head(stream);
         envoy::write(stream, b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nwasmcustom.scoretap.config: 1\n");
     });
-    check_down(envoy.url(), "the answer is broken");
+    check_down(envoy.url(), "broken", "the answer is broken");
     let envoy = Fake::unix(|stream| {
         envoy::head(stream);
         envoy::write(stream, b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\na: 1\n\r\n");
     });
-    check_down(envoy.url(), "the answer is broken");
+    check_down(envoy.url(), "broken", "the answer is broken");
 }
 
 #[test]
@@ -140,13 +148,13 @@ fn an_envoy_that_answers_anything_else_is_down() {
     ];
     for (body, reason) in cases {
         let envoy = Fake::unix(|stream| envoy::answer(stream, "200 OK", body));
-        check_down(envoy.url(), reason);
+        check_down(envoy.url(), "garbage", reason);
     }
     let envoy = Fake::unix(|stream| {
         envoy::head(stream);
         envoy::write(stream, b"SSH-2.0-OpenSSH_9.2\r\n");
     });
-    check_down(envoy.url(), "the answer is broken");
+    check_down(envoy.url(), "broken", "the answer is broken");
 }
 
 #[test]
@@ -157,13 +165,13 @@ fn an_envoy_without_an_end_is_down() {
         envoy::write(stream, b"HTTP/1.1 200 OK\r\n\r\n");
         while stream.write_all(line.as_bytes()).is_ok() {}
     });
-    check_down(envoy.url(), "more than 67108864 bytes");
+    check_down(envoy.url(), "too_large", "more than 67108864 bytes");
     let envoy = Fake::unix(|stream| {
         envoy::head(stream);
         envoy::write(stream, b"HTTP/1.1 200 OK\r\n\r\n");
         while stream.write_all(&[b'a'; 4096]).is_ok() {}
     });
-    check_down(envoy.url(), "a line of more than 65536 bytes");
+    check_down(envoy.url(), "garbage", "a line of more than 65536 bytes");
 }
 
 #[test]

@@ -1,0 +1,189 @@
+//! A dialect's file: YAML in, a [`Dialect`] that cannot be wrong out, or every fault that was found.
+
+use scoretap_core::outcome::Status;
+
+use super::{Dialect, Dimension, Family, Label, Measure};
+use crate::labels;
+use crate::yaml::{Faults, Field, Table};
+
+const KEYS: [&str; 3] = ["dialect", "about", "families"];
+const FAMILY_KEYS: [&str; 6] = ["name", "help", "measure", "only", "bounds_seconds", "labels"];
+const LABEL_KEYS: [&str; 4] = ["name", "value", "rename", "from_the_start"];
+
+/// Names that begin so are Scoretap's own.
+const RESERVED: &str = "scoretap_";
+
+/// As many as the filter measures by.
+const MOST_BOUNDS: usize = 40;
+
+pub(super) fn parse(file: &str, text: &str) -> Result<Dialect, Vec<String>> {
+    let mut faults = Faults::new(file);
+    let dialect = document(text, &mut faults);
+    faults.conclude(dialect)
+}
+
+fn document(text: &str, faults: &mut Faults<'_>) -> Option<Dialect> {
+    let value = faults.parse(text)?;
+    let table = faults.table(&Field { at: String::new(), value: &value }, &KEYS)?;
+    let name = required_text(&table, "dialect", faults);
+    let about = table.get("about").and_then(|field| faults.text(&field)).unwrap_or_default().to_owned();
+    let families = table.required("families", faults).map(|field| faults.items(&field)).unwrap_or_default();
+    let families: Vec<Option<Family>> = families.iter().map(|field| family(field, faults)).collect();
+    if families.is_empty() {
+        faults.add("families", "is empty; give at least one family");
+    }
+    Some(Dialect { name: name?, about, families: families.into_iter().collect::<Option<_>>()? })
+}
+
+fn family(field: &Field<'_>, faults: &mut Faults<'_>) -> Option<Family> {
+    let table = faults.table(field, &FAMILY_KEYS)?;
+    let measure = table.required("measure", faults);
+    let measure = measure.and_then(|field| faults.choice(&field, &Measure::ALL, Measure::as_str));
+    let name = family_name(&table, measure, faults);
+    let help = required_text(&table, "help", faults);
+    let only = table.get("only").map(|field| only(&field, faults)).unwrap_or_default();
+    let measure = measure?;
+    let bounds = table.get("bounds_seconds").and_then(|field| bounds(&field, measure, faults));
+    let labels = table.get("labels").map(|field| faults.items(&field)).unwrap_or_default();
+    let labels: Vec<Option<Label>> = labels.iter().map(|field| label(field, measure, faults)).collect();
+    let labels: Vec<Label> = labels.into_iter().collect::<Option<_>>()?;
+    once_each(field, &labels, faults);
+    if labels.iter().any(|label| label.value == Dimension::ErrorType) && only != [Status::Failure] {
+        faults.add(
+            &field.at,
+            "has a label of error_type, which only failures have, and is not of these alone; add `only: [failure]`",
+        );
+    }
+    if !only.is_empty() && matches!(measure, Measure::InFlight | Measure::Models) {
+        faults.add(&field.at, "has `only`, which chooses calls by how they ended; leave it out here");
+    }
+    Some(Family { name: name?, help: help?, measure, only, bounds, labels })
+}
+
+fn required_text(table: &Table<'_>, key: &str, faults: &mut Faults<'_>) -> Option<String> {
+    let field = table.required(key, faults)?;
+    faults.text(&field).map(str::to_owned)
+}
+
+fn family_name(table: &Table<'_>, measure: Option<Measure>, faults: &mut Faults<'_>) -> Option<String> {
+    let field = table.required("name", faults)?;
+    let name = faults.text(&field)?;
+    if !labels::is_name(name) {
+        faults.expected(&field, "letters, digits and \"_\", not starting with a digit");
+        return None;
+    }
+    if name.starts_with(RESERVED) {
+        faults
+            .expected(&field, &format!("a name that does not begin with {RESERVED:?}, as Scoretap's own do"));
+        return None;
+    }
+    let suffix = measure?.suffix();
+    if !name.ends_with(suffix) || name == suffix {
+        let kind = measure?.kind();
+        faults
+            .expected(&field, &format!("a name that ends with {suffix:?}, as a {kind} of this measure does"));
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn only(field: &Field<'_>, faults: &mut Faults<'_>) -> Vec<Status> {
+    let items = faults.items(field);
+    let mut chosen: Vec<Status> =
+        items.iter().filter_map(|item| faults.choice(item, &Status::ALL, Status::as_str)).collect();
+    if items.is_empty() {
+        faults.add(&field.at, "is empty; name at least one status, or leave it out for all");
+    }
+    chosen.sort_unstable();
+    chosen.dedup();
+    chosen
+}
+
+fn bounds(field: &Field<'_>, measure: Measure, faults: &mut Faults<'_>) -> Option<Vec<u64>> {
+    if !matches!(measure, Measure::Distribution(histogram) if histogram.is_time()) {
+        faults.add(&field.at, "only the histogram of a time has these; leave them out");
+        return None;
+    }
+    let items = faults.items(field);
+    let mut bounds = Vec::new();
+    for item in &items {
+        match item.value.as_f64().and_then(nanoseconds) {
+            Some(bound) if bounds.last().is_none_or(|last| *last < bound) => bounds.push(bound),
+            Some(_) => faults.expected(item, "a bound that is greater than the one before it"),
+            None => faults.expected(item, "seconds above 0, at most 86400, in whole nanoseconds"),
+        }
+    }
+    if items.is_empty() || items.len() > MOST_BOUNDS {
+        faults.add(&field.at, format!("has {} bounds; write 1 to {MOST_BOUNDS}", items.len()));
+    }
+    Some(bounds)
+}
+
+fn nanoseconds(seconds: f64) -> Option<u64> {
+    let nanoseconds = seconds * 1e9;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to a day")]
+    (nanoseconds >= 0.5 && seconds <= 86_400.0).then(|| nanoseconds.round() as u64)
+}
+
+fn label(field: &Field<'_>, measure: Measure, faults: &mut Faults<'_>) -> Option<Label> {
+    let table = faults.table(field, &LABEL_KEYS)?;
+    let name = table.required("name", faults).and_then(|field| label_name(&field, faults));
+    let value = table.required("value", faults);
+    let value = value.and_then(|field| faults.choice(&field, measure.dimensions(), Dimension::as_str))?;
+    let rename = table.get("rename").map(|field| rename(&field, value, faults)).unwrap_or_default();
+    let start = table.get("from_the_start").map(|field| codes(&field, value, faults)).unwrap_or_default();
+    Some(Label { name: name?, value, rename, from_the_start: start })
+}
+
+fn label_name(field: &Field<'_>, faults: &mut Faults<'_>) -> Option<String> {
+    let name = faults.text(field)?;
+    if labels::is_free(name) {
+        return Some(name.to_owned());
+    }
+    faults.expected(
+        field,
+        "letters, digits and \"_\", not starting with a digit or \"__\", and not \"le\" or \"quantile\"",
+    );
+    None
+}
+
+fn rename(field: &Field<'_>, value: Dimension, faults: &mut Faults<'_>) -> Vec<(String, String)> {
+    let known = value.values();
+    let mut renamed = Vec::new();
+    for (from, to) in faults.pairs(field) {
+        if !known.contains(&from) {
+            let allowed = if known.is_empty() { "no renaming here".to_owned() } else { known.join(", ") };
+            faults.add(&to.at, format!("{} has no value {from:?}; write {allowed}", value.as_str()));
+        } else if let Some(to) = faults.text(&to) {
+            renamed.push((from.to_owned(), to.to_owned()));
+        }
+    }
+    renamed
+}
+
+fn codes(field: &Field<'_>, value: Dimension, faults: &mut Faults<'_>) -> Vec<u16> {
+    if value != Dimension::Code {
+        faults.add(&field.at, "only a code can be named from the start; leave it out");
+        return Vec::new();
+    }
+    let mut codes = Vec::new();
+    for item in faults.items(field) {
+        match item.value.as_u64().and_then(|code| u16::try_from(code).ok()) {
+            Some(code @ 100..=599) => codes.push(code),
+            _ => faults.expected(&item, "an HTTP status from 100 to 599"),
+        }
+    }
+    codes
+}
+
+fn once_each(field: &Field<'_>, labels: &[Label], faults: &mut Faults<'_>) {
+    for (position, label) in labels.iter().enumerate() {
+        let before = labels.get(..position).unwrap_or_default();
+        if before.iter().any(|other| other.name == label.name) {
+            faults.add(&field.at, format!("has the label {:?} twice; keep one of them", label.name));
+        } else if before.iter().any(|other| other.value == label.value) {
+            let held = label.value.as_str();
+            faults.add(&field.at, format!("has two labels that hold {held}; keep one of them"));
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Several dialects in one exposition: families of one name are one family, or the dialects do not go together.
+
+use super::{Dialect, Family, Measure};
+
+/// All families of all dialects, each once; or every name that means two things.
+pub fn merge(dialects: &[Dialect]) -> Result<Vec<Family>, Vec<String>> {
+    let mut merged: Vec<(&str, &Family)> = Vec::new();
+    let mut faults = Vec::new();
+    for dialect in dialects {
+        for family in &dialect.families {
+            let clash = merged.iter().find(|(_, other)| clashes(family, other));
+            match clash {
+                None => merged.push((&dialect.name, family)),
+                Some((_, other)) if is_same(family, other) => {}
+                Some((of, other)) => faults.push(format!(
+                    "--dialect: {} of {:?} is {}, and {} of {of:?} is {}: an exposition can hold one of them; \
+                     serve one of the two dialects, or each from an exporter of its own",
+                    family.name,
+                    dialect.name,
+                    described(family),
+                    other.name,
+                    described(other)
+                )),
+            }
+        }
+    }
+    if faults.is_empty() {
+        Ok(merged.into_iter().map(|(_, family)| family.clone()).collect())
+    } else {
+        Err(faults)
+    }
+}
+
+/// A difference in help is none.
+fn is_same(one: &Family, other: &Family) -> bool {
+    let Family { name, help: _, measure, only, bounds, labels } = one;
+    (name, measure, only, bounds, labels)
+        == (&other.name, &other.measure, &other.only, &other.bounds, &other.labels)
+}
+
+/// Whether they have the name of a sample or a heading in common.
+fn clashes(one: &Family, other: &Family) -> bool {
+    let names = names(other);
+    self::names(one).iter().any(|name| names.contains(name))
+}
+
+fn names(family: &Family) -> Vec<String> {
+    let name = &family.name;
+    let with = |suffixes: &[&str]| suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect();
+    match family.measure {
+        Measure::Distribution(_) => with(&["", "_bucket", "_sum", "_count"]),
+        Measure::InFlight => with(&[""]),
+        // OpenMetrics heads them without their suffix.
+        Measure::Calls | Measure::Models => {
+            let suffix = family.measure.suffix();
+            vec![name.clone(), name.strip_suffix(suffix).unwrap_or(name).to_owned()]
+        }
+    }
+}
+
+fn described(family: &Family) -> String {
+    let Family { name: _, help: _, measure, only, bounds, labels } = family;
+    let mut text = format!("a {} of {}", measure.kind(), measure.as_str());
+    if !only.is_empty() {
+        let only: Vec<&str> = only.iter().map(|status| status.as_str()).collect();
+        text.push_str(&format!(" ({} only)", only.join(", ")));
+    }
+    let labels: Vec<String> =
+        labels.iter().map(|label| format!("{}={}", label.name, label.value.as_str())).collect();
+    text.push_str(&format!(" by {{{}}}", labels.join(", ")));
+    if bounds.is_some() {
+        text.push_str(" with bounds of its own");
+    }
+    text
+}

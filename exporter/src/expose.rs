@@ -1,0 +1,419 @@
+//! The families of calls, as the dialects ask for them: what was measured is grouped by labels, added up and encoded.
+
+use hashbrown::HashMap;
+use scoretap_core::histogram::Histogram;
+use scoretap_core::outcome::{Outcome, Status};
+
+use crate::decode::{Calls, Distribution, Key, Measured, Reading};
+use crate::dialect::{Dimension, Family, Label, Measure};
+use crate::encode::{Buckets, Encoder, Heading, Kind, Native, Value, as_float};
+use crate::identity::Identity;
+
+/// What is the same for every sample of every exposition.
+#[derive(Clone, Debug)]
+pub struct Exposed {
+    /// Merged from all dialects.
+    pub families: Vec<Family>,
+    /// Who the pod is.
+    pub identity: Identity,
+    /// Labels of every series.
+    pub constants: Vec<(String, String)>,
+}
+
+/// Encodes all families of `exposed` as far as `reading` has something to say of them.
+pub fn families(exposed: &Exposed, reading: &Reading, encoder: &mut impl Encoder) {
+    for family in &exposed.families {
+        Exposure { family, exposed, reading, encoder, labels: Vec::new(), common: 0 }.run();
+    }
+}
+
+/// Bounds that a family wants to show and that the filter does not measure by.
+pub fn missing_bounds<'a>(exposed: &'a Exposed, reading: &Reading) -> Vec<(&'a str, Vec<u64>)> {
+    let of = |family: &'a Family| {
+        let Measure::Distribution(histogram) = family.measure else { return None };
+        let there = reading.bounds.of(histogram);
+        let wanted = family.bounds.iter().flatten().copied();
+        let missing: Vec<u64> = wanted.filter(|bound| there.binary_search(bound).is_err()).collect();
+        (!missing.is_empty()).then_some((family.name.as_str(), missing))
+    };
+    exposed.families.iter().filter_map(of).collect()
+}
+
+/// One family on its way out.
+struct Exposure<'a, E> {
+    family: &'a Family,
+    exposed: &'a Exposed,
+    reading: &'a Reading,
+    encoder: &'a mut E,
+    /// Of the sample in hand, encoded; kept for its memory.
+    labels: Vec<u8>,
+    /// How much of them is common to the samples of a group.
+    common: usize,
+}
+
+/// What was measured of all keys that have the same labels.
+type Group<'a> = Vec<&'a (Key, Measured)>;
+
+impl<'a, E: Encoder> Exposure<'a, E> {
+    fn run(&mut self) {
+        let bounds = self.bounds();
+        let Family { name, help, measure, .. } = self.family;
+        let (kind, unit) = match measure {
+            Measure::Calls => (Kind::Counter, None),
+            Measure::Distribution(histogram) if histogram.is_time() => (Kind::Histogram, Some("seconds")),
+            Measure::Distribution(_) => (Kind::Histogram, Some("bytes")),
+            Measure::InFlight => (Kind::Gauge, None),
+            Measure::Models => (Kind::Info, None),
+        };
+        let shown: Vec<f64> = bounds.iter().map(|bound| as_float(*bound) / self.per_unit()).collect();
+        self.encoder.family(Heading { name, help, unit, kind }, &shown);
+        match measure {
+            Measure::Calls => self.calls(),
+            Measure::Distribution(histogram) => self.distributions(*histogram, &bounds),
+            Measure::InFlight => {
+                if let Some(calls) = self.reading.in_flight {
+                    self.sample(Facts::default(), 0, Value::Float(as_float(calls)));
+                }
+            }
+            Measure::Models => self.models(),
+        }
+    }
+
+    /// Those to show: a bound that the filter does not measure by is left out rather than guessed.
+    fn bounds(&self) -> Vec<u64> {
+        let Measure::Distribution(histogram) = self.family.measure else { return Vec::new() };
+        let there = self.reading.bounds.of(histogram);
+        match &self.family.bounds {
+            None => there.to_vec(),
+            Some(wanted) => {
+                wanted.iter().copied().filter(|bound| there.binary_search(bound).is_ok()).collect()
+            }
+        }
+    }
+
+    const fn per_unit(&self) -> f64 {
+        match self.family.measure {
+            Measure::Distribution(histogram) if histogram.is_time() => 1e9,
+            _ => 1.0,
+        }
+    }
+
+    /// Keys of one group are not always neighbours. Groups are in the order of their labels.
+    fn groups(&self) -> Vec<Group<'a>> {
+        let dimensions: Vec<Dimension> =
+            self.family.labels.iter().map(|label| label.value).filter(|value| is_of_key(*value)).collect();
+        let by_endpoint =
+            dimensions.iter().any(|value| matches!(value, Dimension::Method | Dimension::Template));
+        let mut groups: Vec<Group<'a>> = Vec::new();
+        let mut known: HashMap<Facts<'a>, usize> = HashMap::new();
+        for entry in &self.reading.series {
+            if by_endpoint && entry.0.method.is_empty() {
+                continue;
+            }
+            let facts = Facts::of_key(&entry.0).only(&dimensions);
+            let next = groups.len();
+            let position = *known.entry(facts).or_insert(next);
+            match groups.get_mut(position) {
+                Some(group) => group.push(entry),
+                None => groups.push(vec![entry]),
+            }
+        }
+        let facts = |group: &Group<'a>| group.first().map(|(key, _)| Facts::of_key(key).only(&dimensions));
+        // Keys are in order already where a family has all of their first labels.
+        if !groups.is_sorted_by_key(facts) {
+            groups.sort_by_key(facts);
+        }
+        groups
+    }
+
+    /// What is known of a series is all there, at 0 if need be: every status and kind of failure, and the codes that
+    /// the dialect names. Without labels there is one series, known from the start.
+    fn calls(&mut self) {
+        let by_code = self.family.has(Dimension::Code);
+        let mut groups = self.groups();
+        if groups.is_empty() && self.family.labels.is_empty() {
+            groups.push(Vec::new());
+        }
+        let mut counted: Vec<(Facts<'a>, u64)> = Vec::new();
+        for group in groups {
+            let key = group.first().map(|(key, _)| Facts::of_key(key)).unwrap_or_default();
+            counted.clear();
+            self.begin(key, &mut counted);
+            for Calls { outcome, code, count } in group.iter().flat_map(|(_, measured)| &measured.calls) {
+                if self.family.shows(outcome.status()) {
+                    let facts = self.facts_of_call(key, *outcome, *code);
+                    match counted.iter_mut().find(|(known, _)| known.same_call(&facts)) {
+                        Some((_, sum)) => *sum = sum.saturating_add(*count),
+                        None => counted.push((facts, *count)),
+                    }
+                }
+            }
+            if by_code {
+                counted.sort_unstable_by_key(|(facts, _)| (facts.code, facts.status, facts.error_type));
+            }
+            let prefix = self.prefix(key);
+            for (facts, count) in &counted {
+                self.sample(*facts, prefix, Value::Count(*count));
+            }
+        }
+    }
+
+    fn begin(&self, key: Facts<'a>, counted: &mut Vec<(Facts<'a>, u64)>) {
+        if self.family.has(Dimension::Code) {
+            let codes = self.family.labels.iter().flat_map(|label| &label.from_the_start);
+            return counted.extend(codes.map(|code| (Facts { code: *code, ..key }, 0)));
+        }
+        for outcome in Outcome::ALL.into_iter().filter(|outcome| self.family.shows(outcome.status())) {
+            let facts = self.facts_of_call(key, outcome, 0);
+            if !counted.iter().any(|(known, _)| known.same_call(&facts)) {
+                counted.push((facts, 0));
+            }
+        }
+    }
+
+    fn facts_of_call(&self, key: Facts<'a>, outcome: Outcome, code: u16) -> Facts<'a> {
+        Facts {
+            status: self.named(Dimension::Status, outcome.status().as_str()),
+            error_type: outcome.error_type().map_or("", |kind| self.named(Dimension::ErrorType, kind)),
+            code: if self.family.has(Dimension::Code) { code } else { 0 },
+            ..key
+        }
+    }
+
+    /// What this family calls a value; nothing where it has no label for it.
+    fn named(&self, dimension: Dimension, value: &'static str) -> &'a str {
+        let label = self.family.labels.iter().find(|label| label.value == dimension);
+        label.map_or("", |label| label.renamed(value))
+    }
+
+    /// A known series has the durations of its successes, at 0 if need be; everything else is there once used.
+    fn distributions(&mut self, histogram: Histogram, bounds: &[u64]) {
+        let by_status = self.family.has(Dimension::Status);
+        let mut groups = self.groups();
+        if groups.is_empty() && self.family.labels.is_empty() && histogram == Histogram::Duration {
+            groups.push(Vec::new());
+        }
+        let shown: Vec<Status> =
+            Status::ALL.into_iter().filter(|status| self.family.shows(*status)).collect();
+        // Each of these is a series.
+        let statuses: Vec<&[Status]> = if by_status { shown.chunks(1).collect() } else { vec![&shown] };
+        let mut buckets = Buckets::default();
+        for group in groups {
+            let key = group.first().map(|(key, _)| Facts::of_key(key)).unwrap_or_default();
+            let prefix = self.prefix(key);
+            for with in &statuses {
+                let expected = histogram == Histogram::Duration && with.contains(&Status::Success);
+                let used = group.iter().flat_map(|(_, measured)| {
+                    with.iter().filter_map(|status| measured.distribution(histogram, *status))
+                });
+                let is_native = self.reading.is_native && histogram == Histogram::Duration;
+                if fill(&mut buckets, used, bounds, self.per_unit(), is_native) || expected {
+                    let status =
+                        with.first().map_or("", |status| self.named(Dimension::Status, status.as_str()));
+                    self.sample_labels(Facts { status, ..key }, prefix);
+                    self.encoder.histogram(&self.labels, &buckets);
+                }
+            }
+        }
+    }
+
+    fn models(&mut self) {
+        let identity = &self.exposed.identity;
+        for group in self.groups() {
+            let key = group.first().map(|(key, _)| Facts::of_key(key)).unwrap_or_default();
+            let facts = Facts { deployment: identity.deployment(), framework: identity.framework(), ..key };
+            self.labels.clear();
+            self.sample(facts, 0, Value::Count(1));
+        }
+    }
+
+    /// Encodes the labels that all samples of a group have in common, as far as they come first; returns how many.
+    fn prefix(&mut self, key: Facts<'_>) -> usize {
+        self.labels.clear();
+        let family = self.family;
+        let common = family.labels.iter().take_while(|label| is_of_key(label.value));
+        let mut count = 0;
+        for label in common {
+            self.encoder.label(&label.name, key.get(label.value), &mut self.labels);
+            count += 1;
+        }
+        self.common = self.labels.len();
+        count
+    }
+
+    fn sample(&mut self, facts: Facts<'_>, prefix: usize, value: Value) {
+        self.sample_labels(facts, prefix);
+        self.encoder.sample(&self.labels, value);
+    }
+
+    /// Encodes the labels after the first `prefix`, which are there already.
+    fn sample_labels(&mut self, facts: Facts<'_>, prefix: usize) {
+        self.labels.truncate(if prefix == 0 { 0 } else { self.common });
+        let family = self.family;
+        for Label { name, value, .. } in family.labels.iter().skip(prefix) {
+            if *value == Dimension::Code {
+                self.encoder.label(name, itoa::Buffer::new().format(facts.code), &mut self.labels);
+            } else {
+                self.encoder.label(name, facts.get(*value), &mut self.labels);
+            }
+        }
+        for (name, value) in &self.exposed.constants {
+            self.encoder.label(name, value, &mut self.labels);
+        }
+    }
+}
+
+const fn is_of_key(dimension: Dimension) -> bool {
+    match dimension {
+        Dimension::Model
+        | Dimension::Version
+        | Dimension::Route
+        | Dimension::Method
+        | Dimension::Template => true,
+        Dimension::Status
+        | Dimension::ErrorType
+        | Dimension::Code
+        | Dimension::Deployment
+        | Dimension::Framework => false,
+    }
+}
+
+/// What is true of a sample; empty where nothing is.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Facts<'a> {
+    model: &'a str,
+    version: &'a str,
+    route: &'a str,
+    method: &'a str,
+    template: &'a str,
+    status: &'a str,
+    error_type: &'a str,
+    code: u16,
+    deployment: &'a str,
+    framework: &'a str,
+}
+
+impl<'a> Facts<'a> {
+    fn of_key(key: &'a Key) -> Self {
+        let Key { model, version, route, method, template } = key;
+        Self { model, version, route, method, template, ..Self::default() }
+    }
+
+    /// Without what no label shows.
+    fn only(self, dimensions: &[Dimension]) -> Self {
+        let keep = |dimension, value| if dimensions.contains(&dimension) { value } else { "" };
+        Self {
+            model: keep(Dimension::Model, self.model),
+            version: keep(Dimension::Version, self.version),
+            route: keep(Dimension::Route, self.route),
+            method: keep(Dimension::Method, self.method),
+            template: keep(Dimension::Template, self.template),
+            ..Self::default()
+        }
+    }
+
+    /// Of one group, whether the labels that are left are the same.
+    fn same_call(&self, other: &Self) -> bool {
+        self.code == other.code && self.status == other.status && self.error_type == other.error_type
+    }
+
+    /// What is text; a code is a number.
+    const fn get(&self, dimension: Dimension) -> &'a str {
+        match dimension {
+            Dimension::Model => self.model,
+            Dimension::Version => self.version,
+            Dimension::Route => self.route,
+            Dimension::Method => self.method,
+            Dimension::Template => self.template,
+            Dimension::Status => self.status,
+            Dimension::ErrorType => self.error_type,
+            Dimension::Code => "",
+            Dimension::Deployment => self.deployment,
+            Dimension::Framework => self.framework,
+        }
+    }
+}
+
+/// Adds up cells; tells whether there were any.
+///
+/// A cell lies in every bucket whose bound it does not exceed. Cells of bounds that are no longer in force, or that are
+/// not shown, count for the next bound above, so that no value is ever shown as smaller than it was.
+fn fill<'a>(
+    buckets: &mut Buckets,
+    distributions: impl Iterator<Item = &'a Distribution>,
+    bounds: &[u64],
+    per_unit: f64,
+    is_native: bool,
+) -> bool {
+    buckets.cumulative.clear();
+    buckets.cumulative.resize(bounds.len(), 0);
+    buckets.count = 0;
+    buckets.native = is_native.then(Native::default);
+    let mut any = false;
+    let mut sum = 0_u64;
+    for distribution in distributions {
+        any = true;
+        sum = sum.saturating_add(distribution.sum);
+        for (cell, values) in &distribution.cells {
+            buckets.count = buckets.count.saturating_add(*values);
+            let bucket = cell.le.map_or(bounds.len(), |le| bounds.partition_point(|bound| *bound < le));
+            if let Some(own) = buckets.cumulative.get_mut(bucket) {
+                *own = own.saturating_add(*values);
+            }
+            if let Some(native) = &mut buckets.native {
+                native.add(*cell, *values);
+            }
+        }
+    }
+    let mut below = 0_u64;
+    for bucket in &mut buckets.cumulative {
+        below = below.saturating_add(*bucket);
+        *bucket = below;
+    }
+    buckets.sum = as_float(sum) / per_unit;
+    any
+}
+
+#[cfg(test)]
+mod tests {
+    use scoretap_core::histogram::{Cell, NativeBucket};
+
+    use super::*;
+
+    fn cell(le: Option<u64>, count: u64) -> (Cell, u64) {
+        (Cell { le, native: None }, count)
+    }
+
+    #[track_caller]
+    fn check(cells: &[(Cell, u64)], bounds: &[u64], cumulative: &[u64], count: u64) {
+        let distribution = Distribution { cells: cells.to_vec(), sum: 3 };
+        let expected = Buckets { cumulative: cumulative.to_vec(), count, sum: 1.5, native: None };
+        let mut buckets = Buckets::default();
+        assert!(fill(&mut buckets, [&distribution].into_iter(), bounds, 2.0, false));
+        assert_eq!(buckets, expected);
+    }
+
+    #[test]
+    fn buckets_are_cumulative() {
+        check(&[], &[10, 20], &[0, 0], 0);
+        check(&[cell(Some(20), 2), cell(None, 4), cell(Some(10), 1)], &[10, 20], &[1, 3], 7);
+    }
+
+    #[test]
+    fn the_parts_of_a_cell_add_up() {
+        let part = |native, count| (Cell { le: Some(10), native: Some(native) }, count);
+        let parts =
+            [part(NativeBucket::Zero, 1), part(NativeBucket::Index(-3), 2), part(NativeBucket::Index(4), 4)];
+        check(&parts, &[10, 20], &[7, 7], 7);
+    }
+
+    #[test]
+    fn values_of_former_bounds_never_look_smaller_than_they_were() {
+        check(&[cell(Some(5), 1), cell(Some(15), 2), cell(Some(99), 4)], &[10, 20], &[1, 3], 7);
+    }
+
+    #[test]
+    fn no_bounds_leave_the_count() {
+        check(&[cell(Some(5), 1), cell(None, 2)], &[], &[], 3);
+    }
+}

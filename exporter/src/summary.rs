@@ -1,0 +1,143 @@
+//! What a person wants to see first: for each route and model how many calls, which errors, how long.
+
+use std::collections::BTreeMap;
+
+use scoretap_core::histogram::Histogram;
+use scoretap_core::outcome::Status;
+
+use crate::decode::{Key, Measured, Reading};
+use crate::encode::as_float;
+
+/// One route of one model.
+#[derive(Debug, PartialEq)]
+pub struct Row<'a> {
+    /// The route's name.
+    pub route: &'a str,
+    /// The model's name.
+    pub model: &'a str,
+    /// The model's version.
+    pub version: &'a str,
+    /// Calls that ended.
+    pub requests: u64,
+    /// Of these, those that failed, by kind, and those whose caller left.
+    pub errors: Vec<(&'static str, u64)>,
+    /// How long they took.
+    pub quantiles: Quantiles,
+}
+
+/// Times that half, 95 % and 99 % of all calls did not exceed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Quantiles {
+    /// The median.
+    pub p50: Quantile,
+    /// 95 %.
+    pub p95: Quantile,
+    /// 99 %.
+    pub p99: Quantile,
+}
+
+/// A time in seconds, as far as buckets tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Quantile {
+    /// There were no calls.
+    #[default]
+    None,
+    /// About this.
+    About(f64),
+    /// More than the highest bound.
+    Above(f64),
+}
+
+/// The `most` busiest rows, and how many there are in all.
+pub fn rows(reading: &Reading, most: usize) -> (Vec<Row<'_>>, usize) {
+    let mut groups: BTreeMap<(&str, &str, &str), Vec<&Measured>> = BTreeMap::new();
+    for (Key { model, version, route, method: _, template: _ }, measured) in &reading.series {
+        groups.entry((route, model, version)).or_default().push(measured);
+    }
+    let all = groups.len();
+    let mut rows: Vec<Row<'_>> =
+        groups.into_iter().map(|(key, measured)| row(reading, key, &measured)).collect();
+    // Stable: rows of equal counts stay in the order of their names.
+    rows.sort_by_key(|row| std::cmp::Reverse(row.requests));
+    rows.truncate(most);
+    (rows, all)
+}
+
+fn row<'a>(
+    reading: &Reading,
+    (route, model, version): (&'a str, &'a str, &'a str),
+    measured: &[&Measured],
+) -> Row<'a> {
+    let mut requests = 0_u64;
+    let mut errors: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for calls in measured.iter().flat_map(|measured| &measured.calls) {
+        requests = requests.saturating_add(calls.count);
+        if calls.outcome.status() != Status::Success {
+            let error = errors.entry(calls.outcome.as_str()).or_default();
+            *error = error.saturating_add(calls.count);
+        }
+    }
+    let quantiles = quantiles(reading.bounds.of(Histogram::Duration), measured);
+    Row { route, model, version, requests, errors: errors.into_iter().collect(), quantiles }
+}
+
+fn quantiles(bounds: &[u64], measured: &[&Measured]) -> Quantiles {
+    let mut cells = vec![0_u64; bounds.len() + 1];
+    for status in Status::ALL {
+        let distributions = measured.iter().filter_map(|one| one.distribution(Histogram::Duration, status));
+        for (cell, count) in distributions.flat_map(|distribution| &distribution.cells) {
+            let bucket = cell.le.map_or(bounds.len(), |le| bounds.partition_point(|bound| *bound < le));
+            if let Some(own) = cells.get_mut(bucket) {
+                *own = own.saturating_add(*count);
+            }
+        }
+    }
+    let of = |share| quantile(bounds, &cells, share);
+    Quantiles { p50: of(0.5), p95: of(0.95), p99: of(0.99) }
+}
+
+/// As Prometheus' `histogram_quantile` estimates it: values lie evenly between the bounds of their bucket.
+fn quantile(bounds: &[u64], cells: &[u64], share: f64) -> Quantile {
+    let total = cells.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
+    if total == 0 {
+        return Quantile::None;
+    }
+    let rank = share * as_float(total);
+    let mut below = 0.0;
+    let mut lower = 0.0;
+    for (bound, count) in bounds.iter().zip(cells) {
+        let (upper, count) = (as_float(*bound) / 1e9, as_float(*count));
+        if count > 0.0 && below + count >= rank {
+            return Quantile::About(lower + (upper - lower) * (rank - below) / count);
+        }
+        below += count;
+        lower = upper;
+    }
+    Quantile::Above(lower)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(cells: &[u64], share: f64, expected: Quantile) {
+        let bounds = [100_000_000, 200_000_000];
+        match (quantile(&bounds, cells, share), expected) {
+            (Quantile::About(found), Quantile::About(expected)) => {
+                assert!((found - expected).abs() < 1e-9, "{found}");
+            }
+            (found, expected) => assert_eq!(found, expected),
+        }
+    }
+
+    #[test]
+    fn values_lie_evenly_in_their_bucket() {
+        check(&[0, 0, 0], 0.5, Quantile::None);
+        check(&[10, 0, 0], 0.5, Quantile::About(0.05));
+        check(&[50, 50, 0], 0.5, Quantile::About(0.1));
+        check(&[50, 50, 0], 0.95, Quantile::About(0.19));
+        check(&[0, 0, 3], 0.5, Quantile::Above(0.2));
+        check(&[9, 0, 1], 0.99, Quantile::Above(0.2));
+    }
+}

@@ -1,0 +1,346 @@
+//! The web configuration: YAML in, a [`WebConfig`] that cannot be wrong out, or every fault that was found.
+
+use std::path::{Path, PathBuf};
+
+use hyper::header::{HeaderName, HeaderValue};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::WebConfig;
+use super::tls::{self, ClientAuth, Settings};
+use crate::yaml::{Faults, Field, Table};
+
+const KEYS: [&str; 3] = ["tls_server_config", "http_server_config", "basic_auth_users"];
+const TLS_KEYS: [&str; 13] = [
+    "cert_file",
+    "key_file",
+    "cert",
+    "key",
+    "client_auth_type",
+    "client_ca_file",
+    "client_ca",
+    "client_allowed_sans",
+    "min_version",
+    "max_version",
+    "cipher_suites",
+    "prefer_server_cipher_suites",
+    "curve_preferences",
+];
+const HTTP_KEYS: [&str; 2] = ["http2", "headers"];
+
+/// Those that exporter-toolkit knows.
+const HEADERS: [&str; 5] = [
+    "Content-Security-Policy",
+    "Strict-Transport-Security",
+    "X-Content-Type-Options",
+    "X-Frame-Options",
+    "X-XSS-Protection",
+];
+
+/// A check of a hash of this cost takes seconds, and each more doubles it.
+const HIGHEST_COST: u32 = 15;
+
+/// Reads the configuration; `folder` is what relative paths in it are relative to.
+pub fn parse(file: &str, text: &str, folder: &Path) -> Result<WebConfig, Vec<String>> {
+    let mut faults = Faults::new(file);
+    let mut files = Vec::new();
+    let config = document(text, folder, &mut files, &mut faults);
+    faults.conclude(config).map(|config| WebConfig { files, ..config })
+}
+
+fn document(
+    text: &str,
+    folder: &Path,
+    files: &mut Vec<PathBuf>,
+    faults: &mut Faults<'_>,
+) -> Option<WebConfig> {
+    let value = faults.parse(text)?;
+    let mut config = WebConfig::default();
+    // An empty file asks for nothing.
+    if value.is_null() {
+        return Some(config);
+    }
+    let table = faults.table(&Field { at: String::new(), value: &value }, &KEYS)?;
+    if let Some(field) = table.get("tls_server_config") {
+        let mut reader = Reader { folder, files, faults };
+        config.tls = reader.tls(&field);
+    }
+    if let Some(field) = table.get("http_server_config") {
+        config.headers = http(&field, faults);
+    }
+    if let Some(field) = table.get("basic_auth_users") {
+        config.users = users(&field, faults);
+    }
+    Some(config)
+}
+
+fn users(field: &Field<'_>, faults: &mut Faults<'_>) -> Vec<(String, String)> {
+    let mut users = Vec::new();
+    for (name, hash) in faults.pairs(field) {
+        let Some(text) = hash.value.as_str() else {
+            faults.expected(&hash, "a bcrypt hash, as `htpasswd -nBC 10 \"\"` prints it");
+            continue;
+        };
+        if name.is_empty() || name.contains(':') {
+            faults.add(&hash.at, "a user's name is not empty and has no \":\", which ends it in a request");
+        } else {
+            match text.parse::<bcrypt::HashParts>().map(|parts| parts.get_cost()) {
+                Ok(cost) if cost <= HIGHEST_COST => users.push((name.to_owned(), text.to_owned())),
+                Ok(cost) => faults.add(
+                    &hash.at,
+                    format!("has cost {cost}, with which each check takes many seconds; use at most {HIGHEST_COST}"),
+                ),
+                // What is no hash may be a password, and is none of the log's business.
+                Err(_) => {
+                    faults.add(&hash.at, "is no bcrypt hash; write one as `htpasswd -nBC 10 \"\"` prints it");
+                }
+            }
+        }
+    }
+    users
+}
+
+fn http(field: &Field<'_>, faults: &mut Faults<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    let Some(table) = faults.table(field, &HTTP_KEYS) else { return Vec::new() };
+    // HTTP/2 is an offer that a scraper need not take, and is not made here.
+    if let Some(field) = table.get("http2") {
+        faults.flag(&field);
+    }
+    let pairs = table.get("headers").map(|field| faults.pairs(&field)).unwrap_or_default();
+    let mut headers = Vec::new();
+    for (name, value) in pairs {
+        if !HEADERS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            faults.add(&value.at, format!("there is no such header here; write {}", HEADERS.join(", ")));
+            continue;
+        }
+        let Some(text) = faults.text(&value) else { continue };
+        match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(text)) {
+            (Ok(name), Ok(text)) => headers.push((name, text)),
+            _ => faults.expected(&value, "visible ASCII on one line"),
+        }
+    }
+    headers
+}
+
+/// Reads what the TLS part names.
+struct Reader<'a, 'f, 'n> {
+    folder: &'a Path,
+    files: &'a mut Vec<PathBuf>,
+    faults: &'f mut Faults<'n>,
+}
+
+impl Reader<'_, '_, '_> {
+    fn tls(&mut self, field: &Field<'_>) -> Option<tls::Tls> {
+        let table = self.faults.table(field, &TLS_KEYS)?;
+        let chain = self.pem(&table, "cert").and_then(|(at, pem)| self.certificates(&at, &pem));
+        let key = self.pem(&table, "key").and_then(|(at, pem)| self.key(&at, &pem));
+        for (what, is_there) in [("cert_file", chain.is_some()), ("key_file", key.is_some())] {
+            let inline = what.trim_end_matches("_file");
+            if !is_there && table.get(what).is_none() && table.get(inline).is_none() {
+                self.faults.add(&field.at, format!("has no {what}; add `{what}: …`"));
+            }
+        }
+        let roots = self.pem(&table, "client_ca").and_then(|(at, pem)| self.certificates(&at, &pem));
+        let settings = Settings {
+            client_auth: self.client_auth(&table, roots.is_some()),
+            sans: self.texts(&table, "client_allowed_sans"),
+            versions: self.versions(&table),
+            suites: self.known(&table, "cipher_suites", &tls::suites()),
+            curves: self.known(&table, "curve_preferences", &tls::curves()),
+            chain: chain?,
+            key: key?,
+            roots: roots.unwrap_or_default(),
+        };
+        if let Some(field) = table.get("prefer_server_cipher_suites") {
+            self.faults.flag(&field);
+        }
+        if !settings.sans.is_empty() && settings.client_auth != ClientAuth::Required {
+            self.faults.add(
+                &format!("{}.client_allowed_sans", field.at),
+                "needs certificates that are verified; add `client_auth_type: RequireAndVerifyClientCert`",
+            );
+        }
+        settings.build().map_err(|cause| self.faults.add(&field.at, cause)).ok()
+    }
+
+    /// What stands under `NAME_file` or, in place, under `NAME`.
+    fn pem(&mut self, table: &Table<'_>, name: &str) -> Option<(String, Vec<u8>)> {
+        let in_place = table.get(name);
+        let Some(field) = table.get(&format!("{name}_file")) else {
+            let field = in_place?;
+            let text = self.faults.text(&field)?;
+            return Some((field.at, text.as_bytes().to_vec()));
+        };
+        if in_place.is_some() {
+            self.faults.add(&field.at, format!("{name} is given, too; keep one of them"));
+        }
+        let path = self.folder.join(self.faults.text(&field)?);
+        self.files.push(path.clone());
+        match std::fs::read(&path) {
+            Ok(pem) => Some((field.at, pem)),
+            Err(cause) => {
+                let path = path.display();
+                self.faults
+                    .add(&field.at, format!("{path} cannot be read: {cause}; give the path of a PEM file"));
+                None
+            }
+        }
+    }
+
+    fn certificates(&mut self, at: &str, pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+        match found {
+            Ok(certificates) if !certificates.is_empty() => Some(certificates),
+            Ok(_) => {
+                self.faults.add(at, "holds no certificate; give PEM with a section `BEGIN CERTIFICATE`");
+                None
+            }
+            Err(cause) => {
+                self.faults.add(at, format!("is no PEM: {cause}"));
+                None
+            }
+        }
+    }
+
+    fn key(&mut self, at: &str, pem: &[u8]) -> Option<PrivateKeyDer<'static>> {
+        let key = PrivateKeyDer::from_pem_slice(pem);
+        if key.is_err() {
+            self.faults.add(at, "holds no private key; give PEM with a section `BEGIN PRIVATE KEY`");
+        }
+        key.ok()
+    }
+
+    fn client_auth(&mut self, table: &Table<'_>, has_roots: bool) -> ClientAuth {
+        let Some(field) = table.get("client_auth_type") else {
+            if has_roots {
+                let at = format!("{}client_ca_file", table.at());
+                let advice = "is of no use without `client_auth_type: RequireAndVerifyClientCert`; add that";
+                self.faults.add(&at, advice);
+            }
+            return ClientAuth::None;
+        };
+        if field.value.as_str() == Some("RequireAnyClientCert") {
+            self.faults.add(
+                &field.at,
+                "RequireAnyClientCert lets everybody in who made a certificate; write RequireAndVerifyClientCert",
+            );
+            return ClientAuth::None;
+        }
+        let chosen = self.faults.choice(&field, &ClientAuth::ALL, ClientAuth::as_str);
+        let chosen = chosen.unwrap_or(ClientAuth::None);
+        if chosen.verifies() && !has_roots && table.get("client_ca_file").is_none() {
+            self.faults.add(&field.at, "needs the authority to verify by; add `client_ca_file: …`");
+        }
+        chosen
+    }
+
+    fn versions(&mut self, table: &Table<'_>) -> (tls::Version, tls::Version) {
+        let mut of = |key: &str, default| {
+            let field = table.get(key);
+            let chosen =
+                field.and_then(|field| self.faults.choice(&field, &tls::Version::ALL, tls::Version::as_str));
+            chosen.unwrap_or(default)
+        };
+        let (min, max) = (of("min_version", tls::Version::Tls12), of("max_version", tls::Version::Tls13));
+        if min > max {
+            let at = format!("{}min_version", table.at());
+            self.faults.add(&at, "is above max_version; lower one or raise the other");
+        }
+        (min, max)
+    }
+
+    fn texts(&mut self, table: &Table<'_>, key: &str) -> Vec<String> {
+        let items = table.get(key).map(|field| self.faults.items(&field)).unwrap_or_default();
+        items.iter().filter_map(|item| self.faults.text(item).map(str::to_owned)).collect()
+    }
+
+    /// Names of a list, each of which must be known.
+    fn known(&mut self, table: &Table<'_>, key: &str, known: &[String]) -> Vec<String> {
+        let items = table.get(key).map(|field| self.faults.items(&field)).unwrap_or_default();
+        let mut chosen = Vec::new();
+        for item in items {
+            match item.value.as_str() {
+                Some(name) if known.iter().any(|known| known == name) => chosen.push(name.to_owned()),
+                _ => self.faults.expected(&item, &format!("one of {}", known.join(", "))),
+            }
+        }
+        chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG";
+
+    /// Each fault begins with the place and says the words.
+    #[track_caller]
+    fn check_faults(text: &str, expected: &[(&str, &str)]) {
+        let faults = parse("web.yaml", text, Path::new("/nonexistent")).expect_err("must be refused");
+        assert_eq!(faults.len(), expected.len(), "{faults:#?}");
+        for (fault, (at, words)) in faults.iter().zip(expected) {
+            assert!(fault.starts_with(&format!("web.yaml: {at}")) && fault.contains(words), "{fault}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_asks_for_nothing() {
+        let config = parse("web.yaml", "# nothing\n", Path::new("")).unwrap();
+        assert!(config.tls.is_none() && config.users.is_empty() && config.headers.is_empty());
+    }
+
+    #[test]
+    fn users_and_headers_are_read() {
+        let text = format!(
+            "basic_auth_users: {{alice: {HASH}, bob: {HASH}}}\n\
+             http_server_config: {{http2: true, headers: {{X-Frame-Options: deny}}}}\n"
+        );
+        let config = parse("web.yaml", &text, Path::new("")).unwrap();
+        assert_eq!(
+            config.users,
+            [("alice".to_owned(), HASH.to_owned()), ("bob".to_owned(), HASH.to_owned())]
+        );
+        assert_eq!(config.headers[0].0, "x-frame-options");
+    }
+
+    #[test]
+    fn every_fault_is_said_with_its_place() {
+        check_faults(
+            "tls_server_config: {cert_file: a.pem, key_fil: b, client_auth_type: Sometimes, min_version: SSL3}\n\
+             http_server_config: {headers: {X-Mine: a}}\n\
+             basic_auth_users: {alice: secret, \"b:c\": x, dave: 7}\n\
+             rate_limit: 1\n",
+            &[
+                ("rate_limit: ", "write tls_server_config, http_server_config, basic_auth_users"),
+                ("tls_server_config.key_fil: ", "write cert_file"),
+                ("tls_server_config.cert_file: ", "/nonexistent/a.pem cannot be read"),
+                ("tls_server_config: ", "has no key_file"),
+                ("tls_server_config.client_auth_type: ", "one of NoClientCert"),
+                ("tls_server_config.min_version: ", "one of TLS12, TLS13"),
+                ("http_server_config.headers.", "write Content-Security-Policy"),
+                ("basic_auth_users.", "no bcrypt hash"),
+                ("basic_auth_users.", "no \":\""),
+                ("basic_auth_users.", "found 7"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_password_in_place_of_a_hash_is_not_repeated() {
+        let faults = parse("web.yaml", "basic_auth_users: {a: hunter2}", Path::new("")).expect_err("refused");
+        assert!(!faults[0].contains("hunter2"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_hash_that_takes_a_minute_to_check_is_refused() {
+        let text = format!("basic_auth_users: {{a: {}}}", HASH.replace("$10$", "$20$"));
+        check_faults(&text, &[("basic_auth_users.", "has cost 20")]);
+    }
+
+    #[test]
+    fn what_is_no_yaml_or_no_mapping_is_refused() {
+        check_faults("a: [", &[("", "is no YAML")]);
+        check_faults("[]", &[("", "found a list; write a mapping")]);
+    }
+}
