@@ -1,0 +1,25 @@
+//! What is under `k8s/`: the rules fire when they should and only then, and everything that is made of them or names
+//! them agrees.
+
+mod cases;
+mod rules;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use scoretap_tests::workspace;
+
+/// A file or folder under `k8s/`.
+fn k8s(path: &str) -> PathBuf {
+    workspace::root().join("k8s").join(path)
+}
+
+/// Runs a checker to its end; what it said is the test's message where it is not content.
+#[track_caller]
+fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{command:?}\n{said}");
+    said
+}

@@ -1,0 +1,101 @@
+//! The rule files as they are.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use scoretap_tests::tools;
+use serde::Deserialize;
+
+use crate::{k8s, succeed};
+
+/// In the order in which they are read. The last two are loaded by choice.
+pub(crate) const FILES: [&str; 7] = [
+    "recording.yaml",
+    "slo.yaml",
+    "calls.yaml",
+    "kubernetes.yaml",
+    "scoretap.yaml",
+    "optional.yaml",
+    "familiar-names.yaml",
+];
+
+/// One rule file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    pub(crate) groups: Vec<Group>,
+}
+
+/// Evaluated together, in order.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    #[serde(rename = "interval")]
+    _interval: String,
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// A recording rule or an alert.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rule {
+    #[serde(rename = "record")]
+    _record: Option<String>,
+    pub(crate) alert: Option<String>,
+    #[serde(rename = "expr")]
+    _expr: String,
+    #[serde(rename = "for")]
+    _for: Option<String>,
+    #[serde(default)]
+    pub(crate) labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+pub(crate) fn path(file: &str) -> PathBuf {
+    k8s("rules").join(file)
+}
+
+pub(crate) fn read(file: &str) -> File {
+    let text = fs::read_to_string(path(file)).unwrap();
+    serde_norway::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// Every alert of these files, by its name.
+pub(crate) fn alerts(files: &[&str]) -> Vec<(String, Rule)> {
+    let groups = files.iter().flat_map(|file| read(file).groups);
+    groups.flat_map(|group| group.rules).filter_map(|rule| Some((rule.alert.clone()?, rule))).collect()
+}
+
+#[test]
+fn promtool_accepts_the_rules() {
+    succeed(Command::new(tools::promtool().unwrap()).args(["check", "rules"]).args(FILES.map(path)));
+}
+
+#[test]
+fn names_of_groups_and_alerts_are_unique() {
+    let mut names: Vec<String> = alerts(&FILES).into_iter().map(|(name, _)| name).collect();
+    names.extend(FILES.iter().flat_map(|file| read(file).groups).map(|group| group.name));
+    let count = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), count, "{names:?}");
+}
+
+#[test]
+fn each_alert_says_how_bad_what_whose_and_where_to_read_on() {
+    for (name, rule) in alerts(&FILES) {
+        let label = |key: &str| rule.labels.get(key).map(String::as_str).unwrap_or_default();
+        assert!(["critical", "warning", "info"].contains(&label("severity")), "{name}: {:?}", rule.labels);
+        assert!(["inference", "kubernetes", "scoretap"].contains(&label("component")), "{name}");
+        assert_eq!(label("tenant"), "{{ $labels.namespace }}", "{name}");
+        let text = |key: &str| rule.annotations.get(key).map(String::as_str).unwrap_or_default();
+        assert!(text("summary").contains("{{ $labels.namespace }}"), "{name}: the summary names no tenant");
+        assert!(text("summary").contains("model"), "{name}: the summary names no model");
+        assert!(text("description").contains("$value"), "{name}: the description has no value");
+        assert_eq!(rule.annotations.len(), 4, "{name}: {:?}", rule.annotations);
+    }
+}
