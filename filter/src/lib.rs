@@ -14,8 +14,12 @@
     clippy::unwrap_used
 )]
 
+#[cfg(feature = "allocations")]
+mod allocations;
 mod arena;
 mod call;
+#[cfg(feature = "callbacks")]
+mod callbacks;
 mod host;
 mod plugins;
 

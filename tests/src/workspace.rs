@@ -27,9 +27,34 @@ pub fn exporter() -> PathBuf {
     dist().join("scoretap-exporter")
 }
 
-/// The module with the feature `trap`, from `cargo xtask package --test-modules`.
-pub fn trap_module() -> PathBuf {
-    target().join("test-modules/scoretap-trap.wasm")
+/// The module with a feature that no release has, from `cargo xtask package --test-modules`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TestModule {
+    /// Traps when a call's header tells it to.
+    Trap,
+    /// Counts what it allocates.
+    Allocations,
+    /// Exports all callbacks that there are for HTTP.
+    Callbacks,
+}
+
+impl TestModule {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Trap, Self::Allocations, Self::Callbacks];
+
+    /// The feature of `scoretap-filter`.
+    pub fn feature(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Allocations => "allocations",
+            Self::Callbacks => "callbacks",
+        }
+    }
+
+    /// Where it is built.
+    pub fn path(self) -> PathBuf {
+        target().join(format!("test-modules/scoretap-{}.wasm", self.feature()))
+    }
 }
 
 /// A shipped file below `envoy/`.

@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything that is done with this workspace beside `cargo build`.
 
+mod bench;
 mod demo;
 mod package;
 mod run;
@@ -25,6 +26,8 @@ enum Command {
     Test(test::Args),
     /// Builds what is shipped into target/dist
     Package(package::Args),
+    /// Measures what Scoretap costs
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Package(args) => package::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

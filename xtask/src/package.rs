@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use scoretap_tests::workspace::TestModule;
 use scoretap_tests::{tools, workspace};
 
 use crate::run::{cargo, output, visibly};
@@ -18,7 +19,7 @@ const MODULE_LIMIT: u64 = 150 * 1024;
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Also build the module of the trap tests, into target/test-modules
+    /// Also build the modules that only tests use, into target/test-modules
     #[arg(long)]
     test_modules: bool,
     /// Build a second time, from a copy of the sources in another folder, and compare the checksums
@@ -51,12 +52,14 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
-/// The module with the feature `trap`, which no release has.
+/// The modules with features that no release has.
 pub(crate) fn test_modules() -> Result<()> {
     tools::targets(&[tools::WASM_TARGET])?;
     let workshop = Workshop { sources: workspace::root(), target: workspace::target() };
-    let module = workshop.module(&["--features", "trap"])?;
-    copy(&module, &workspace::trap_module())
+    for module in TestModule::ALL {
+        copy(&workshop.module(&["--features", module.feature()])?, &module.path())?;
+    }
+    Ok(())
 }
 
 /// Sizes and checksums, for a person.

@@ -5,13 +5,13 @@ use std::time::Duration;
 use scoretap_tests::http::Call;
 use scoretap_tests::stack::{Stack, StackBuilder, WayIn};
 use scoretap_tests::wait::wait_until;
-use scoretap_tests::workspace::trap_module;
+use scoretap_tests::workspace::TestModule;
 
 use crate::{by_envoy, in_both_ways, score, seen};
 
 /// A stack whose VMs can be made to trap, and are started anew after that.
 pub(crate) fn reloading(name: &str, way_in: WayIn) -> StackBuilder {
-    let builder = Stack::builder(name).way_in(way_in).module(&trap_module());
+    let builder = Stack::builder(name).way_in(way_in).module(&TestModule::Trap.path());
     // The shipped access logger reloads; the shipped HTTP filter does not, as that can answer calls with 503.
     builder.edit_listener(|listener| listener.plugin()["failure_policy"] = "FAIL_RELOAD".into())
 }
@@ -82,7 +82,7 @@ fn as_an_access_logger_no_call_fails_however_often_it_traps() {
 /// The shipped HTTP filter prefers to be blind: the gap says how much it did not see, until it is configured anew.
 #[test]
 fn as_an_http_filter_calls_pass_unseen_until_it_is_configured_anew() {
-    let builder = Stack::builder("trap-open").way_in(WayIn::HttpFilter).module(&trap_module());
+    let builder = Stack::builder("trap-open").way_in(WayIn::HttpFilter).module(&TestModule::Trap.path());
     let mut stack = builder.dynamic().start().unwrap();
     call(&stack, 20);
     assert_eq!(unseen(&stack), 0.0);

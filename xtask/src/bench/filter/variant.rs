@@ -1,0 +1,135 @@
+//! What is measured against what.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use scoretap_tests::stack::{Stack, StackBuilder, Upstream, WayIn};
+use scoretap_tests::workspace::{self, TestModule};
+use serde_json::json;
+
+use crate::package;
+
+/// What Envoy does for each call beside passing it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Variant {
+    Nothing,
+    NoOpLogger,
+    NoOpFilter,
+    Logger,
+    Filter,
+    AllCallbacks,
+    LuaReadsOnly,
+    LuaSameJob,
+}
+
+impl Variant {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Nothing,
+        Self::NoOpLogger,
+        Self::NoOpFilter,
+        Self::Logger,
+        Self::Filter,
+        Self::AllCallbacks,
+        Self::LuaReadsOnly,
+        Self::LuaSameJob,
+    ];
+
+    /// For a table.
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::NoOpLogger => "no-op module, access logger",
+            Self::NoOpFilter => "no-op module, HTTP filter",
+            Self::Logger => "Scoretap, access logger",
+            Self::Filter => "Scoretap, HTTP filter",
+            Self::AllCallbacks => "Scoretap, HTTP filter, all callbacks exported",
+            Self::LuaReadsOnly => "Lua that reads path, clock and status",
+            Self::LuaSameJob => "Lua that does the same job",
+        }
+    }
+
+    /// The module, where it is one.
+    pub(super) fn module(self) -> Option<PathBuf> {
+        let folder = workspace::target().join("test-modules");
+        match self {
+            Self::Nothing | Self::LuaReadsOnly | Self::LuaSameJob => None,
+            Self::NoOpLogger => Some(folder.join("no-op-log.wasm")),
+            Self::NoOpFilter => Some(folder.join("no-op.wasm")),
+            Self::Logger | Self::Filter => Some(workspace::module()),
+            Self::AllCallbacks => Some(TestModule::Callbacks.path()),
+        }
+    }
+
+    /// An Envoy with this, in front of the app.
+    pub(super) fn start(self, name: &str, app: SocketAddr, workers: u32) -> Result<Stack> {
+        let builder = Stack::builder(name).upstream(Upstream::Http1(app)).without_exporter();
+        let builder = builder.concurrency(workers).filter_config(&configuration());
+        let builder = match self.module() {
+            Some(module) => builder.module(&module).way_in(self.way_in()),
+            None => builder,
+        };
+        let stack = match self {
+            Self::NoOpLogger | Self::NoOpFilter | Self::Logger | Self::Filter | Self::AllCallbacks => builder,
+            Self::Nothing => without_module(builder),
+            Self::LuaReadsOnly => with_lua(builder, include_str!("reads-only.lua")),
+            Self::LuaSameJob => with_lua(builder, include_str!("same-job.lua")),
+        };
+        stack.start().with_context(|| format!("Envoy with: {}", self.title()))
+    }
+
+    const fn way_in(self) -> WayIn {
+        match self {
+            Self::NoOpFilter | Self::Filter | Self::AllCallbacks => WayIn::HttpFilter,
+            Self::Nothing | Self::NoOpLogger | Self::Logger | Self::LuaReadsOnly | Self::LuaSameJob => {
+                WayIn::AccessLog
+            }
+        }
+    }
+}
+
+/// Builds every module that is needed.
+pub(super) fn build() -> Result<()> {
+    package::build()?;
+    package::test_modules()?;
+    for (variant, text) in [
+        (Variant::NoOpLogger, include_str!("no-op-log.wat")),
+        (Variant::NoOpFilter, include_str!("no-op.wat")),
+    ] {
+        let path = variant.module().context("a module")?;
+        fs::write(&path, wat::parse_str(text)?)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The defaults, and one route more, so that a GET can be matched: no preset has one.
+fn configuration() -> String {
+    let presets = scoretap_core::route::PRESETS.iter().map(|preset| json!({"preset": preset.name}));
+    let own = json!({"name": "get", "method": "GET", "path": "/v1/models/{model}:predict"});
+    json!({"routes": presets.chain([own]).collect::<Vec<_>>()}).to_string()
+}
+
+fn without_module(builder: StackBuilder) -> StackBuilder {
+    builder.edit_listener(|listener| {
+        if let Some(manager) = listener.manager().as_object_mut() {
+            manager.remove("access_log");
+        }
+    })
+}
+
+fn with_lua(builder: StackBuilder, code: &'static str) -> StackBuilder {
+    without_module(builder).edit_listener(move |listener| {
+        let filter = json!({
+            "name": "lua",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+                "default_source_code": {"inline_string": code},
+            },
+        });
+        if let Some(filters) = listener.manager()["http_filters"].as_array_mut() {
+            filters.insert(0, filter);
+        }
+    })
+}
