@@ -9,6 +9,7 @@ mod pip;
 mod rust;
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -60,6 +61,19 @@ pub fn prometheus() -> Result<PathBuf> {
 /// Prometheus' own checker of rules and expositions.
 pub fn promtool() -> Result<PathBuf> {
     apt::program("prometheus", "promtool")
+}
+
+/// A browser without a window, ready for its flags. The one on PATH, or else Debian's with the libraries it needs.
+pub fn chromium() -> Result<Command> {
+    if let Some(chromium) = install::on_path("chromium") {
+        return Ok(Command::new(chromium));
+    }
+    let root = apt::with_dependencies("chromium", &["chromium", "fonts-dejavu-core"])?;
+    let mut command = Command::new(root.join("usr/lib/chromium/chromium"));
+    let libraries = root.join("usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
+    let paths = [libraries.join("pulseaudio"), libraries];
+    command.env("LD_LIBRARY_PATH", std::env::join_paths(paths)?).env("XDG_DATA_HOME", root.join("usr/share"));
+    Ok(command)
 }
 
 /// Alertmanager.

@@ -26,10 +26,36 @@ pub(super) fn program(package: &str, program: &str) -> Result<PathBuf> {
     Ok(binary)
 }
 
-fn install(package: &str, dir: &Path) -> Result<()> {
+/// The folder into which packages are unpacked together with all that they need and this system has not.
+pub(super) fn with_dependencies(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let dir = once(&format!("debian-{name}"), &packages.join(" "), |dir| {
+        update(dir)?;
+        let mut command = apt_get(dir);
+        command.args(["install", "--download-only", "--no-install-recommends", "--yes"]).args(packages);
+        step(&format!("Debian's {name} and what it needs"), &mut command, ADVICE)?;
+        let archives = fs::read_dir(dir.join("cache/archives"))?.flatten().map(|entry| entry.path());
+        for archive in archives.filter(|file| file.extension().is_some_and(|extension| extension == "deb")) {
+            run(
+                Command::new("dpkg").arg("--extract").arg(&archive).arg(dir.join("root")),
+                "is the disk full?",
+            )?;
+        }
+        for spent in ["state", "cache"] {
+            fs::remove_dir_all(dir.join(spent))?;
+        }
+        Ok(())
+    })?;
+    Ok(dir.join("root"))
+}
+
+fn update(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir.join("state/lists/partial"))?;
     fs::create_dir_all(dir.join("cache/archives/partial"))?;
-    step("lists of Debian's packages, for this once", apt_get(dir).arg("update"), ADVICE)?;
+    step("lists of Debian's packages, for this once", apt_get(dir).arg("update"), ADVICE)
+}
+
+fn install(package: &str, dir: &Path) -> Result<()> {
+    update(dir)?;
     step(&format!("Debian's {package}"), apt_get(dir).args(["download", package]), ADVICE)?;
     let archive = downloaded(dir)?;
     run(Command::new("dpkg").arg("--extract").arg(&archive).arg(dir.join("root")), "is the disk full?")?;
