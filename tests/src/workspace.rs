@@ -27,6 +27,16 @@ pub fn exporter() -> PathBuf {
     dist().join("scoretap-exporter")
 }
 
+/// The packaged injector.
+pub fn injector() -> PathBuf {
+    dist().join("scoretap-injector")
+}
+
+/// The packaged helper of the sidecar's own containers.
+pub fn sidecar() -> PathBuf {
+    dist().join("scoretap-sidecar")
+}
+
 /// The module with a feature that no release has, from `cargo xtask package --test-modules`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TestModule {

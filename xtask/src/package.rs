@@ -17,6 +17,12 @@ pub(crate) use reproduce::reproduce;
 /// 150 KB: every Envoy of a fleet loads it, and compiles it once per worker.
 const MODULE_LIMIT: u64 = 150 * 1024;
 
+/// The packages whose programs are shipped.
+const PROGRAMS: [(&str, &[&str]); 2] = [
+    ("scoretap-exporter", &["scoretap-exporter"]),
+    ("scoretap-injector", &["scoretap-injector", "scoretap-sidecar"]),
+];
+
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// Also build the modules that only tests use, into target/test-modules
@@ -65,7 +71,8 @@ pub(crate) fn test_modules() -> Result<()> {
 /// Sizes and checksums, for a person.
 fn report() -> Result<()> {
     let dist = workspace::dist();
-    for file in [workspace::module(), workspace::exporter()] {
+    let files = [workspace::module(), workspace::exporter(), workspace::injector(), workspace::sidecar()];
+    for file in files {
         let kilobytes = fs::metadata(&file)?.len().div_ceil(1024);
         println!("{:>6} KB  {}", kilobytes, file.display());
     }
@@ -83,9 +90,14 @@ impl Workshop {
     /// Everything that is shipped, and its checksums, into `dist`.
     fn build(&self, dist: &Path) -> Result<()> {
         copy(&self.module(&[])?, &dist.join("scoretap.wasm"))?;
-        copy(&self.exporter()?, &dist.join("scoretap-exporter"))?;
+        for (package, programs) in PROGRAMS {
+            let built = self.programs(package)?;
+            for program in programs {
+                copy(&built.join(program), &dist.join(program))?;
+            }
+        }
         let mut sums = Command::new("sha256sum");
-        sums.args(["scoretap.wasm", "scoretap-exporter"]).current_dir(dist);
+        sums.arg("scoretap.wasm").args(PROGRAMS.iter().flat_map(|(_, programs)| *programs)).current_dir(dist);
         fs::write(dist.join("SHA256SUMS"), output(&mut sums)?)?;
         Ok(())
     }
@@ -97,10 +109,11 @@ impl Workshop {
         Ok(self.target.join(tools::WASM_TARGET).join("wasm/scoretap_filter.wasm"))
     }
 
-    fn exporter(&self) -> Result<PathBuf> {
-        let args = ["build", "--package", "scoretap-exporter", "--release", "--target", tools::MUSL_TARGET];
+    /// The folder with the static programs of a package.
+    fn programs(&self, package: &str) -> Result<PathBuf> {
+        let args = ["build", "--package", package, "--release", "--target", tools::MUSL_TARGET];
         self.cargo(&args)?;
-        Ok(self.target.join(tools::MUSL_TARGET).join("release/scoretap-exporter"))
+        Ok(self.target.join(tools::MUSL_TARGET).join("release"))
     }
 
     fn cargo(&self, args: &[&str]) -> Result<()> {
@@ -108,6 +121,8 @@ impl Workshop {
         command.arg("--locked").current_dir(&self.sources).env("CARGO_TARGET_DIR", &self.target);
         // Encoded, because a folder's name may hold spaces. It replaces the flags of the caller's own environment.
         command.env("CARGO_ENCODED_RUSTFLAGS", remapping(&self.sources)?.join("\u{1f}"));
+        // Cryptography brings some C. It needs no C library, so the system's own compiler does for musl too.
+        command.env(format!("CC_{}", tools::MUSL_TARGET), "cc");
         visibly(&mut command)
     }
 }

@@ -86,6 +86,8 @@ fn native() -> Result<()> {
         "--package",
         "scoretap-exporter",
         "--package",
+        "scoretap-injector",
+        "--package",
         "xtask",
     ]))
 }

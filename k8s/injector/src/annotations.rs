@@ -1,0 +1,30 @@
+//! What a tenant writes, and the names that the sidecar uses in a pod.
+
+/// `"true"` asks for the sidecar on a pod, and for its port on a Service.
+pub const INJECT: &str = "scoretap.dev/inject";
+/// The model of calls that name none.
+pub const MODEL_NAME: &str = "scoretap.dev/model-name";
+/// Its version.
+pub const MODEL_VERSION: &str = "scoretap.dev/model-version";
+/// The port of the app: a number, or the name that a container declares.
+pub const APP_PORT: &str = "scoretap.dev/app-port";
+/// The filter's configuration, JSON.
+pub const CONFIG: &str = "scoretap.dev/config";
+
+/// On a Service that was led to the sidecar: where its port led before. Ours, not the tenant's.
+pub const TARGET_PORT: &str = "scoretap.dev/target-port";
+
+/// The port on which Envoy takes calls for the app.
+pub const HTTP_PORT_NAME: &str = "scoretap-http";
+/// The port of the metrics.
+pub const METRICS_PORT_NAME: &str = "scoretap-metrics";
+/// Their numbers.
+pub const PORTS: [u64; 2] = [15_100, 9_464];
+
+/// The containers that the sidecar consists of: a pod that has one of them has been injected.
+pub const CONTAINERS: [&str; 3] = ["scoretap-setup", "scoretap-envoy", "scoretap-exporter"];
+/// The volume that they share.
+pub const VOLUME: &str = "scoretap";
+
+/// Containers that others inject, sometimes in front of the app's.
+pub const NEVER_THE_APP: [&str; 2] = ["istio-proxy", "linkerd-proxy"];

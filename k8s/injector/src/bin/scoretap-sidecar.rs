@@ -1,0 +1,63 @@
+//! What the sidecar's own containers run beside Envoy and the exporter: `setup` before Envoy starts, `drain` before it ends.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use scoretap_injector::bootstrap::{self, FOLDER, Wanted};
+use scoretap_injector::drain;
+
+const USAGE: &str = "Usage: scoretap-sidecar setup | drain
+
+  setup  writes envoy.json, scoretap.wasm and scoretap-sidecar into /run/scoretap
+  drain  has Envoy send its callers away, and waits until the app and the last call have ended
+
+Environment:
+  SCORETAP_APP_PORT       the app's port
+  SCORETAP_APP_PORT_NAME  its name; grpc…, h2c… and http2… mean HTTP/2
+  SCORETAP_CONFIG         the filter's configuration
+  SCORETAP_FOLDER         a folder other than /run/scoretap
+  SCORETAP_MODULE         a module other than /scoretap.wasm";
+
+fn main() -> ExitCode {
+    let ended = match std::env::args().nth(1).as_deref() {
+        Some("setup") => set_up(),
+        Some("drain") => drain_envoy(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn set_up() -> Result<()> {
+    let wanted = Wanted::from_env(variable)?;
+    let module = variable("SCORETAP_MODULE").unwrap_or_else(|| "/scoretap.wasm".into());
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    bootstrap::set_up(&wanted, Path::new(&module), &program, Path::new(&folder()))
+}
+
+fn drain_envoy() -> Result<()> {
+    let folder = folder();
+    let port = bootstrap::app_port_of(&Path::new(&folder).join("envoy.json"))?;
+    let in_time = drain::drain(&Path::new(&folder).join("admin.sock"), port, drain::AT_MOST)?;
+    if !in_time {
+        bail!("calls were still in flight after {} s", drain::AT_MOST.as_secs());
+    }
+    Ok(())
+}
+
+fn folder() -> String {
+    variable("SCORETAP_FOLDER").unwrap_or_else(|| FOLDER.into())
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

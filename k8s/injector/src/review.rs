@@ -1,0 +1,135 @@
+//! One admission review: the request in, the answer out. The answer is always "allowed".
+
+use anyhow::{Context, Result};
+use kube_core::DynamicObject;
+use kube_core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
+use serde_json::Value;
+
+use crate::inject::{self, Settings};
+use crate::{manifest, service};
+
+/// An answer, and what it was, for the metrics.
+#[derive(Debug)]
+pub struct Answer {
+    /// The review, as JSON.
+    pub body: Vec<u8>,
+    /// The kind of the object.
+    pub kind: Kind,
+    /// What became of it.
+    pub decision: &'static str,
+}
+
+/// The kinds that are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A pod.
+    Pod,
+    /// A Service.
+    Service,
+    /// What makes pods. It is only advised on.
+    Workload,
+    /// What no rule of ours sends.
+    Other,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Pod, Self::Service, Self::Workload, Self::Other];
+
+    /// For a metric.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pod => "pod",
+            Self::Service => "service",
+            Self::Workload => "workload",
+            Self::Other => "other",
+        }
+    }
+
+    fn of(kind: &str) -> Self {
+        match kind {
+            "Pod" => Self::Pod,
+            "Service" => Self::Service,
+            other if manifest::pod_at(other).is_some() => Self::Workload,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What becomes of an object.
+#[derive(Debug, Default)]
+struct Verdict {
+    decision: &'static str,
+    changed: Option<Value>,
+    warnings: Vec<String>,
+}
+
+/// Namespaces in which nothing is ever changed, whatever the webhook's configuration says.
+#[derive(Clone, Debug)]
+pub struct Exempt(pub Vec<String>);
+
+impl Exempt {
+    /// `kube-system`, and the injector's own.
+    pub fn with_own(own: Option<String>) -> Self {
+        Self([Some("kube-system".to_owned()), own].into_iter().flatten().collect())
+    }
+}
+
+/// Answers a review. An error is a request that is none: the API server then goes on as its `failurePolicy` says.
+pub fn answer(body: &[u8], settings: &Settings, exempt: &Exempt) -> Result<Answer> {
+    let review: AdmissionReview<DynamicObject> =
+        serde_json::from_slice(body).context("the body is no admission.k8s.io/v1 AdmissionReview")?;
+    let request: AdmissionRequest<DynamicObject> =
+        review.try_into().map_err(|_| anyhow::anyhow!("the AdmissionReview has no request"))?;
+    let kind = Kind::of(&request.kind.kind);
+    // The object as it came: kube's types would leave out what they do not know.
+    let raw: Value = serde_json::from_slice(body).context("the body is no JSON")?;
+    let object = raw.pointer("/request/object").filter(|object| !object.is_null());
+    let is_exempt = request.namespace.as_ref().is_some_and(|namespace| exempt.0.contains(namespace));
+    let verdict = match object.filter(|_| !is_exempt) {
+        Some(object) => judge(object, kind, &request.kind.kind, settings),
+        None => Verdict { decision: "exempt", ..Verdict::default() },
+    };
+    let mut response = AdmissionResponse::from(&request);
+    if let (Some(object), Some(changed)) = (object, &verdict.changed) {
+        response = response.with_patch(json_patch::diff(object, changed)).context("the patch")?;
+    }
+    if !verdict.warnings.is_empty() {
+        response.warnings = Some(verdict.warnings);
+    }
+    let body = serde_json::to_vec(&response.into_review()).context("the answer")?;
+    Ok(Answer { body, kind, decision: verdict.decision })
+}
+
+fn judge(object: &Value, kind: Kind, name: &str, settings: &Settings) -> Verdict {
+    match kind {
+        Kind::Pod => pod(object, settings),
+        Kind::Service => service(object),
+        Kind::Workload => {
+            let warnings = manifest::advice(object, name, settings);
+            let decision = if warnings.is_empty() { "unchanged" } else { "refused" };
+            Verdict { decision, changed: None, warnings }
+        }
+        Kind::Other => Verdict { decision: "unchanged", ..Verdict::default() },
+    }
+}
+
+fn pod(object: &Value, settings: &Settings) -> Verdict {
+    let decision = inject::decide(object, None, settings);
+    let verdict = Verdict { decision: decision.as_str(), ..Verdict::default() };
+    match decision {
+        inject::Decision::NotAsked | inject::Decision::Already => verdict,
+        inject::Decision::Refused(warnings) => Verdict { warnings, ..verdict },
+        inject::Decision::Injected(pod) => Verdict { changed: Some(*pod), ..verdict },
+    }
+}
+
+fn service(object: &Value) -> Verdict {
+    match service::decide(object) {
+        service::Decision::Unchanged => Verdict { decision: "unchanged", ..Verdict::default() },
+        service::Decision::Refused(warnings) => Verdict { decision: "refused", warnings, changed: None },
+        service::Decision::Changed(service) => {
+            Verdict { decision: "changed", changed: Some(*service), warnings: Vec::new() }
+        }
+    }
+}

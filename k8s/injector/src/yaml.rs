@@ -1,0 +1,168 @@
+//! Writes YAML that every reader understands alike.
+//!
+//! kubectl reads YAML 1.1, where `yes`, `on` and `012` are no strings; serde's writers write 1.2. So a string stands
+//! unquoted here only where no reader could take it for anything else.
+
+use serde_json::{Map, Value};
+
+/// Fields that come first in an object, as people expect them.
+const FIRST: [&str; 4] = ["apiVersion", "kind", "metadata", "name"];
+
+/// One document.
+pub fn write(value: &Value) -> String {
+    let mut text = String::new();
+    block(value, 0, &mut text);
+    text
+}
+
+fn block(value: &Value, indent: usize, text: &mut String) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (index, (key, value)) in ordered(fields).into_iter().enumerate() {
+                if index > 0 {
+                    margin(indent, text);
+                }
+                text.push_str(&scalar(key));
+                text.push(':');
+                field(value, indent, text);
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    margin(indent, text);
+                }
+                text.push_str("- ");
+                block(item, indent + 2, text);
+            }
+        }
+        Value::String(string) if is_prose(string) => {
+            text.push_str("|-\n");
+            for line in string.lines() {
+                margin(indent, text);
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        Value::String(string) => {
+            text.push_str(&scalar(string));
+            text.push('\n');
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            text.push_str(&value.to_string());
+            text.push('\n');
+        }
+    }
+}
+
+/// What follows a field's colon. Lists stand at the field's own margin.
+fn field(value: &Value, indent: usize, text: &mut String) {
+    let inner = match value {
+        Value::Object(fields) if !fields.is_empty() => Some(indent + 2),
+        Value::Array(items) if !items.is_empty() => Some(indent),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => None,
+    };
+    if let Some(inner) = inner {
+        text.push('\n');
+        margin(inner, text);
+        block(value, inner, text);
+    } else {
+        text.push(' ');
+        block(value, indent + 2, text);
+    }
+}
+
+fn ordered(fields: &Map<String, Value>) -> Vec<(&String, &Value)> {
+    let rank = |key: &str| FIRST.iter().position(|first| *first == key).unwrap_or(FIRST.len());
+    let mut fields: Vec<_> = fields.iter().collect();
+    fields.sort_by_key(|(key, _)| rank(key));
+    fields
+}
+
+fn margin(indent: usize, text: &mut String) {
+    text.extend(std::iter::repeat_n(' ', indent));
+}
+
+/// Several lines that a block can hold as they are.
+fn is_prose(string: &str) -> bool {
+    let plain =
+        |line: &str| !line.is_empty() && !line.starts_with([' ', '\t']) && !line.ends_with([' ', '\t']);
+    string.contains('\n')
+        && !string.ends_with('\n')
+        && string.lines().all(plain)
+        && !string.chars().any(|char| char.is_control() && char != '\n')
+}
+
+/// Without quotes where that is safe in every YAML; else as JSON writes it, which is YAML too.
+fn scalar(string: &str) -> String {
+    const WORDS: [&str; 9] = ["true", "false", "yes", "no", "on", "off", "y", "n", "null"];
+    let starts = string.starts_with(|char: char| char.is_ascii_alphabetic() || char == '/');
+    let allowed = |char: char| char.is_ascii_alphanumeric() || "/._-".contains(char);
+    let colons = string.split(':').all(|part| !part.is_empty());
+    let safe = starts && colons && string.chars().all(|char| allowed(char) || char == ':' || char == '@');
+    if safe && !WORDS.contains(&string.to_ascii_lowercase().as_str()) {
+        return string.to_owned();
+    }
+    Value::from(string).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(value: &Value, expected: &str) {
+        let written = write(value);
+        assert_eq!(written, expected);
+        assert_eq!(&serde_norway::from_str::<Value>(&written).unwrap(), value);
+    }
+
+    #[test]
+    fn what_yaml_1_1_takes_for_something_else_is_quoted() {
+        for string in [
+            "yes",
+            "On",
+            "n",
+            "012",
+            "1e3",
+            "0x1f",
+            "1:30",
+            "~",
+            "null",
+            "",
+            " a",
+            "a ",
+            "a: b",
+            "- a",
+            "*a",
+            "a #b",
+            "é",
+            "=",
+            "<<",
+            "2001-01-01",
+        ] {
+            check(&json!({"a": string}), &format!("a: {}\n", json!(string)));
+        }
+    }
+
+    #[test]
+    fn plain_words_stand_without_quotes() {
+        check(
+            &json!({"spec": {"b": "registry.example/scoretap:1", "name": "x"}, "kind": "Pod", "l": [{"a": 1, "c": [1]}, "d", []]}),
+            "kind: Pod\nl:\n- a: 1\n  c:\n  - 1\n- d\n- []\nspec:\n  name: x\n  b: registry.example/scoretap:1\n",
+        );
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        check(&json!({"a": {"b": "one\ntwo"}}), "a:\n  b: |-\n    one\n    two\n");
+        check(&json!({"a": "one\n"}), "a: \"one\\n\"\n");
+        check(&json!({"a": [["x\ny"]]}), "a:\n- - |-\n    x\n    y\n");
+    }
+}
