@@ -28,6 +28,10 @@ impl Call for HostCall<'_> {
         pairs(self.headers).find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
     }
 
+    fn response_type(&self) -> Option<&[u8]> {
+        host::response_header("content-type", self.callback)
+    }
+
     fn code(&self) -> Option<u64> {
         self.number("response\0code")
     }

@@ -25,6 +25,13 @@ mod abi {
             pairs: *mut *mut u8,
             pairs_size: *mut usize,
         ) -> u32;
+        pub(super) fn proxy_get_header_map_value(
+            map: u32,
+            name: *const u8,
+            name_size: usize,
+            value: *mut *mut u8,
+            value_size: *mut usize,
+        ) -> u32;
         pub(super) fn proxy_get_buffer_bytes(
             buffer: u32,
             start: usize,
@@ -58,6 +65,7 @@ const LOG_ERROR: u32 = 4;
 const COUNTER: u32 = 0;
 const GAUGE: u32 = 1;
 const REQUEST_HEADERS: u32 = 0;
+const RESPONSE_HEADERS: u32 = 2;
 const PLUGIN_CONFIGURATION: u32 = 7;
 
 /// Writes one line of Envoy's log, as an error.
@@ -87,6 +95,14 @@ pub(crate) fn request_headers(callback: &Callback) -> Option<&[u8]> {
     returned(callback, |pairs, size| {
         // SAFETY: the host writes a pointer and a size.
         unsafe { abi::proxy_get_header_map_pairs(REQUEST_HEADERS, pairs, size) }
+    })
+}
+
+/// One response header.
+pub(crate) fn response_header<'c>(name: &str, callback: &'c Callback) -> Option<&'c [u8]> {
+    returned(callback, |value, size| {
+        // SAFETY: the host reads the name and writes a pointer and a size.
+        unsafe { abi::proxy_get_header_map_value(RESPONSE_HEADERS, name.as_ptr(), name.len(), value, size) }
     })
 }
 

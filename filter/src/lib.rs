@@ -2,8 +2,8 @@
 //!
 //! It speaks the proxy-wasm ABI itself instead of through the `proxy-wasm` crate, for three reasons. That crate
 //! panics on a host status that it does not expect, and a panic is a trap. It exports every callback there is, and
-//! Envoy enters the VM for each exported one. And it makes a context for each stream, where this module needs none:
-//! it exports the three callbacks below and keeps nothing of a call.
+//! Envoy enters the VM for each exported one. And it keeps a context for each stream with what it may need, where this
+//! module needs to know whose the stream is.
 
 #![cfg(target_family = "wasm")]
 #![deny(
@@ -28,7 +28,7 @@ use std::cell::RefCell;
 use plugins::Plugins;
 
 thread_local! {
-    static PLUGINS: RefCell<Plugins> = const { RefCell::new(Plugins::new()) };
+    static PLUGINS: RefCell<Plugins> = RefCell::default();
 }
 
 /// Says which ABI this is, by being there.
@@ -65,6 +65,17 @@ pub extern "C" fn proxy_on_configure(root_context: u32, configuration_size: usiz
         }
     });
     1
+}
+
+/// Envoy begins with a plugin, or with a stream of one.
+#[expect(unsafe_code, reason = "an export")]
+#[unsafe(no_mangle)]
+pub extern "C" fn proxy_on_context_create(context: u32, root_context: u32) {
+    PLUGINS.with(|plugins| {
+        if let Ok(mut plugins) = plugins.try_borrow_mut() {
+            plugins.begin(context, root_context);
+        }
+    });
 }
 
 /// A call is over.

@@ -1,62 +1,91 @@
-//! The plugins that share this VM, each with its configuration.
+//! The plugins that share this VM, each with its configuration, and the streams of each.
 //!
-//! Usually there is one. There are more where several listeners name the same module, and while a new configuration
-//! replaces an old one: calls of the listener that is being drained are then counted as the new one says.
+//! Usually there is one plugin. There are more where several listeners name the same module, and while a new
+//! configuration replaces an old one. Envoy may go back to an old one, or refuse a listener whose plugin was already
+//! configured, without a word to the module: so a plugin is told by its context and nothing else, and what is
+//! announced is the configuration under which a call was last seen.
 
-use scoretap_core::config::Config;
+use hashbrown::HashMap;
+
+use scoretap_core::config::{Config, Fault};
 use scoretap_core::observe::Observer;
 
 use crate::arena::Callback;
 use crate::call::HostCall;
 use crate::host::{self, Host};
 
-pub(crate) struct Plugins(Vec<Plugin>);
+/// More than Envoy drains at a time. It does not say when it is done with one, at least not without a callback for
+/// every stream.
+const KEPT: usize = 16;
+/// What is wrong with a large configuration is said in fewer lines than its own.
+const MOST_FAULTS_SAID: usize = 100;
+
+#[derive(Default)]
+pub(crate) struct Plugins {
+    /// The newest last.
+    plugins: Vec<Plugin>,
+    /// As an HTTP filter, each stream has a context of its own, from its beginning to its log.
+    plugin_of_stream: HashMap<u32, u32>,
+    announced: Option<u32>,
+}
 
 struct Plugin {
-    /// As an access logger Envoy gives this one; as an HTTP filter, one of the stream's own.
-    root_context: u32,
-    name: Box<[u8]>,
+    context: u32,
     observer: Observer,
 }
 
 impl Plugins {
-    pub(crate) const fn new() -> Self {
-        Self(Vec::new())
+    pub(crate) fn configure(&mut self, context: u32, size: usize, callback: &Callback) {
+        let configuration = host::plugin_configuration(size, callback).unwrap_or_default();
+        let observer = Observer::new(parsed(configuration, callback));
+        self.plugins.retain(|plugin| plugin.context != context);
+        if self.plugins.len() >= KEPT {
+            self.plugins.remove(0);
+        }
+        self.plugins.push(Plugin { context, observer });
+        self.announced = None;
+        self.announce(context, callback);
     }
 
-    pub(crate) fn configure(&mut self, root_context: u32, size: usize, callback: &Callback) {
-        let name: Box<[u8]> = name(callback).into();
-        let observer = observer(host::plugin_configuration(size, callback).unwrap_or_default(), callback);
-        self.0.retain(|plugin| plugin.name != name);
-        self.0.push(Plugin { root_context, name, observer });
+    pub(crate) fn begin(&mut self, context: u32, plugin_context: u32) {
+        // A plugin itself is the child of nothing.
+        if plugin_context != 0 {
+            self.plugin_of_stream.insert(context, plugin_context);
+        }
     }
 
     pub(crate) fn log(&mut self, context: u32, callback: &Callback) {
         #[cfg(feature = "trap")]
         trap_if_told(callback);
-        if let Some(plugin) = self.of_context(context, callback) {
+        // As an access logger the module is told of calls in the plugin's own context.
+        let context = self.plugin_of_stream.remove(&context).unwrap_or(context);
+        self.announce(context, callback);
+        if let Some(plugin) = self.of_context(context) {
             plugin.observer.observe(&HostCall::fetch(callback), &Host(callback));
         }
     }
 
-    /// The name is asked for only where there is a choice.
-    fn of_context(&mut self, context: u32, callback: &Callback) -> Option<&mut Plugin> {
-        let position = match self.0.as_slice() {
-            [_] => Some(0),
-            plugins => plugins.iter().position(|plugin| plugin.root_context == context).or_else(|| {
-                let name = name(callback);
-                plugins.iter().position(|plugin| *plugin.name == *name)
-            }),
-        };
-        self.0.get_mut(position?)
+    fn announce(&mut self, context: u32, callback: &Callback) {
+        if self.announced == Some(context) {
+            return;
+        }
+        self.announced = Some(context);
+        if let Some(plugin) = self.of_context(context) {
+            plugin.observer.announce(&Host(callback), host::time());
+        }
+    }
+
+    /// Of a plugin that is kept no longer the newest takes the calls.
+    fn of_context(&mut self, context: u32) -> Option<&mut Plugin> {
+        let position = self.plugins.iter().position(|plugin| plugin.context == context);
+        match position {
+            Some(position) => self.plugins.get_mut(position),
+            None => self.plugins.last_mut(),
+        }
     }
 }
 
-fn name(callback: &Callback) -> &[u8] {
-    host::property("plugin_name", callback).unwrap_or_default()
-}
-
-fn observer(configuration: &[u8], callback: &Callback) -> Observer {
+fn parsed(configuration: &[u8], callback: &Callback) -> Option<Config> {
     // Every worker's VM is given the configuration; one of them speaks for all.
     const LAST_REFUSED: &str = "scoretap.refused";
     let said = host::shared(LAST_REFUSED, callback).unwrap_or_default();
@@ -65,15 +94,24 @@ fn observer(configuration: &[u8], callback: &Callback) -> Observer {
             if !said.is_empty() {
                 host::share(LAST_REFUSED, b"");
             }
-            Observer::start(config, &Host(callback), host::time())
+            Some(config)
         }
         Err(faults) => {
             if said != configuration {
                 host::share(LAST_REFUSED, configuration);
-                faults.iter().for_each(|fault| host::log_error(&format!("scoretap configuration: {fault}")));
+                say(&faults);
             }
-            Observer::start_unconfigured(&Host(callback))
+            None
         }
+    }
+}
+
+fn say(faults: &[Fault]) {
+    for fault in faults.iter().take(MOST_FAULTS_SAID) {
+        host::log_error(&format!("scoretap configuration: {fault}"));
+    }
+    if let Some(more) = faults.len().checked_sub(MOST_FAULTS_SAID).filter(|more| *more > 0) {
+        host::log_error(&format!("scoretap configuration: and {more} faults more"));
     }
 }
 

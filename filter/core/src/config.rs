@@ -49,13 +49,13 @@ pub enum Resolution {
 pub struct RouteId(usize);
 
 /// The route of a call, and what the path held where the template has variables.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Match<'c, 'p> {
     /// Which route.
     pub id: RouteId,
     /// The route.
     pub route: &'c Route,
-    /// The variables' values, as written.
+    /// The variables' values.
     pub captures: Captures<'p>,
 }
 
@@ -74,7 +74,9 @@ impl Config {
             return Reader::default().read(&Map::new());
         }
         let value = serde_json::from_slice(json).map_err(|error| {
-            let problem = format!("is not JSON: {error}; write an object such as {{\"max_series\": 200}}");
+            let problem = format!(
+                "is not JSON: {error}; write an object such as {{\"max_series\": 200}}, in a StringValue"
+            );
             vec![Fault { at: "configuration".into(), problem }]
         })?;
         match value {
@@ -87,23 +89,14 @@ impl Config {
         }
     }
 
-    /// A configuration under which no call is matched.
-    pub(crate) fn nothing() -> Self {
-        Self {
-            routes: Vec::new(),
-            time_bounds: Vec::new(),
-            max_series: 0,
-            overrides: Overrides::default(),
-            histograms: Vec::new(),
-            resolution: Resolution::Classic,
-        }
-    }
-
     /// The first route that matches.
     pub fn find<'c, 'p>(&'c self, method: &[u8], path: &'p [u8]) -> Option<Match<'c, 'p>> {
-        self.routes.iter().enumerate().find_map(|(position, route)| {
-            let captures = route.path.captures(path).filter(|_| route.method.as_bytes() == method)?;
-            Some(Match { id: RouteId(position), route, captures })
+        // An encoded path may match whatever it begins with; any other is rejected by its first bytes.
+        let encoded = path.contains(&b'%');
+        let may_match =
+            |route: &Route| route.method.as_bytes() == method && (encoded || route.path.begins(path));
+        self.routes.iter().enumerate().filter(|(_, route)| may_match(route)).find_map(|(position, route)| {
+            Some(Match { id: RouteId(position), route, captures: route.path.captures(path)? })
         })
     }
 
@@ -120,6 +113,11 @@ impl Config {
     /// What is measured: the duration, and what was opted for.
     pub fn histograms(&self) -> &[Histogram] {
         &self.histograms
+    }
+
+    /// Each of them with its bounds.
+    pub(crate) fn histogram_bounds(&self) -> impl Iterator<Item = (Histogram, &[u64])> {
+        self.histograms.iter().map(|histogram| (*histogram, self.bounds(*histogram)))
     }
 
     /// The upper bounds of a histogram's cells, but for +Inf.
@@ -285,6 +283,8 @@ impl Reader {
         let header =
             value.as_object().filter(|object| object.len() == 1).and_then(|object| object.get("header"));
         match header.and_then(Value::as_str) {
+            // Envoy knows this header by HTTP/2's name alone.
+            Some(name) if name.eq_ignore_ascii_case("host") => Source::Header(":authority".into()),
             Some(name) if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(is_header_byte) => {
                 Source::Header(name.to_ascii_lowercase().into())
             }

@@ -10,13 +10,15 @@ use crate::config::{Config, Match, RouteId};
 use crate::histogram::{Cell, Histogram, NativeBucket};
 use crate::name::{Endpoint, Model, Series, Stat};
 use crate::outcome::{Ending, Outcome, Status};
-use crate::route::{Route, Source, label, percent_decoded, without_query};
+use crate::route::{Route, Source, label, without_query};
 use crate::series::{Ledger, SeriesTable};
 
 /// A call that is over, as the host tells of it. Every answer may be missing.
 pub trait Call {
     /// A request header, or pseudo-header, by its lower-case name.
     fn request_header(&self, name: &str) -> Option<&[u8]>;
+    /// The response's content type.
+    fn response_type(&self) -> Option<&[u8]>;
     /// The HTTP status that was sent to the caller.
     fn code(&self) -> Option<u64>;
     /// Envoy's response flags.
@@ -46,7 +48,7 @@ pub struct CounterId(pub u32);
 /// Counts calls as one configuration says.
 #[derive(Debug)]
 pub struct Observer {
-    config: Config,
+    config: Option<Config>,
     series: SeriesTable<Counters>,
     unmatched: Option<CounterId>,
     /// Reused, so that a call of a known series allocates nothing.
@@ -65,23 +67,20 @@ enum Count {
 }
 
 impl Observer {
-    /// Starts counting. `now` is any time that grows from one configuration to the next.
-    pub fn start(config: Config, stats: &impl Stats, now: u64) -> Self {
-        let mut name = String::new();
-        for histogram in config.histograms().iter().copied() {
-            let bounds = Cow::Borrowed(config.bounds(histogram));
-            stats.set_gauge(encoded(&mut name, &Stat::Bounds { histogram, bounds }), now);
-        }
-        stats.set_gauge(encoded(&mut name, &Stat::Config), 1);
-        let series = SeriesTable::new(config.max_series());
-        Self { config, series, unmatched: None, name }
+    /// Counts as this configuration says; without one, as that given is invalid, every call is seen and none matched.
+    pub fn new(config: Option<Config>) -> Self {
+        let limit = config.as_ref().map_or(0, Config::max_series);
+        Self { config, series: SeriesTable::new(limit), unmatched: None, name: String::new() }
     }
 
-    /// Starts without a configuration, as the one given is invalid: every call is seen, and none is matched.
-    pub fn start_unconfigured(stats: &impl Stats) -> Self {
-        let mut name = String::new();
-        stats.set_gauge(encoded(&mut name, &Stat::Config), 0);
-        Self { config: Config::nothing(), series: SeriesTable::new(0), unmatched: None, name }
+    /// Says which configuration is in force. `now` is any time that grows from one announcement to the next.
+    pub fn announce(&mut self, stats: &impl Stats, now: u64) {
+        let Self { config, name, .. } = self;
+        for (histogram, bounds) in config.iter().flat_map(Config::histogram_bounds) {
+            let bounds = Stat::Bounds { histogram, bounds: Cow::Borrowed(bounds) };
+            stats.set_gauge(encoded(name, &bounds), now);
+        }
+        stats.set_gauge(encoded(name, &Stat::Config), u64::from(config.is_some()));
     }
 
     /// Counts a call.
@@ -89,7 +88,8 @@ impl Observer {
         let method = call.request_header(":method").unwrap_or_default();
         let path = without_query(call.request_header(":path").unwrap_or_default());
         let Self { config, series: table, unmatched, name } = self;
-        let Some(matched) = config.find(method, path) else {
+        let matched = config.as_ref().and_then(|config| Some((config, config.find(method, path)?)));
+        let Some((config, matched)) = matched else {
             *unmatched = unmatched.or_else(|| stats.counter(encoded(name, &Stat::Unmatched)));
             return unmatched.iter().for_each(|counter| stats.add(*counter, 1));
         };
@@ -118,7 +118,7 @@ struct Recorder<'a, S> {
 impl<S: Stats> Recorder<'_, S> {
     fn record(mut self, call: &impl Call) {
         let ending = ending(call);
-        let outcome = ending.outcome(self.config.overrides(), || call.code_details());
+        let outcome = ending.outcome(self.config.overrides(), || call.flags().unwrap_or(0));
         self.add(Count::Calls { code: ending.code, outcome }, 1);
         let status = outcome.status();
         for histogram in self.config.histograms().iter().copied() {
@@ -177,29 +177,30 @@ fn may_have_counters(
 
 fn model<'a>(matched: &Match<'a, 'a>, call: &'a impl Call) -> Model<'a> {
     let Route { model, version, .. } = matched.route;
-    // A path is percent-encoded, a header is not.
-    let written = |source: &'a Source, captured: Option<&'a [u8]>| match source {
-        Source::Path => captured.map(percent_decoded),
+    let written = |source: &'a Source, captured: &Option<Cow<'a, [u8]>>| match source {
+        Source::Path => captured.clone(),
         Source::Header(name) => {
             call.request_header(name).filter(|value| !value.is_empty()).map(Cow::Borrowed)
         }
     };
     // `Err` is a name that cannot be a label.
     let read = |written: Option<Cow<'a, [u8]>>| written.map(|bytes| label(bytes).ok_or(())).transpose();
-    let model = read(written(model, matched.captures.model));
-    let version = read(written(version, matched.captures.version));
+    let model = read(written(model, &matched.captures.model));
+    let version = read(written(version, &matched.captures.version));
     model.and_then(|model| version.map(|version| Model::Named { model, version })).unwrap_or(Model::Other)
 }
 
-fn ending(call: &impl Call) -> Ending {
+fn ending(call: &impl Call) -> Ending<'_> {
     let code = call.code().map_or(0, |code| u16::try_from(code).unwrap_or(u16::MAX));
-    let is_grpc = call.request_header("content-type").is_some_and(is_grpc_type);
+    let is_grpc = |content_type: Option<&[u8]>| content_type.is_some_and(is_grpc_type);
+    // gRPC answers with 200 whatever happened: another status is not of its making. And a caller may call anything
+    // gRPC: it is if the answer is.
+    let grpc = code == 200 && is_grpc(call.request_header("content-type")) && is_grpc(call.response_type());
     Ending {
         code,
-        flags: call.flags().unwrap_or(0),
-        // gRPC answers with 200 whatever happened: another status is not of its making. A call that ended without a
-        // gRPC status is one that failed: 2 is gRPC's "unknown".
-        grpc: (is_grpc && code == 200).then(|| call.grpc_status().unwrap_or(2)),
+        details: call.code_details(),
+        // A call that ended without a gRPC status is one that failed: 2 is gRPC's "unknown".
+        grpc: grpc.then(|| call.grpc_status().unwrap_or(2)),
     }
 }
 

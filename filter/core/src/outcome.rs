@@ -149,64 +149,80 @@ mod flag {
     pub(super) const CALLER_GONE: u64 = bits(&[14, 28]);
     /// DPE.
     pub(super) const CALLER_BROKE_PROTOCOL: u64 = bits(&[18]);
+    /// RL: by Envoy; for gRPC the status says only that it is unavailable.
+    pub(super) const RATE_LIMITED: u64 = bits(&[11]);
     /// What is the app's or Envoy's doing, whatever the caller did then.
     pub(super) const CAUSES: u64 = TIMEOUT | OVERLOAD | UNREACHABLE | UPSTREAM_RESET;
 }
 
 /// What Envoy says of a call's end.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Ending {
+pub struct Ending<'a> {
     /// The HTTP status sent to the caller; 0 where none was.
     pub code: u16,
-    /// Envoy's response flags.
-    pub flags: u64,
+    /// Who made the response or ended it: Envoy's response code details.
+    pub details: Option<&'a [u8]>,
     /// The gRPC status, of a gRPC call only: Envoy derives one from the HTTP status for every other call too.
     pub grpc: Option<u64>,
 }
 
-impl Ending {
-    /// Sorts the call. `details` are Envoy's response code details, asked for only where they decide.
-    pub fn outcome<'a>(self, overrides: &Overrides, details: impl FnOnce() -> Option<&'a [u8]>) -> Outcome {
+impl Ending<'_> {
+    /// Sorts the call. `flags` are Envoy's response flags, asked for only where the details do not settle it.
+    pub fn outcome(self, overrides: &Overrides, flags: impl FnOnce() -> u64) -> Outcome {
+        let origin = Origin::of(self.details);
+        // What has happened to a response since it began would stand in the details instead.
+        if origin == Origin::App {
+            return self.by_status(overrides, origin);
+        }
+        self.by_flags(Flags(flags()), origin).unwrap_or_else(|| self.by_status(overrides, origin))
+    }
+
+    fn by_flags(self, flags: Flags, origin: Origin) -> Option<Outcome> {
         let answered = self.code != 0;
-        if self.has(flag::CALLER_GONE) && !(answered && self.has(flag::CAUSES)) {
-            return Outcome::Cancelled;
+        let broken = if answered { Outcome::Truncated } else { Outcome::Unavailable };
+        if origin == Origin::EnvoyClosed {
+            return Some(broken);
         }
-        if self.has(flag::TIMEOUT) {
-            return Outcome::Timeout;
+        // A connection that was handed over, to WebSocket for one, ends when either side ends it.
+        if self.code == 101 && !flags.has(flag::TIMEOUT | flag::OVERLOAD) {
+            return Some(Outcome::Success);
         }
-        if self.has(flag::OVERLOAD) {
-            return Outcome::Overloaded;
+        if flags.has(flag::CALLER_GONE) && !(answered && flags.has(flag::CAUSES)) {
+            return Some(Outcome::Cancelled);
         }
-        if self.has(flag::UNREACHABLE) {
-            return Outcome::Unavailable;
+        if flags.has(flag::TIMEOUT) || origin == Origin::EnvoyTimeout {
+            return Some(Outcome::Timeout);
         }
-        if self.has(flag::CALLER_BROKE_PROTOCOL) && self.code < 400 {
-            return Outcome::Cancelled;
+        if flags.has(flag::OVERLOAD) {
+            return Some(Outcome::Overloaded);
         }
-        let origin = if self.needs_origin() { Origin::of(details()) } else { Origin::App };
+        if flags.has(flag::UNREACHABLE) {
+            return Some(Outcome::Unavailable);
+        }
+        if flags.has(flag::RATE_LIMITED) {
+            return Some(Outcome::RateLimited);
+        }
+        if flags.has(flag::CALLER_BROKE_PROTOCOL) && self.code < 400 {
+            return Some(Outcome::Cancelled);
+        }
         match origin {
-            Origin::BrokeBeforeAnswer => Outcome::Unavailable,
-            Origin::BrokeAfterAnswer => Outcome::Truncated,
-            Origin::CallerLeft if !answered => Outcome::Cancelled,
+            Origin::BrokeBeforeAnswer => Some(Outcome::Unavailable),
+            Origin::BrokeAfterAnswer => Some(Outcome::Truncated),
+            Origin::CallerLeft if !answered => Some(Outcome::Cancelled),
+            // A caller may reset a stream without a reason; Envoy has then nothing to say.
+            Origin::Unknown if !answered && flags.0 == 0 => Some(Outcome::Cancelled),
             // Envoy says that the app's side broke, but not when: an error status is then its own answer.
-            Origin::Unknown if self.has(flag::UPSTREAM_RESET) && self.code >= 500 => Outcome::Unavailable,
-            Origin::Unknown if self.has(flag::UPSTREAM_RESET) => Outcome::Truncated,
-            Origin::App | Origin::Envoy | Origin::EnvoyOverload | Origin::CallerLeft | Origin::Unknown => {
-                self.by_status(overrides, origin)
+            Origin::Unknown if flags.has(flag::UPSTREAM_RESET) => {
+                Some(if self.code >= 500 { Outcome::Unavailable } else { broken })
             }
+            Origin::App
+            | Origin::Envoy
+            | Origin::EnvoyClosed
+            | Origin::EnvoyOverload
+            | Origin::EnvoyTimeout
+            | Origin::CallerLeft
+            | Origin::Unknown => None,
         }
-    }
-
-    const fn has(self, flags: u64) -> bool {
-        self.flags & flags != 0
-    }
-
-    /// A success, or an error that only an app would send, needs no further question.
-    fn needs_origin(self) -> bool {
-        self.has(flag::UPSTREAM_RESET)
-            || self.code == 0
-            || self.code >= 500
-            || self.grpc.is_some_and(|status| status != 0)
     }
 
     fn by_status(self, overrides: &Overrides, origin: Origin) -> Outcome {
@@ -230,6 +246,15 @@ impl Ending {
     }
 }
 
+#[derive(Clone, Copy)]
+struct Flags(u64);
+
+impl Flags {
+    const fn has(self, flags: u64) -> bool {
+        self.0 & flags != 0
+    }
+}
+
 /// <https://grpc.github.io/grpc/core/md_doc_statuscodes.html>
 fn by_grpc_status(status: u64, origin: Origin) -> Outcome {
     match status {
@@ -243,36 +268,40 @@ fn by_grpc_status(status: u64, origin: Origin) -> Outcome {
     }
 }
 
-/// Who made the response, read from Envoy's response code details.
-#[derive(Clone, Copy)]
+/// Who made the response or ended it, read from Envoy's response code details.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
     App,
     BrokeBeforeAnswer,
     BrokeAfterAnswer,
     CallerLeft,
+    EnvoyClosed,
     EnvoyOverload,
+    EnvoyTimeout,
     Envoy,
     Unknown,
 }
 
 impl Origin {
     fn of(details: Option<&[u8]>) -> Self {
+        const BY_PREFIX: [(&[u8], Origin); 6] = [
+            (b"upstream_reset_before_response_started", Origin::BrokeBeforeAnswer),
+            (b"upstream_reset_after_response_started", Origin::BrokeAfterAnswer),
+            (b"downstream_remote_disconnect", Origin::CallerLeft),
+            // Envoy ended the connection: it replaced a listener, or was told to stop.
+            (b"downstream_local_disconnect", Origin::EnvoyClosed),
+            // Of a connection's longest stream there is no flag.
+            (b"max_duration_timeout", Origin::EnvoyTimeout),
+            (b"overload", Origin::EnvoyOverload),
+        ];
         match details {
             None | Some(b"") => Self::Unknown,
             Some(b"via_upstream") => Self::App,
-            Some(text) if text.starts_with(b"upstream_reset_before_response_started") => {
-                Self::BrokeBeforeAnswer
+            Some(text) if text.ends_with(b".remote_reset") => Self::CallerLeft,
+            Some(text) => {
+                let known = BY_PREFIX.into_iter().find(|(prefix, _)| text.starts_with(prefix));
+                known.map_or(Self::Envoy, |(_, origin)| origin)
             }
-            Some(text) if text.starts_with(b"upstream_reset_after_response_started") => {
-                Self::BrokeAfterAnswer
-            }
-            Some(text)
-                if text.starts_with(b"downstream_remote_disconnect") || text.ends_with(b".remote_reset") =>
-            {
-                Self::CallerLeft
-            }
-            Some(text) if text.starts_with(b"overload") => Self::EnvoyOverload,
-            Some(_) => Self::Envoy,
         }
     }
 
@@ -281,9 +310,12 @@ impl Origin {
         match self {
             Self::App | Self::Unknown => Outcome::ModelError,
             Self::EnvoyOverload => Outcome::Overloaded,
-            Self::BrokeBeforeAnswer | Self::BrokeAfterAnswer | Self::CallerLeft | Self::Envoy => {
-                Outcome::Unavailable
-            }
+            Self::EnvoyTimeout => Outcome::Timeout,
+            Self::BrokeBeforeAnswer
+            | Self::BrokeAfterAnswer
+            | Self::CallerLeft
+            | Self::EnvoyClosed
+            | Self::Envoy => Outcome::Unavailable,
         }
     }
 }

@@ -117,22 +117,28 @@ impl Variable {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     text: Box<str>,
-    /// What comes before the first variable; rejects most paths at once.
+    /// What comes before the first variable.
     head: Box<[u8]>,
-    /// Each variable with the literal that follows it.
-    variables: Box<[(Variable, Box<[u8]>)]>,
+    segments: Box<[Segment]>,
+}
+
+/// What is between two slashes: a literal, or a variable with a literal before and behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Segment {
+    prefix: Box<[u8]>,
+    variable: Option<(Variable, Box<[u8]>)>,
+}
+
+/// What a path holds where its template has variables, with percent-encoding undone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Captures<'p> {
+    /// `{model}`
+    pub model: Option<Cow<'p, [u8]>>,
+    /// `{version}`
+    pub version: Option<Cow<'p, [u8]>>,
 }
 
 const LONGEST_TEMPLATE: usize = 1024;
-
-/// What a path holds where its template has variables, as the caller wrote it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Captures<'p> {
-    /// `{model}`
-    pub model: Option<&'p [u8]>,
-    /// `{version}`
-    pub version: Option<&'p [u8]>,
-}
 
 impl Template {
     /// Reads a template. The error says what is wrong and what to write.
@@ -149,33 +155,15 @@ impl Template {
                  visible ASCII, percent-encoded where need be"
             ));
         }
-        let (head, mut rest) = text.split_once('{').map_or((text, None), |(head, rest)| (head, Some(rest)));
-        let mut variables: Vec<(Variable, Box<[u8]>)> = Vec::new();
-        while let Some(opened) = rest {
-            let (name, after) = opened
-                .split_once('}')
-                .ok_or_else(|| format!("{text:?} has a {{ without its }}; write {{model}} or {{version}}"))?;
-            let variable = Variable::ALL.into_iter().find(|v| v.as_str() == name).ok_or_else(|| {
-                format!("{text:?} has the variable {{{name}}}; write {{model}} or {{version}}")
-            })?;
-            if variables.iter().any(|(earlier, _)| *earlier == variable) {
-                return Err(format!("{text:?} has {{{name}}} twice; write it once"));
+        let segments = text.split('/').map(|segment| Segment::parse(segment, text));
+        let segments = segments.collect::<Result<Box<[_]>, _>>()?;
+        for variable in Variable::ALL {
+            if segments.iter().filter(|segment| segment.is(variable)).count() > 1 {
+                return Err(format!("{text:?} has {{{}}} twice; write it once", variable.as_str()));
             }
-            let (literal, next) =
-                after.split_once('{').map_or((after, None), |(lit, next)| (lit, Some(next)));
-            if next.is_some() && !literal.contains('/') {
-                return Err(format!(
-                    "{text:?} has two variables between two slashes; put a slash between them"
-                ));
-            }
-            variables.push((variable, literal.as_bytes().into()));
-            rest = next;
         }
-        let literals = variables.iter().map(|(_, literal)| literal.as_ref());
-        if std::iter::once(head.as_bytes()).chain(literals).any(|literal| literal.contains(&b'}')) {
-            return Err(format!("{text:?} has a }} without its {{; write {{model}} or {{version}}"));
-        }
-        Ok(Self { text: text.into(), head: head.as_bytes().into(), variables: variables.into() })
+        let head = text.split('{').next().unwrap_or(text).as_bytes().into();
+        Ok(Self { text: text.into(), head, segments })
     }
 
     /// The template as it was written.
@@ -185,27 +173,81 @@ impl Template {
 
     /// Whether it has this variable.
     pub fn has(&self, variable: Variable) -> bool {
-        self.variables.iter().any(|(own, _)| *own == variable)
+        self.segments.iter().any(|segment| segment.is(variable))
     }
 
-    /// Matches a whole path, without its query.
+    /// Whether a path without percent-encoding begins as one that matches does.
+    pub(crate) fn begins(&self, path: &[u8]) -> bool {
+        path.starts_with(&self.head)
+    }
+
+    /// Matches a whole path, without its query. `%3A` is as good as `:`, as it is to the app.
     pub fn captures<'p>(&self, path: &'p [u8]) -> Option<Captures<'p>> {
-        let mut rest = path.strip_prefix(self.head.as_ref())?;
         let mut captures = Captures::default();
-        for (variable, literal) in &self.variables {
-            let segment_end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
-            let in_segment = literal.iter().position(|byte| *byte == b'/').unwrap_or(literal.len());
-            // The literal's part in this segment ends the segment, so that in `a:b:predict` the model is `a:b`.
-            let value = rest.get(..segment_end.checked_sub(in_segment)?)?;
-            rest = rest.get(value.len()..)?.strip_prefix(literal.as_ref())?;
-            let captured = match variable {
-                Variable::Model => &mut captures.model,
-                Variable::Version => &mut captures.version,
-            };
-            *captured = Some(value).filter(|value| !value.is_empty());
-            (*captured)?;
+        let mut written = path.split(|byte| *byte == b'/');
+        for segment in &self.segments {
+            let value = segment.value(percent_decoded(written.next()?))?;
+            match segment.variable {
+                None => {}
+                Some((Variable::Model, _)) => captures.model = Some(value),
+                Some((Variable::Version, _)) => captures.version = Some(value),
+            }
         }
-        rest.is_empty().then_some(captures)
+        written.next().is_none().then_some(captures)
+    }
+}
+
+impl Segment {
+    fn parse(segment: &str, template: &str) -> Result<Self, String> {
+        let unmatched = |brace, other| {
+            Err(format!("{template:?} has a {brace} without its {other}; write {{model}} or {{version}}"))
+        };
+        let Some((prefix, opened)) = segment.split_once('{') else {
+            let prefix = segment.as_bytes().into();
+            return if segment.contains('}') {
+                unmatched('}', '{')
+            } else {
+                Ok(Self { prefix, variable: None })
+            };
+        };
+        let Some((name, suffix)) = opened.split_once('}') else { return unmatched('{', '}') };
+        if suffix.contains('{') {
+            return Err(format!(
+                "{template:?} has two variables between two slashes; put a slash between them"
+            ));
+        }
+        if prefix.contains('}') || suffix.contains('}') {
+            return unmatched('}', '{');
+        }
+        let variable = Variable::ALL.into_iter().find(|variable| variable.as_str() == name);
+        let variable = variable.ok_or_else(|| {
+            format!("{template:?} has the variable {{{name}}}; write {{model}} or {{version}}")
+        })?;
+        Ok(Self { prefix: prefix.as_bytes().into(), variable: Some((variable, suffix.as_bytes().into())) })
+    }
+
+    fn is(&self, variable: Variable) -> bool {
+        self.variable.as_ref().is_some_and(|(own, _)| *own == variable)
+    }
+
+    /// What the variable stands for, or nothing where there is none; `None` where the segment does not match.
+    fn value<'p>(&self, written: Cow<'p, [u8]>) -> Option<Cow<'p, [u8]>> {
+        let value = |written: &'_ [u8]| -> Option<std::ops::Range<usize>> {
+            let rest = written.strip_prefix(self.prefix.as_ref())?;
+            let length = match &self.variable {
+                None => Some(0).filter(|_| rest.is_empty()),
+                Some((_, suffix)) => {
+                    Some(rest.strip_suffix(suffix.as_ref())?.len()).filter(|length| *length > 0)
+                }
+            }?;
+            let start = self.prefix.len();
+            Some(start..start.saturating_add(length))
+        };
+        let range = value(&written)?;
+        match written {
+            Cow::Borrowed(written) => written.get(range).map(Cow::Borrowed),
+            Cow::Owned(written) => written.get(range).map(|value| Cow::Owned(value.to_vec())),
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 pub(crate) struct FakeCall {
     pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub(crate) properties: HashMap<&'static str, Vec<u8>>,
+    /// The response's content type.
+    pub(crate) response_type: Option<Vec<u8>>,
     /// Replaces the serialized headers by these bytes.
     pub(crate) raw_headers: Option<Vec<u8>>,
 }
@@ -66,8 +68,14 @@ impl FakeCall {
         self.number("request.duration", nanoseconds)
     }
 
+    pub(crate) fn response_type(mut self, content_type: &str) -> Self {
+        self.response_type = Some(content_type.as_bytes().to_vec());
+        self
+    }
+
     pub(crate) fn grpc(self, status: u64) -> Self {
-        self.header("content-type", "application/grpc").number("response.grpc_status", status)
+        let call = self.header("content-type", "application/grpc").response_type("application/grpc");
+        call.number("response.grpc_status", status)
     }
 
     /// The headers as the ABI serializes them.

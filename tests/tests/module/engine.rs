@@ -18,7 +18,7 @@ pub(crate) trait Engine {
 impl Engine for Vm {
     fn start(world: &World, configuration: &str) -> Self {
         let mut vm = Self::new(world);
-        vm.configure(1, "scoretap", configuration);
+        vm.configure(1, configuration);
         vm
     }
 
@@ -35,15 +35,13 @@ pub(crate) struct Native {
 
 impl Engine for Native {
     fn start(world: &World, configuration: &str) -> Self {
+        let config = Config::parse(configuration.as_bytes()).map_err(|faults| {
+            let lines = faults.iter().map(|fault| format!("scoretap configuration: {fault}"));
+            world.lock().log.extend(lines);
+        });
+        let mut observer = Observer::new(config.ok());
         let time = world.lock().time;
-        let observer = match Config::parse(configuration.as_bytes()) {
-            Ok(config) => Observer::start(config, world, time),
-            Err(faults) => {
-                let lines = faults.iter().map(|fault| format!("scoretap configuration: {fault}"));
-                world.lock().log.extend(lines);
-                Observer::start_unconfigured(world)
-            }
-        };
+        observer.announce(world, time);
         Self { world: world.clone(), observer }
     }
 
@@ -56,6 +54,10 @@ impl Call for FakeCall {
     fn request_header(&self, name: &str) -> Option<&[u8]> {
         let header = self.headers.iter().find(|(own, _)| own == name.as_bytes());
         header.map(|(_, value)| value.as_slice())
+    }
+
+    fn response_type(&self) -> Option<&[u8]> {
+        self.response_type.as_deref()
     }
 
     fn code(&self) -> Option<u64> {

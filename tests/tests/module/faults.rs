@@ -5,11 +5,12 @@ use crate::engine::Engine;
 use crate::vm::Vm;
 use crate::world::World;
 
-const HOST_FUNCTIONS: [&str; 10] = [
+const HOST_FUNCTIONS: [&str; 11] = [
     "proxy_log",
     "proxy_get_current_time_nanoseconds",
     "proxy_get_property",
     "proxy_get_header_map_pairs",
+    "proxy_get_header_map_value",
     "proxy_get_buffer_bytes",
     "proxy_define_metric",
     "proxy_increment_metric",
@@ -34,6 +35,7 @@ fn only_the_callbacks_in_use_are_exported() {
         "memory",
         "proxy_abi_version_0_2_1",
         "proxy_on_configure",
+        "proxy_on_context_create",
         "proxy_on_log",
         "proxy_on_memory_allocate",
     ];
@@ -48,7 +50,7 @@ fn a_failing_host_function_never_traps_and_recovers() {
             world.fail(function, status);
             let mut vm = Vm::start(&world, "{}");
             for configuration in ["{", "{}"] {
-                vm.configure(1, "scoretap", configuration);
+                vm.configure(1, configuration);
                 for call in
                     [post("/score"), model("a"), model("%FF"), post("/x"), post("/score").grpc(2).flag(6)]
                 {
@@ -56,7 +58,7 @@ fn a_failing_host_function_never_traps_and_recovers() {
                 }
             }
             world.lock().failing.clear();
-            vm.configure(1, "scoretap", "{}");
+            vm.configure(1, "{}");
             let before = world.sum("scoretap.call.predict.");
             vm.log(&post("/predict"));
             assert_eq!(
@@ -124,34 +126,90 @@ fn callbacks_may_come_in_any_order() {
     let mut vm = Vm::new(&world);
     vm.log_in(7, &post("/score"));
     assert_eq!(world.sum("scoretap.call."), 0, "not configured yet");
-    vm.configure(1, "scoretap", "");
+    vm.configure(1, "");
     vm.log_in(1, &post("/score"));
     vm.log_in(9, &post("/score"));
     vm.log_in(u32::MAX, &post("/score"));
     assert_eq!(world.sum("scoretap.call.score."), 3, "by the plugin and by streams of it");
-    vm.configure(2, "scoretap", r#"{"routes": [{"preset": "predict"}]}"#);
-    vm.log_in(1, &post("/predict"));
-    vm.log_in(2, &post("/predict"));
-    vm.log_in(9, &post("/predict"));
-    assert_eq!(world.sum("scoretap.call.predict."), 3, "a new configuration holds for what is drained, too");
+    vm.begin(10, 1);
+    vm.configure(2, r#"{"routes": [{"preset": "predict"}]}"#);
+    vm.begin(11, 2);
+    for context in [1, 10] {
+        vm.log_in(context, &post("/score"));
+    }
+    assert_eq!(
+        world.sum("scoretap.call.score."),
+        5,
+        "what began before a new configuration ends under its own"
+    );
+    for context in [2, 11, 99] {
+        vm.log_in(context, &post("/predict"));
+    }
+    assert_eq!(world.sum("scoretap.call.predict."), 3);
     vm.log_in(2, &post("/score"));
-    assert_eq!((world.sum("scoretap.call.score."), world.stat("scoretap.unmatched")), (3, 1));
+    assert_eq!((world.sum("scoretap.call.score."), world.stat("scoretap.unmatched")), (5, 1));
 }
 
 #[test]
 fn plugins_that_share_a_vm_keep_to_their_own_configuration() {
     let world = World::default();
     let mut vm = Vm::new(&world);
-    vm.configure(1, "scores", r#"{"routes": [{"preset": "score"}]}"#);
-    vm.configure(2, "predictions", r#"{"routes": [{"preset": "predict"}]}"#);
-    for (context, plugin) in [(1, "?"), (2, "?"), (10, "scores"), (11, "predictions")] {
-        vm.stream_of(plugin);
-        vm.log_in(context, &post("/score"));
-        vm.log_in(context, &post("/predict"));
+    vm.configure(1, r#"{"routes": [{"preset": "score"}]}"#);
+    vm.configure(2, r#"{"routes": [{"preset": "predict"}]}"#);
+    for context in [1, 2, 10, 11] {
+        for path in ["/score", "/predict"] {
+            if context >= 10 {
+                vm.begin(context, context - 9);
+            }
+            vm.log_in(context, &post(path));
+        }
     }
     assert_eq!(world.sum("scoretap.call.score."), 2);
     assert_eq!(world.sum("scoretap.call.predict."), 2);
     assert_eq!(world.stat("scoretap.unmatched"), 4);
+}
+
+/// Envoy says nothing when it goes back to a listener that it was still draining.
+#[test]
+fn the_configuration_that_is_announced_is_the_one_under_which_calls_are_seen() {
+    let world = World::default();
+    let mut vm = Vm::start(&world, "{}");
+    vm.configure(2, "{");
+    assert_eq!(world.stat("scoretap.config"), 0);
+    vm.log_in(1, &post("/score"));
+    assert_eq!(world.stat("scoretap.config"), 1);
+    assert_eq!(world.sum("scoretap.call.score."), 1);
+    vm.log_in(2, &post("/score"));
+    assert_eq!((world.stat("scoretap.config"), world.stat("scoretap.unmatched")), (0, 1));
+}
+
+#[test]
+fn configurations_without_end_are_not_all_kept() {
+    let world = World::default();
+    let mut vm = Vm::start(&world, "{}");
+    let reconfigure = |vm: &mut Vm, rounds: std::ops::Range<u32>| {
+        for context in rounds {
+            vm.configure(context, "{}");
+            vm.log_in(context, &post("/score"));
+        }
+    };
+    reconfigure(&mut vm, 2..100);
+    let settled = vm.memory_bytes();
+    reconfigure(&mut vm, 100..1_000);
+    assert_eq!(vm.memory_bytes(), settled);
+    assert_eq!(world.sum("scoretap.call.score."), 998);
+    vm.log_in(1, &post("/score"));
+    assert_eq!(world.sum("scoretap.call.score."), 999, "by the newest, as the oldest is forgotten");
+}
+
+#[test]
+fn a_configuration_of_faults_is_said_in_a_hundred_lines() {
+    let world = World::default();
+    let fields: Vec<String> = (0..500).map(|number| format!("\"f{number}\": 1")).collect();
+    Vm::start(&world, &format!("{{{}}}", fields.join(",")));
+    let log = &world.lock().log;
+    assert_eq!(log.len(), 101);
+    assert_eq!(log[100], "scoretap configuration: and 400 faults more");
 }
 
 #[test]
@@ -160,7 +218,7 @@ fn faults_of_a_configuration_are_said_once_for_all_workers() {
     let workers: Vec<Vm> = (0..3).map(|_| Vm::start(&world, r#"{"max_series": 0}"#)).collect();
     assert_eq!(world.lock().log.len(), 1);
     for mut vm in workers {
-        vm.configure(1, "scoretap", "{}");
+        vm.configure(1, "{}");
     }
     Vm::start(&world, r#"{"max_series": 0}"#);
     assert_eq!(world.lock().log.len(), 2, "again after it had been mended");
@@ -172,7 +230,7 @@ fn a_configuration_says_its_bounds_and_when_it_came() {
     world.lock().time = 5;
     let mut vm = Vm::start(&world, r#"{"bounds_seconds": [0.5, 1]}"#);
     world.lock().time = 6;
-    vm.configure(2, "scoretap", r#"{"bounds_seconds": [2]}"#);
+    vm.configure(2, r#"{"bounds_seconds": [2]}"#);
     assert_eq!(world.stat("scoretap.bounds.duration.500000000_1000000000"), 5);
     assert_eq!(world.stat("scoretap.bounds.duration.2000000000"), 6);
     assert_eq!(world.stat("scoretap.config"), 1);

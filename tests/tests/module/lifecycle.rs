@@ -289,6 +289,9 @@ fn a_grpc_call_ends_as_its_status_says_and_not_as_http_does() {
         let call = post("/score").grpc(2).header("content-type", content_type);
         check_calls("{}", &[call], &[("score.~.~.POST.200.success", 1)]);
     }
+    // A caller may call anything gRPC.
+    let pretended = post("/score").grpc(2).response_type("application/json");
+    check_calls("{}", &[pretended], &[("score.~.~.POST.200.success", 1)]);
     for content_type in ["application/grpc+proto", "application/grpc;x=y"] {
         let call = post("/score").grpc(5).header("content-type", content_type);
         check_calls("{}", &[call], &[("score.~.~.POST.200.not_found", 1)]);

@@ -17,7 +17,6 @@ pub(crate) struct Vm {
 pub(crate) struct Host {
     pub(crate) world: World,
     call: FakeCall,
-    plugin: String,
     configuration: Vec<u8>,
 }
 
@@ -41,12 +40,7 @@ fn module() -> &'static Module {
 impl Vm {
     pub(crate) fn new(world: &World) -> Self {
         let engine = module().engine();
-        let host = Host {
-            world: world.clone(),
-            call: FakeCall::default(),
-            plugin: String::new(),
-            configuration: Vec::new(),
-        };
+        let host = Host { world: world.clone(), call: FakeCall::default(), configuration: Vec::new() };
         let mut store = Store::new(engine, host);
         store.set_fuel(u64::MAX).unwrap();
         let instance = linker(engine).instantiate(&mut store, module()).unwrap();
@@ -55,8 +49,9 @@ impl Vm {
         vm
     }
 
-    pub(crate) fn configure(&mut self, root_context: u32, plugin: &str, configuration: &str) {
-        self.store.data_mut().plugin = plugin.to_owned();
+    /// Configures a plugin, which is a context of the VM.
+    pub(crate) fn configure(&mut self, root_context: u32, configuration: &str) {
+        self.call("proxy_on_context_create", &[root_context, 0]);
         self.store.data_mut().configuration = configuration.as_bytes().to_vec();
         let accepted =
             self.call("proxy_on_configure", &[root_context, u32::try_from(configuration.len()).unwrap()]);
@@ -69,9 +64,9 @@ impl Vm {
         self.call("proxy_on_log", &[context]);
     }
 
-    /// The plugin to which the stream of the next call belongs.
-    pub(crate) fn stream_of(&mut self, plugin: &str) {
-        self.store.data_mut().plugin = plugin.to_owned();
+    /// Begins a stream, as a filter has them.
+    pub(crate) fn begin(&mut self, context: u32, root_context: u32) {
+        self.call("proxy_on_context_create", &[context, root_context]);
     }
 
     pub(crate) fn memory_bytes(&mut self) -> usize {
@@ -175,10 +170,7 @@ fn define_calls(linker: &mut Linker<Host>) {
                     let path = read(&mut caller, path, path_size)?;
                     let path = String::from_utf8(path).unwrap().replace('\0', ".");
                     let host = caller.data();
-                    let value = match path.as_str() {
-                        "plugin_name" => Some(host.plugin.clone().into_bytes()),
-                        path => host.call.properties.get(path).cloned(),
-                    };
+                    let value = host.call.properties.get(path.as_str()).cloned();
                     hand_over(&mut caller, &value.ok_or(NOT_FOUND)?, at, size_at)
                 })())
             },
@@ -193,6 +185,20 @@ fn define_calls(linker: &mut Linker<Host>) {
                     enter(&caller, "proxy_get_header_map_pairs")?;
                     let headers = caller.data().call.serialized_headers();
                     hand_over(&mut caller, &headers, at, size_at)
+                })())
+            },
+        )
+        .unwrap()
+        .func_wrap(
+            "env",
+            "proxy_get_header_map_value",
+            |mut caller: From<'_>, map: u32, name: u32, name_size: u32, at: u32, size_at: u32| {
+                status((|| {
+                    enter(&caller, "proxy_get_header_map_value")?;
+                    let name = read(&mut caller, name, name_size)?;
+                    assert_eq!((map, &*name), (2, &b"content-type"[..]), "nothing else is of interest");
+                    let value = caller.data().call.response_type.clone();
+                    hand_over(&mut caller, &value.ok_or(NOT_FOUND)?, at, size_at)
                 })())
             },
         )

@@ -33,7 +33,7 @@ fn each_kind_of_fault_says_where_what_and_what_to_do() {
     check_fault(
         "{\"max_series\": 1",
         "configuration: is not JSON: EOF while parsing an object at line 1 column 16; write an object such as \
-         {\"max_series\": 200}",
+         {\"max_series\": 200}, in a StringValue",
     );
     check_fault(
         "{\"maxSeries\": 1}",

@@ -34,9 +34,9 @@ const AFTER: &str = "upstream_reset_after_response_started{protocol_error}";
 #[track_caller]
 fn check(cases: &[(&str, u16, u64, &str, Outcome)]) {
     for (name, code, flags, details, expected) in cases {
-        let ending = Ending { code: *code, flags: *flags, grpc: None };
         let details = Some(details.as_bytes()).filter(|details| !details.is_empty());
-        assert_eq!(ending.outcome(&Overrides::default(), || details), *expected, "{name}");
+        let ending = Ending { code: *code, details, grpc: None };
+        assert_eq!(ending.outcome(&Overrides::default(), || *flags), *expected, "{name}");
     }
 }
 
@@ -79,6 +79,7 @@ fn flags_win_over_the_status() {
         ("stream idle", 200, SI, "stream_idle_timeout", Timeout),
         ("longest stream", 200, UMSDR, "upstream_max_stream_duration_reached", Timeout),
         ("longest duration", 504, DT, "max_duration_timeout", Timeout),
+        ("longest duration of a connection manager's, no flag", 200, 0, "max_duration_timeout", Timeout),
         ("health check failed", 503, LH, "health_check_failed", Unavailable),
         ("no healthy upstream", 503, UH, "no_healthy_upstream", Unavailable),
         (
@@ -112,7 +113,7 @@ fn who_leaves_first_has_cancelled_unless_it_had_failed_before() {
     check(&[
         ("nothing sent", 0, DC, "downstream_remote_disconnect", Cancelled),
         ("while it was answered", 200, DC, "downstream_remote_disconnect", Cancelled),
-        ("while an error was answered", 500, DC, "via_upstream", Cancelled),
+        ("while an error was answered", 500, DC, "downstream_remote_disconnect", Cancelled),
         ("stream reset by the caller", 0, DR, "http2.remote_reset", Cancelled),
         ("while connecting failed again and again", 0, DC | UF, "downstream_remote_disconnect", Cancelled),
         ("after a timeout", 504, DC | UT, "response_timeout", Timeout),
@@ -120,6 +121,7 @@ fn who_leaves_first_has_cancelled_unless_it_had_failed_before() {
         ("after the response broke", 200, DC | UPE, AFTER, Truncated),
         ("no flag, but details", 0, 0, "downstream_remote_disconnect", Cancelled),
         ("http/2, no flag", 0, 0, "http2.remote_reset", Cancelled),
+        ("http/2, no reason given at all", 0, 0, "", Cancelled),
         ("protocol broken, told so", 400, DPE, "http1.codec_error", InvalidInput),
         ("protocol broken, no way to tell", 0, DPE, "http2.violation.of.messaging.rule", Cancelled),
         ("protocol broken while answered", 200, DPE, "codec_error", Cancelled),
@@ -136,23 +138,40 @@ fn statuses_of_envoy_are_not_the_apps() {
         ("access denied", 403, 0, "rbac_access_denied_matched_policy[none]", Unauthorized),
         ("rate limit", 429, 1 << 11, "request_rate_limited", RateLimited),
         ("nobody knows", 503, 0, "", ModelError),
-        ("nothing sent, nobody knows", 0, 0, "", Unavailable),
-        ("nothing sent, Envoy closed", 0, 0, "downstream_local_disconnect", Unavailable),
+        ("nothing sent, flags unknown", 0, 1 << 40, "", Unavailable),
+        (
+            "Envoy closed before an answer",
+            0,
+            DC,
+            "downstream_local_disconnect(filter_chain_is_being_removed)",
+            Unavailable,
+        ),
+        ("Envoy closed during the answer", 200, DC, "downstream_local_disconnect", Truncated),
         ("reset, when is unknown, error", 503, UC, "", Unavailable),
         ("reset, when is unknown, 200", 200, UC, "", Truncated),
         ("reset, when is unknown, 404", 404, UC, "", Truncated),
         ("reset of a retry, then answered", 200, UC, "via_upstream", Success),
+        ("no more retries, so the app's answer", 503, UO | URX, "via_upstream", ModelError),
         ("unknown flags", 200, !((1 << 30) - 1), "via_upstream", Success),
     ]);
 }
 
 #[test]
-fn details_are_asked_for_only_where_they_decide() {
-    for (code, flags) in [(200, 0), (404, 0), (503, UF), (504, UT), (503, UO), (0, DC)] {
-        let ending = Ending { code, flags, grpc: None };
-        ending.outcome(&Overrides::default(), || panic!("asked for {code} with {flags}"));
+fn a_connection_that_was_handed_over_ends_as_it_likes() {
+    check(&[
+        ("by the app", 101, UC, AFTER, Success),
+        ("without a word", 101, UPE, "", Success),
+        ("by a timeout", 101, SI, "stream_idle_timeout", Timeout),
+        ("by the caller", 101, DC, "downstream_remote_disconnect", Success),
+    ]);
+}
+
+#[test]
+fn flags_are_asked_for_only_where_the_app_did_not_answer() {
+    for (code, grpc) in [(200, None), (404, None), (503, None), (200, Some(0)), (200, Some(13))] {
+        let ending = Ending { code, details: Some(b"via_upstream"), grpc };
+        ending.outcome(&Overrides::default(), || panic!("asked for {code}"));
     }
-    Ending { code: 200, flags: 0, grpc: Some(0) }.outcome(&Overrides::default(), || panic!("asked"));
 }
 
 #[test]
@@ -177,13 +196,16 @@ fn grpc_statuses() {
         Unauthorized,
     ];
     for (status, expected) in (0..).zip(outcomes) {
-        let ending = Ending { code: 200, flags: 0, grpc: Some(status) };
-        assert_eq!(ending.outcome(&Overrides::default(), || Some(b"via_upstream")), expected, "{status}");
+        let ending = Ending { code: 200, details: Some(b"via_upstream"), grpc: Some(status) };
+        assert_eq!(ending.outcome(&Overrides::default(), || 0), expected, "{status}");
     }
-    let by_envoy = Ending { code: 200, flags: 0, grpc: Some(14) };
-    assert_eq!(by_envoy.outcome(&Overrides::default(), || Some(b"direct_response")), Unavailable);
-    let cut = Ending { code: 200, flags: UPE, grpc: Some(0) };
-    assert_eq!(cut.outcome(&Overrides::default(), || Some(AFTER.as_bytes())), Truncated);
+    let of_envoy = |details: &'static str, flags| {
+        let ending = Ending { code: 200, details: Some(details.as_bytes()), grpc: Some(14) };
+        ending.outcome(&Overrides::default(), || flags)
+    };
+    assert_eq!(of_envoy("direct_response", 0), Unavailable);
+    assert_eq!(of_envoy("local_rate_limited", 1 << 11), RateLimited);
+    assert_eq!(of_envoy(AFTER, UPE), Truncated);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 #[track_caller]
 fn check(template: &str, path: &str, expected: Option<(Option<&str>, Option<&str>)>) {
     let expected = expected.map(|(model, version)| Captures {
-        model: model.map(str::as_bytes),
-        version: version.map(str::as_bytes),
+        model: model.map(|model| Cow::Borrowed(model.as_bytes())),
+        version: version.map(|version| Cow::Borrowed(version.as_bytes())),
     });
     let captures = Template::parse(template).unwrap().captures(path.as_bytes());
     assert_eq!(captures, expected, "{template} on {path}");
@@ -37,6 +37,17 @@ fn a_variable_is_one_segment_or_a_part_of_it() {
     check("/{model}", "/m", Some((Some("m"), None)));
     check("/{model}", "/", None);
     check("/{model}/", "/m/", Some((Some("m"), None)));
+}
+
+#[test]
+fn a_path_means_what_it_means_to_the_app_percent_encoded_or_not() {
+    check("/score", "/%73core", Some((None, None)));
+    check("/v1/models/{model}:predict", "/v1/models/iris%3Apredict", Some((Some("iris"), None)));
+    check("/v1/models/{model}:predict", "/v%31/models/a%2Fb:predict", Some((Some("a/b"), None)));
+    check("/v1/models/{model}:predict", "/v1/models/a%252Fb%3apredict", Some((Some("a%2Fb"), None)));
+    check("/v1/models/{model}:predict", "/v1/models/%:predict", Some((Some("%"), None)));
+    check("/v1/models/{model}:predict", "/v1/models/%3Apredict", None);
+    check("/v1/models/{model}:predict", "/v1%2Fmodels/m:predict", None);
 }
 
 #[test]
