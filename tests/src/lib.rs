@@ -5,6 +5,7 @@ pub mod bootstrap;
 pub mod child;
 pub mod exposition;
 pub mod http;
+pub mod monitoring;
 pub mod ports;
 pub mod stack;
 pub mod tools;

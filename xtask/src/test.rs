@@ -67,6 +67,7 @@ fn install() -> Result<()> {
     }
     tools::python()?;
     tools::promtool()?;
+    tools::alertmanager()?;
     tools::wasm_bindgen_test_runner()?;
     Ok(())
 }

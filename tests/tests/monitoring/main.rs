@@ -1,7 +1,9 @@
 //! What is under `k8s/`: the rules fire when they should and only then, and everything that is made of them or names
 //! them agrees.
 
+mod alertmanager;
 mod cases;
+mod objects;
 mod rules;
 
 use std::path::PathBuf;

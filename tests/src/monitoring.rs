@@ -1,0 +1,11 @@
+//! Prometheus and Alertmanager with the shipped rules, for tests and for the demo.
+
+mod alertmanager;
+mod prometheus;
+mod receiver;
+mod shortened;
+
+pub use alertmanager::Alertmanager;
+pub use prometheus::{Prometheus, Target};
+pub use receiver::{Notification, Receiver};
+pub use shortened::{alertmanager_config, duration, rules};

@@ -1,0 +1,89 @@
+//! Who hears of what, judged by amtool and by a real Alertmanager.
+
+use std::process::Command;
+use std::time::Duration;
+
+use scoretap_tests::monitoring::Alertmanager;
+use scoretap_tests::stack::Folders;
+use scoretap_tests::tools;
+use scoretap_tests::wait::wait_until;
+use serde_json::{Value, json};
+
+use crate::{k8s, succeed};
+
+fn amtool(args: &[&str]) -> String {
+    succeed(Command::new(tools::amtool().unwrap()).args(args))
+}
+
+fn config() -> String {
+    k8s("alertmanager/alertmanager.yml").display().to_string()
+}
+
+#[test]
+fn amtool_accepts_the_configuration() {
+    amtool(&["check-config", &config()]);
+}
+
+#[track_caller]
+fn check(labels: &[&str], receiver: &str) {
+    let file = format!("--config.file={}", config());
+    let found = amtool(&[&["config", "routes", "test", &file], labels].concat());
+    // Behind it may stand a warning that the file was used.
+    assert_eq!(found.lines().next(), Some(receiver), "{labels:?}");
+}
+
+#[test]
+fn every_severity_of_every_tenant_is_heard_by_whom_it_concerns() {
+    for component in ["inference", "kubernetes"] {
+        for (tenant, who) in [("tenant-a", "tenant-a"), ("tenant-b", "tenant-b"), ("nobodys", "platform")] {
+            let labels = [format!("component={component}"), format!("tenant={tenant}")];
+            let with = |severity: &'static str| [labels[0].as_str(), labels[1].as_str(), severity];
+            check(&with("severity=critical"), &format!("{who}-critical"));
+            check(&with("severity=warning"), &format!("{who}-warning"));
+            check(&with("severity=info"), "nowhere");
+        }
+    }
+}
+
+#[test]
+fn faults_of_scoretap_are_the_platforms() {
+    for tenant in ["tenant=tenant-a", "tenant=tenant-b", "tenant=nobodys"] {
+        check(&["component=scoretap", tenant, "severity=critical"], "platform-critical");
+        check(&["component=scoretap", tenant, "severity=warning"], "platform-warning");
+        check(&["component=scoretap", tenant, "severity=info"], "nowhere");
+    }
+}
+
+fn alert(name: &str, model: &str) -> Value {
+    json!({"labels": {"alertname": name, "namespace": "tenant-a", "model_name": model, "tenant": "tenant-a"}})
+}
+
+/// The alerts that wait for another to end, by name and model.
+fn inhibited(alertmanager: &Alertmanager) -> Vec<(String, String)> {
+    let alerts = alertmanager.alerts().unwrap();
+    let silent = alerts.iter().filter(|alert| alert["status"]["inhibitedBy"] != json!([]));
+    let label = |alert: &Value, name: &str| alert["labels"][name].as_str().unwrap().to_owned();
+    let mut names: Vec<_> =
+        silent.map(|alert| (label(alert, "alertname"), label(alert, "model_name"))).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_pod_that_is_down_silences_the_latency_of_its_model_and_of_no_other() {
+    let folders = Folders::create("inhibition").unwrap();
+    let text = std::fs::read_to_string(config()).unwrap();
+    let alertmanager = Alertmanager::start(&folders, &text).unwrap();
+    let sent = [
+        alert("ScoretapPodNotReady", "churn"),
+        alert("ScoretapHighLatency", "churn"),
+        alert("ScoretapHighErrorRatio", "churn"),
+        alert("ScoretapHighLatency", "fraud"),
+        alert("ScoretapVeryHighLatency", "slow"),
+        alert("ScoretapHighLatency", "slow"),
+    ];
+    alertmanager.send(&json!(sent)).unwrap();
+    let expected = ["churn", "slow"].map(|model| ("ScoretapHighLatency".to_owned(), model.to_owned()));
+    let silenced = || inhibited(&alertmanager) == expected;
+    wait_until("the two are inhibited, and only they", Duration::from_secs(10), silenced);
+}
