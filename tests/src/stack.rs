@@ -117,19 +117,24 @@ impl Stack {
         wait_until("Envoy has no call in flight", SETTLE, || self.envoy_stat(active) == 0);
     }
 
-    /// Gives the filter a new configuration by LDS and waits until all workers have it. Needs
+    /// Gives the filter a new configuration by LDS and waits until the old one is gone. Needs
     /// [`StackBuilder::dynamic`].
     pub fn reconfigure(&mut self, filter_config: &str) -> Result<()> {
-        let done = "listener_manager.lds.update_success";
-        let before = self.envoy_stat(done);
-        self.envoy_spec.write_listener(filter_config)?;
-        wait_for("Envoy has taken the new listener", SETTLE, || self.envoy_stat(done) > before)?;
+        self.push(filter_config)?;
         // Where only the filter chain has changed, Envoy replaces that alone.
         let draining =
             ["listener_manager.total_listeners_draining", "listener_manager.total_filter_chains_draining"];
         wait_for("the old listener is gone", SETTLE, || {
             draining.iter().all(|name| self.envoy_stat(name) == 0)
         })
+    }
+
+    /// As [`Stack::reconfigure`], but the old listener may still be draining.
+    pub fn push(&mut self, filter_config: &str) -> Result<()> {
+        let done = "listener_manager.lds.update_success";
+        let before = self.envoy_stat(done);
+        self.envoy_spec.write_listener(filter_config)?;
+        wait_for("Envoy has taken the new listener", SETTLE, || self.envoy_stat(done) > before)
     }
 
     /// Ends Envoy as a crash would. Calls are refused until [`Stack::start_envoy`].

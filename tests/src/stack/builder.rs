@@ -59,6 +59,7 @@ pub struct StackBuilder {
     way_in: WayIn,
     upstream: Upstream,
     concurrency: u32,
+    drain_seconds: u32,
     dynamic: bool,
     module: PathBuf,
     filter_config: String,
@@ -78,6 +79,7 @@ impl StackBuilder {
             way_in: WayIn::AccessLog,
             upstream: Upstream::Scorer,
             concurrency: 2,
+            drain_seconds: 1,
             dynamic: false,
             module: workspace::module(),
             filter_config: "{}".to_owned(),
@@ -111,6 +113,12 @@ impl StackBuilder {
     /// Envoy's worker threads. Default: 2.
     pub fn concurrency(mut self, workers: u32) -> Self {
         self.concurrency = workers;
+        self
+    }
+
+    /// How long Envoy drains a listener that was replaced. Default: 1 s; Envoy's own: 600 s.
+    pub fn drain_seconds(mut self, seconds: u32) -> Self {
+        self.drain_seconds = seconds;
         self
     }
 
@@ -264,7 +272,13 @@ impl StackBuilder {
             }
             None => None,
         };
-        Ok(EnvoySpec { version: self.envoy, concurrency: self.concurrency, bootstrap: path, listener })
+        Ok(EnvoySpec {
+            version: self.envoy,
+            concurrency: self.concurrency,
+            drain_seconds: self.drain_seconds,
+            bootstrap: path,
+            listener,
+        })
     }
 
     fn shape_listener(&mut self, listener: &mut Bootstrap) -> Result<()> {

@@ -19,6 +19,7 @@ use crate::workspace;
 pub(super) struct EnvoySpec {
     pub(super) version: EnvoyVersion,
     pub(super) concurrency: u32,
+    pub(super) drain_seconds: u32,
     pub(super) bootstrap: PathBuf,
     /// The listener's file and its content, where it is delivered by LDS.
     pub(super) listener: Option<(PathBuf, Bootstrap)>,
@@ -31,7 +32,8 @@ impl EnvoySpec {
         command.arg("--config-path").arg(&self.bootstrap);
         // Several Envoys run on this machine at once: hot restart would have them share memory by number.
         command.args(["--disable-hot-restart", "--concurrency", &self.concurrency.to_string()]);
-        command.args(["--log-level", "info", "--drain-time-s", "1", "--drain-strategy", "immediate"]);
+        command.args(["--log-level", "info", "--drain-strategy", "immediate"]);
+        command.args(["--drain-time-s", &self.drain_seconds.to_string()]);
         let mut child = Child::spawn("Envoy", &command, &folders.logs.join("envoy.log"))?;
         child.wait_ready(STARTUP, || http::get(admin, "/ready").is_ok())?;
         Ok(child)

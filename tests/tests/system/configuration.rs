@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use scoretap_tests::http::{Call, Protocol};
+use serde_json::json;
+
+use scoretap_tests::http::{self, Call, Endpoint, Protocol};
 use scoretap_tests::stack::Stack;
 use scoretap_tests::tools::EnvoyVersion;
 use scoretap_tests::wait::wait_until;
@@ -76,6 +78,65 @@ fn a_corrected_configuration_takes_effect_without_losing_a_count() {
         let buckets = metrics.select("prediction_duration_seconds_bucket", &[("status", "success")]);
         let bounds: Vec<_> = buckets.map(|(labels, _)| labels["le"].clone()).collect();
         assert_eq!(bounds, ["+Inf", "0.5", "30.0"]);
+    });
+}
+
+/// Envoy goes back to a listener that it is still draining without configuring the plugin anew.
+#[test]
+fn a_rollback_while_the_old_listener_drains_takes_effect() {
+    in_both_ways("rollback", |name, way_in| {
+        let mut stack = Stack::builder(name).way_in(way_in).dynamic().drain_seconds(60).start().unwrap();
+        stack.call(score()).unwrap();
+        stack.push("{\"max_series\": 0}").unwrap();
+        let valid = |stack: &Stack| stack.metrics().get("scoretap_config_valid", &[]);
+        wait_until("the faulty one is in force", Duration::from_secs(5), || valid(&stack) == Some(0.0));
+        stack.push("{}").unwrap();
+        wait_until("calls are matched again", Duration::from_secs(5), || {
+            let before = responses(&stack, &[("route", "score")]);
+            stack.call(score()).unwrap();
+            responses(&stack, &[("route", "score")]) > before
+        });
+        for _ in 0..10 {
+            stack.call(score()).unwrap();
+        }
+        stack.settle();
+        let metrics = stack.metrics();
+        assert_eq!(metrics.get("scoretap_config_valid", &[]), Some(1.0));
+        assert_eq!(seen(&metrics), by_envoy(&metrics));
+    });
+}
+
+#[test]
+fn two_listeners_in_one_vm_keep_to_their_own_routes() {
+    in_both_ways("two-listeners", |name, way_in| {
+        let builder = Stack::builder(name).way_in(way_in).edit_listener(|bootstrap| {
+            let mut second = bootstrap.listener().clone();
+            second["name"] = "second".into();
+            second["address"] = json!({"pipe": {"path": "/etc/scoretap/second.sock"}});
+            second["socket_options"] = json!([]);
+            let manager = second.pointer_mut("/filter_chains/0/filters/0/typed_config").unwrap();
+            let plugin = match manager.get("access_log") {
+                Some(_) => &mut manager["access_log"][0]["typed_config"]["config"],
+                None => &mut manager["http_filters"][0]["typed_config"]["config"],
+            };
+            plugin["configuration"]["value"] = r#"{"routes": [{"preset": "predict"}]}"#.into();
+            bootstrap.set_filter_config(r#"{"routes": [{"preset": "score"}]}"#);
+            bootstrap.at("/static_resources/listeners").as_array_mut().unwrap().push(second);
+        });
+        let stack = builder.start().unwrap();
+        let second = Endpoint::Unix(stack.folders.run.join("second.sock"));
+        for _ in 0..5 {
+            for path in ["/score", "/predict"] {
+                stack.call(Call::post(path, ROW)).unwrap();
+                http::call(&second, Protocol::Http1, Call::post(path, ROW)).unwrap();
+            }
+        }
+        stack.settle();
+        let metrics = stack.metrics();
+        for route in ["score", "predict"] {
+            assert_eq!(metrics.sum("prediction_responses_total", &[("route", route)]), 5.0, "{route}");
+        }
+        assert_eq!(metrics.get("scoretap_calls_seen_total", &[("result", "unmatched")]), Some(10.0));
     });
 }
 

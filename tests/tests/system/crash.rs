@@ -79,6 +79,22 @@ fn as_an_access_logger_no_call_fails_however_often_it_traps() {
     }
 }
 
+/// Not even those that are still in flight. (As an HTTP filter these fail with the VM: README.md says so.)
+#[test]
+fn as_an_access_logger_calls_in_flight_outlive_the_vm() {
+    let stack = reloading("trap-in-flight", WayIn::AccessLog).start().unwrap();
+    let slow = || stack.call(Call::post("/score", r#"{"data": [], "sleep_ms": 1000}"#)).unwrap();
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..6).map(|_| scope.spawn(slow)).collect();
+        let active = || stack.envoy_stat("http.inbound_scoretap.downstream_rq_active");
+        wait_until("six calls are in flight", Duration::from_secs(1), || active() == 6);
+        for _ in 0..6 {
+            assert_eq!(stack.call(trapping()).unwrap().status, 200);
+        }
+        callers.into_iter().for_each(|caller| assert_eq!(caller.join().unwrap().status, 200));
+    });
+}
+
 /// The shipped HTTP filter prefers to be blind: the gap says how much it did not see, until it is configured anew.
 #[test]
 fn as_an_http_filter_calls_pass_unseen_until_it_is_configured_anew() {

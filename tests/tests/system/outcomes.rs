@@ -7,13 +7,14 @@ use std::time::Duration;
 use serde_json::json;
 
 use scoretap_tests::apps::{Break, Broken, GrpcModel, local};
-use scoretap_tests::http::{Call, Protocol, grpc};
+use scoretap_tests::bootstrap::Bootstrap;
+use scoretap_tests::http::{self, Call, Endpoint, Protocol, grpc};
 use scoretap_tests::ports;
 use scoretap_tests::stack::{Folders, Stack, StackBuilder, Upstream, WayIn};
 use scoretap_tests::tools::EnvoyVersion;
 use scoretap_tests::wait::wait_until;
 
-use crate::{by_envoy, responses, score, seen};
+use crate::{ROW, by_envoy, responses, score, seen};
 
 const MOMENT: Duration = Duration::from_millis(300);
 
@@ -118,6 +119,55 @@ fn an_app_that_breaks() {
         }
         check_nothing_unseen(&stack);
     });
+}
+
+/// Envoy has no flag for this one.
+#[test]
+fn a_stream_that_the_connection_manager_allows_no_longer() {
+    everywhere("longest", |builder| {
+        let broken = Broken::start().unwrap();
+        let longest = |bootstrap: &mut Bootstrap| {
+            bootstrap.manager()["common_http_protocol_options"]["max_stream_duration"] = "0.5s".into();
+        };
+        let stack = builder.upstream(Upstream::Http1(broken.address)).edit_listener(longest).start().unwrap();
+        for (way, code) in [(Break::Hang, "504"), (Break::HangMidBody, "200")] {
+            let _ = stack.call(Call::post(&way.path(), "{}"));
+            check(&stack, "kserve-v1", way.as_str(), code, "timeout", 1);
+        }
+    });
+}
+
+#[test]
+fn calls_that_envoy_itself_cuts_off_are_not_the_callers_doing() {
+    for way_in in WayIn::ALL {
+        let broken = Broken::start().unwrap();
+        let builder = Stack::builder(&format!("cut-{}", way_in.as_str())).way_in(way_in).dynamic();
+        let mut stack = builder.upstream(Upstream::Http1(broken.address)).start().unwrap();
+        let ways = [(Break::Hang, "0", "unavailable"), (Break::HangMidBody, "200", "truncated")];
+        std::thread::scope(|scope| {
+            let address = stack.address;
+            for (way, ..) in ways {
+                let call = Call::post(&way.path(), "{}");
+                scope.spawn(move || http::call(&Endpoint::Tcp(address), Protocol::Http1, call));
+            }
+            let active = || stack.envoy_stat("http.inbound_scoretap.downstream_rq_active");
+            wait_until("both calls are in flight", Duration::from_secs(2), || active() == 2);
+            stack.reconfigure(r#"{"max_series": 100}"#).unwrap();
+        });
+        for (way, code, outcome) in ways {
+            check(&stack, "kserve-v1", way.as_str(), code, outcome, 1);
+        }
+    }
+}
+
+#[test]
+fn a_path_is_matched_percent_encoded_too() {
+    let stack = Stack::builder("encoded").start().unwrap();
+    for path in ["/v1/models/iris%3Apredict", "/v1/models/iris:predict", "/%73core"] {
+        assert_eq!(stack.call(Call::post(path, ROW)).unwrap().status, 200, "the app serves {path}");
+    }
+    check(&stack, "kserve-v1", "iris", "200", "success", 2);
+    check(&stack, "score", "unknown", "200", "success", 1);
 }
 
 #[test]
