@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::rules::{self, FILES};
-use crate::succeed;
+use crate::{familiar, succeed};
 
 /// Ways to be silent that every alert is tested for. The sixth, absent series, needs no case.
 const SILENT: [&str; 4] = ["just_below", "no_traffic", "counter_reset", "rollout"];
@@ -88,7 +88,10 @@ fn complete(series: &str) -> String {
     format!("{name}{{{}}}", labels.join(","))
 }
 
-fn cases_of(alert: &str) -> Case {
+/// A familiar name is judged by the cases of ours.
+fn cases_of(name: &str) -> Case {
+    let familiar = familiar::table().into_iter().find(|(familiar, _)| familiar == name);
+    let alert = &familiar.map_or_else(|| name.to_owned(), |(_, ours)| ours);
     let path = workspace::root().join(format!("tests/tests/monitoring/cases/{alert}.yaml"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let case: Case = serde_norway::from_str(&text).unwrap_or_else(|error| panic!("{alert}: {error}"));

@@ -3,6 +3,10 @@
 
 mod alertmanager;
 mod cases;
+mod dashboards;
+mod familiar;
+mod firing;
+mod kubernetes;
 mod objects;
 mod rules;
 

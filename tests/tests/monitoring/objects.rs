@@ -12,7 +12,7 @@ const HEAD: &str = "# Made of SOURCE by UPDATE_K8S=1 cargo test -p scoretap-test
 
 /// The file is what its source makes, or is written anew.
 #[track_caller]
-fn check(path: &str, source: &str, body: &str) {
+pub(crate) fn check(path: &str, source: &str, body: &str) {
     let expected = format!("{}{body}", HEAD.replace("SOURCE", source));
     if std::env::var_os("UPDATE_K8S").is_some() {
         fs::create_dir_all(k8s(path).parent().unwrap()).unwrap();
