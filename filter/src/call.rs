@@ -25,7 +25,7 @@ impl<'c> HostCall<'c> {
 
 impl Call for HostCall<'_> {
     fn request_header(&self, name: &str) -> Option<&[u8]> {
-        pairs(self.headers).find(|(key, _)| *key == name.as_bytes()).map(|(_, value)| value)
+        value(self.headers, name.as_bytes())
     }
 
     fn response_type(&self) -> Option<&[u8]> {
@@ -58,27 +58,25 @@ impl Call for HostCall<'_> {
     }
 }
 
-/// The pairs of a serialized header map: a count, the sizes of each key and value, then each with a NUL behind it.
-/// Ends early where the bytes are not what they should be.
-fn pairs(map: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let (count, rest) = number(map).unwrap_or_default();
-    let (mut sizes, mut texts) = rest.split_at_checked(count.saturating_mul(8)).unwrap_or_default();
-    std::iter::from_fn(move || {
-        let (key_size, rest) = number(sizes)?;
-        let (value_size, rest) = number(rest)?;
-        let (key, after) = text(texts, key_size)?;
-        let (value, after) = text(after, value_size)?;
-        (sizes, texts) = (rest, after);
-        Some((key, value))
-    })
+/// A value of a serialized header map: a count, the sizes of each key and value, then each with a NUL behind it.
+/// `None` where the bytes are not what they should be. Only keys of the right length are looked at.
+fn value<'m>(map: &'m [u8], name: &[u8]) -> Option<&'m [u8]> {
+    let (count, rest) = map.split_first_chunk()?;
+    let (sizes, texts) = rest.split_at_checked(number(*count)?.checked_mul(8)?)?;
+    let mut start: usize = 0;
+    for pair in sizes.chunks_exact(8) {
+        let (key_size, value_size) = pair.split_first_chunk()?;
+        let (key_size, value_size) = (number(*key_size)?, number(*value_size.first_chunk()?)?);
+        let end = start.checked_add(key_size)?;
+        if key_size == name.len() && texts.get(start..end)? == name {
+            let value = end.checked_add(1)?;
+            return texts.get(value..value.checked_add(value_size)?);
+        }
+        start = end.checked_add(value_size)?.checked_add(2)?;
+    }
+    None
 }
 
-fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (number, rest) = bytes.split_first_chunk()?;
-    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
-}
-
-fn text(bytes: &[u8], size: usize) -> Option<(&[u8], &[u8])> {
-    let (text, rest) = bytes.split_at_checked(size)?;
-    Some((text, rest.split_first()?.1))
+fn number(bytes: [u8; 4]) -> Option<usize> {
+    usize::try_from(u32::from_le_bytes(bytes)).ok()
 }

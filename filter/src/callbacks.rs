@@ -3,9 +3,6 @@
 #![expect(unsafe_code, unreachable_pub, reason = "exports")]
 
 #[unsafe(no_mangle)]
-pub extern "C" fn proxy_on_context_create(_: u32, _: u32) {}
-
-#[unsafe(no_mangle)]
 pub extern "C" fn proxy_on_request_headers(_: u32, _: u32, _: u32) -> u32 {
     0
 }

@@ -100,6 +100,11 @@ impl Config {
         })
     }
 
+    /// The route at a position.
+    pub(crate) fn route(&self, id: RouteId) -> Option<&Route> {
+        self.routes.get(id.0)
+    }
+
     /// How many series may have counters of their own.
     pub const fn max_series(&self) -> u32 {
         self.max_series

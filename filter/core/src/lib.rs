@@ -22,5 +22,6 @@ pub mod histogram;
 pub mod name;
 pub mod observe;
 pub mod outcome;
+mod recent;
 pub mod route;
 pub mod series;

@@ -188,6 +188,18 @@ impl<'a> Stat<'a> {
 }
 
 impl Series<'_> {
+    /// The same, with nothing borrowed.
+    pub(crate) fn into_owned(self) -> Series<'static> {
+        let owned = |word: Cow<'_, str>| Cow::Owned(word.into_owned());
+        let model = match self.model {
+            Model::Named { model, version } => {
+                Model::Named { model: model.map(owned), version: version.map(owned) }
+            }
+            Model::Other => Model::Other,
+        };
+        Series { route: owned(self.route), model }
+    }
+
     /// Appends `ROUTE.MODEL.VERSION`, the series' identity, to `out`.
     pub fn encode(&self, out: &mut String) {
         encode_word(&self.route, out);

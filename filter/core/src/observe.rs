@@ -10,6 +10,7 @@ use crate::config::{Config, Match, RouteId};
 use crate::histogram::{Cell, Histogram, NativeBucket};
 use crate::name::{Endpoint, Model, Series, Stat};
 use crate::outcome::{Ending, Outcome, Status};
+use crate::recent::Recent;
 use crate::route::{Route, Source, label, without_query};
 use crate::series::{Ledger, SeriesTable};
 
@@ -49,14 +50,28 @@ pub struct CounterId(pub u32);
 #[derive(Debug)]
 pub struct Observer {
     config: Option<Config>,
-    series: SeriesTable<Counters>,
+    /// Each with its position in `counted`, once a call was counted there.
+    series: SeriesTable<Option<usize>>,
+    counted: Vec<Counted>,
+    recent: Recent<Option<Target>>,
     unmatched: Option<CounterId>,
     /// Reused, so that a call of a known series allocates nothing.
     name: String,
 }
 
-/// The counters of one series, made when they are first needed.
-type Counters = HashMap<(RouteId, Count), CounterId>;
+/// Where a call is counted: its route, and a position in [`Observer::counted`].
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    route: RouteId,
+    series: usize,
+}
+
+/// One series with its counters, made when they are first needed.
+#[derive(Debug)]
+struct Counted {
+    series: Series<'static>,
+    counters: HashMap<(RouteId, Count), CounterId>,
+}
 
 /// What one counter of a series counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,7 +85,14 @@ impl Observer {
     /// Counts as this configuration says; without one, as that given is invalid, every call is seen and none matched.
     pub fn new(config: Option<Config>) -> Self {
         let limit = config.as_ref().map_or(0, Config::max_series);
-        Self { config, series: SeriesTable::new(limit), unmatched: None, name: String::new() }
+        Self {
+            config,
+            series: SeriesTable::new(limit),
+            counted: Vec::new(),
+            recent: Recent::new(),
+            unmatched: None,
+            name: String::new(),
+        }
     }
 
     /// Says which configuration is in force. `now` is any time that grows from one announcement to the next.
@@ -87,31 +109,51 @@ impl Observer {
     pub fn observe(&mut self, call: &impl Call, stats: &impl Stats) {
         let method = call.request_header(":method").unwrap_or_default();
         let path = without_query(call.request_header(":path").unwrap_or_default());
-        let Self { config, series: table, unmatched, name } = self;
-        let matched = config.as_ref().and_then(|config| Some((config, config.find(method, path)?)));
-        let Some((config, matched)) = matched else {
-            *unmatched = unmatched.or_else(|| stats.counter(encoded(name, &Stat::Unmatched)));
-            return unmatched.iter().for_each(|counter| stats.add(*counter, 1));
+        let target = self.recent.get(method, path).unwrap_or_else(|| self.find(method, path, call, stats));
+        let Self { config, counted, unmatched, name, .. } = self;
+        let known =
+            target.and_then(|target| Some((config.as_ref()?, target, counted.get_mut(target.series)?)));
+        if let Some((config, Target { route, .. }, counted)) = known {
+            return Recorder { config, route, counted, name, stats }.record(call);
+        }
+        *unmatched = unmatched.or_else(|| stats.counter(encoded(name, &Stat::Unmatched)));
+        unmatched.iter().for_each(|counter| stats.add(*counter, 1));
+    }
+
+    /// Where a call is counted; `None` where no route matches.
+    fn find(&mut self, method: &[u8], path: &[u8], call: &impl Call, ledger: &impl Ledger) -> Option<Target> {
+        let Self { config, series: table, counted, recent, name, .. } = self;
+        let Some(matched) = config.as_ref().and_then(|config| config.find(method, path)) else {
+            recent.put(method, path, None);
+            return None;
         };
         let mut series = Series { route: Cow::Borrowed(&matched.route.name), model: model(&matched, call) };
         name.clear();
         series.encode(name);
-        if !may_have_counters(&series, name, table, stats) {
+        let admission = admission(&series, name, table, ledger);
+        if !admission.granted {
             series.model = Model::Other;
             name.clear();
             series.encode(name);
         }
-        let counters = table.get(name);
-        Recorder { config, matched: &matched, series, counters, stats }.record(call);
+        let position = *table.get(name).get_or_insert_with(|| {
+            counted.push(Counted { series: series.into_owned(), counters: HashMap::new() });
+            counted.len().saturating_sub(1)
+        });
+        let target = Some(Target { route: matched.id, series: position });
+        if admission.lasts && matched.route.is_told_by_path() {
+            recent.put(method, path, target);
+        }
+        target
     }
 }
 
 /// One call of a known series on its way into the counters.
 struct Recorder<'a, S> {
     config: &'a Config,
-    matched: &'a Match<'a, 'a>,
-    series: Series<'a>,
-    counters: &'a mut Counters,
+    route: RouteId,
+    counted: &'a mut Counted,
+    name: &'a mut String,
     stats: &'a S,
 }
 
@@ -131,48 +173,52 @@ impl<S: Stats> Recorder<'_, S> {
     }
 
     fn add(&mut self, count: Count, amount: u64) {
-        let key = (self.matched.id, count);
-        let known = self.counters.get(&key).copied();
-        let counter = known.or_else(|| {
-            let counter = self.stats.counter(encoded(&mut String::new(), &self.stat(count)))?;
-            self.counters.insert(key, counter);
-            Some(counter)
-        });
-        if let Some(counter) = counter {
+        let key = (self.route, count);
+        let known = self.counted.counters.get(&key).copied();
+        if let Some(counter) = known.or_else(|| self.define(key)) {
             self.stats.add(counter, amount);
         }
     }
 
-    fn stat(&self, count: Count) -> Stat<'_> {
-        let series = self.series.clone();
-        let Route { method, path, .. } = self.matched.route;
+    fn define(&mut self, key: (RouteId, Count)) -> Option<CounterId> {
+        let (id, count) = key;
+        let Route { method, path, .. } = self.config.route(id)?;
         let endpoint = Endpoint { method: Cow::Borrowed(method), template: Cow::Borrowed(path.as_str()) };
-        match count {
+        let series = self.counted.series.clone();
+        let stat = match count {
             Count::Calls { code, outcome } => Stat::Call { series, endpoint, code, outcome },
             Count::Cell { histogram, status, le, native } => {
                 let le = self.config.bounds(histogram).get(usize::from(le)).copied();
                 Stat::Cell { series, endpoint, histogram, status, cell: Cell { le, native } }
             }
             Count::Sum { histogram, status } => Stat::Sum { series, endpoint, histogram, status },
-        }
+        };
+        let counter = self.stats.counter(encoded(self.name, &stat))?;
+        self.counted.counters.insert(key, counter);
+        Some(counter)
     }
 }
 
+/// Whether a series may have counters of its own.
+struct Admission {
+    granted: bool,
+    /// Whether it will be so for the next call, too.
+    lasts: bool,
+}
+
 /// Series that a caller names are limited; the pod's own, one for each route, are not.
-fn may_have_counters(
+fn admission<T: Default>(
     series: &Series<'_>,
     name: &str,
-    table: &mut SeriesTable<Counters>,
+    table: &mut SeriesTable<T>,
     ledger: &impl Ledger,
-) -> bool {
-    match &series.model {
-        Model::Other => true,
-        Model::Named { model: None, version: None } => {
-            table.admit(name, ledger);
-            true
-        }
-        Model::Named { .. } => table.admit(name, ledger),
-    }
+) -> Admission {
+    let (limited, admitted) = match &series.model {
+        Model::Other => return Admission { granted: true, lasts: true },
+        Model::Named { model: None, version: None } => (false, table.admit(name, ledger)),
+        Model::Named { .. } => (true, table.admit(name, ledger)),
+    };
+    Admission { granted: admitted || !limited, lasts: admitted || table.is_full() }
 }
 
 fn model<'a>(matched: &Match<'a, 'a>, call: &'a impl Call) -> Model<'a> {

@@ -90,6 +90,11 @@ impl Route {
             version: Source::Path,
         })
     }
+
+    /// Whether calls with the same path are for the same model and version.
+    pub(crate) fn is_told_by_path(&self) -> bool {
+        self.model == Source::Path && self.version == Source::Path
+    }
 }
 
 /// A variable of a template.
@@ -253,7 +258,8 @@ impl Segment {
 
 /// A request target without its query.
 pub fn without_query(target: &[u8]) -> &[u8] {
-    target.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or(target)
+    let end = memchr::memchr2(b'?', b'#', target);
+    end.and_then(|end| target.get(..end)).unwrap_or(target)
 }
 
 /// The longest model name or version, in bytes, that becomes a label.

@@ -58,6 +58,11 @@ impl<T: Default> SeriesTable<T> {
         false
     }
 
+    /// Whether no other series will be admitted any more.
+    pub fn is_full(&self) -> bool {
+        self.read >= self.limit
+    }
+
     /// What is kept for a series: one that was admitted, or one that the limit does not concern.
     pub fn get(&mut self, name: &str) -> &mut T {
         self.series.entry_ref(name).or_default()

@@ -270,6 +270,19 @@ fn the_pods_own_model_keeps_its_counters_when_callers_used_up_the_limit() {
 }
 
 #[test]
+fn a_model_that_the_host_could_not_admit_is_admitted_when_it_can() {
+    let world = World::default();
+    let mut vm = Vm::start(&world, "{}");
+    world.fail("proxy_set_shared_data", 10);
+    vm.log(&model("a"));
+    vm.log(&model("a"));
+    world.lock().failing.clear();
+    vm.log(&model("a"));
+    assert_eq!(world.sum("scoretap.call.kserve-v1.*.*."), 2);
+    assert_eq!(world.sum("scoretap.call.kserve-v1.a.~."), 1);
+}
+
+#[test]
 fn the_pods_own_model_counts_towards_the_limit() {
     let world = World::default();
     let mut vm = Vm::start(&world, r#"{"max_series": 2}"#);

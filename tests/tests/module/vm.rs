@@ -1,7 +1,9 @@
 //! The packaged module in wasmtime, with the host functions of the proxy-wasm ABI on a [`World`].
 
+use std::path::Path;
 use std::sync::OnceLock;
 
+use scoretap_tests::workspace::{self, TestModule};
 use wasmtime::{Caller, Config, Engine, Extern, Instance, Linker, Memory, Module, Store, Val};
 
 use crate::call::FakeCall;
@@ -28,22 +30,34 @@ const CAS_MISMATCH: u32 = 8;
 /// Compiled once for all tests of the process.
 fn module() -> &'static Module {
     static MODULE: OnceLock<Module> = OnceLock::new();
-    MODULE.get_or_init(|| {
-        let engine = Engine::new(Config::new().consume_fuel(true)).unwrap();
-        let path = scoretap_tests::workspace::module();
-        let bytes = std::fs::read(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask package` first", path.display()));
-        Module::new(&engine, bytes).unwrap()
-    })
+    MODULE.get_or_init(|| compiled(&workspace::module()))
+}
+
+fn compiled(path: &Path) -> Module {
+    let engine = Engine::new(Config::new().consume_fuel(true)).unwrap();
+    let bytes = std::fs::read(path).unwrap_or_else(|error| {
+        panic!("{}: {error}; run `cargo xtask package --test-modules` first", path.display())
+    });
+    Module::new(&engine, bytes).unwrap()
 }
 
 impl Vm {
     pub(crate) fn new(world: &World) -> Self {
-        let engine = module().engine();
+        Self::of(module(), world)
+    }
+
+    /// A module that tells what it allocates.
+    pub(crate) fn counting_allocations(world: &World) -> Self {
+        static MODULE: OnceLock<Module> = OnceLock::new();
+        Self::of(MODULE.get_or_init(|| compiled(&TestModule::Allocations.path())), world)
+    }
+
+    fn of(module: &Module, world: &World) -> Self {
+        let engine = module.engine();
         let host = Host { world: world.clone(), call: FakeCall::default(), configuration: Vec::new() };
         let mut store = Store::new(engine, host);
         store.set_fuel(u64::MAX).unwrap();
-        let instance = linker(engine).instantiate(&mut store, module()).unwrap();
+        let instance = linker(engine).instantiate(&mut store, module).unwrap();
         let mut vm = Self { store, instance };
         vm.call("_initialize", &[]);
         vm
@@ -71,6 +85,18 @@ impl Vm {
 
     pub(crate) fn memory_bytes(&mut self) -> usize {
         self.instance.get_memory(&mut self.store, "memory").unwrap().data_size(&self.store)
+    }
+
+    /// How often the module has allocated so far.
+    pub(crate) fn allocations(&mut self) -> i32 {
+        self.call("scoretap_allocations", &[]).unwrap()
+    }
+
+    /// What it takes to run `act`, in instructions of WebAssembly.
+    pub(crate) fn fuel_of(&mut self, act: impl FnOnce(&mut Self)) -> u64 {
+        let before = self.store.get_fuel().unwrap();
+        act(self);
+        before - self.store.get_fuel().unwrap()
     }
 
     pub(crate) fn exports() -> Vec<String> {
