@@ -1,6 +1,8 @@
 //! One admission review: the request in, the answer out. The answer is always "allowed".
 
 use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use kube_core::DynamicObject;
 use kube_core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
 use serde_json::Value;
@@ -90,15 +92,27 @@ pub fn answer(body: &[u8], settings: &Settings, exempt: &Exempt) -> Result<Answe
         Some(object) => judge(object, kind, &request.kind.kind, settings),
         None => Verdict { decision: "exempt", ..Verdict::default() },
     };
+    let patch =
+        object.zip(verdict.changed.as_ref()).map(|(object, changed)| json_patch::diff(object, changed));
     let mut response = AdmissionResponse::from(&request);
-    if let (Some(object), Some(changed)) = (object, &verdict.changed) {
-        response = response.with_patch(json_patch::diff(object, changed)).context("the patch")?;
-    }
     if !verdict.warnings.is_empty() {
         response.warnings = Some(verdict.warnings);
     }
-    let body = serde_json::to_vec(&response.into_review()).context("the answer")?;
+    let body = written(response, patch)?;
     Ok(Answer { body, kind, decision: verdict.decision })
+}
+
+/// kube would write the patch as a list of numbers, and the API asks for base64.
+fn written(response: AdmissionResponse, patch: Option<json_patch::Patch>) -> Result<Vec<u8>> {
+    let response = match patch.clone() {
+        Some(patch) => response.with_patch(patch).context("the patch")?,
+        None => response,
+    };
+    let mut review = serde_json::to_value(response.into_review()).context("the answer")?;
+    if let Some((field, patch)) = review.pointer_mut("/response/patch").zip(patch) {
+        *field = STANDARD.encode(serde_json::to_vec(&patch)?).into();
+    }
+    serde_json::to_vec(&review).context("the answer")
 }
 
 fn judge(object: &Value, kind: Kind, name: &str, settings: &Settings) -> Verdict {

@@ -87,7 +87,7 @@ fn chosen(service: &Value) -> Option<usize> {
 }
 
 fn is(port: &Value, wanted: &str) -> bool {
-    name(port) == Some(wanted) || port.get("port").is_some_and(|number| number.to_string() == wanted)
+    name(port) == Some(wanted) || port.get("port").map(ToString::to_string).as_deref() == Some(wanted)
 }
 
 fn led(service: &Value) -> Option<Value> {

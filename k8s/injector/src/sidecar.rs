@@ -65,11 +65,9 @@ impl Sidecar {
     /// Adds it to a pod.
     pub fn add_to(self, pod: &mut Value) {
         let Self { labels, volumes, init_containers, containers } = self;
-        if let Some(map) = entry(pod, "metadata", json!({})).and_then(|meta| entry(meta, "labels", json!({})))
-        {
-            if let Some(map) = map.as_object_mut() {
-                map.extend(labels);
-            }
+        let map = entry(pod, "metadata", json!({})).and_then(|metadata| entry(metadata, "labels", json!({})));
+        if let Some(map) = map.and_then(Value::as_object_mut) {
+            map.extend(labels);
         }
         let lists = [("volumes", volumes), ("initContainers", init_containers), ("containers", containers)];
         for (name, more) in lists.into_iter().filter(|(_, more)| !more.is_empty()) {
@@ -118,11 +116,10 @@ mod tests {
         for slot in crate::slots::Slot::ALL {
             assert!(DEFINITION.contains(&format!("${{{}}}", slot.as_str())), "{slot:?}");
         }
-        let mut sidecar = definition();
+        let sidecar = definition();
         let mut rendered = json!([sidecar.volumes, sidecar.init_containers]);
         Slots::default().fill(&mut rendered);
         assert!(!rendered.to_string().contains('$'), "{rendered}");
-        sidecar.containers.clear();
     }
 
     #[test]

@@ -41,6 +41,14 @@ pub(super) fn model_servers() -> Result<PathBuf> {
     })
 }
 
+/// An environment of its own with these packages, each with its version.
+pub(super) fn packages(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    once(name, &packages.join(" "), |dir| {
+        create_venv(dir)?;
+        step(name, pip(dir)?.arg("install").args(packages), PIP_ADVICE)
+    })
+}
+
 /// A fresh Debian has `venv` without `ensurepip`; the system's pip can then install into the environment.
 fn create_venv(dir: &Path) -> Result<()> {
     let with_pip = run(Command::new("python3").args(["-m", "venv"]).arg(dir), PYTHON_ADVICE);

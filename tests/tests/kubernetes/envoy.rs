@@ -1,0 +1,182 @@
+//! The sidecar's own program on real Envoy: the bootstrap that it writes, and how a pod ends.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use scoretap_tests::apps::{self, Scorer};
+use scoretap_tests::child::Child;
+use scoretap_tests::http::{self, Call, Endpoint, Load, Protocol};
+use scoretap_tests::stack::Folders;
+use scoretap_tests::tools::{self, EnvoyVersion};
+use scoretap_tests::wait::{STARTUP, wait_until};
+use scoretap_tests::{ports, workspace};
+use serde_json::{Value, json};
+
+/// A pod's worth of Envoy, set up by `scoretap-sidecar setup`.
+struct Pod {
+    folder: PathBuf,
+    address: SocketAddr,
+    envoy: Child,
+    folders: Folders,
+}
+
+impl Pod {
+    fn start(name: &str, app: SocketAddr, config: &str) -> Self {
+        let folders = Folders::create(name).unwrap();
+        let folder = folders.run.clone();
+        let said = set_up(&folder, &app.port().to_string(), config);
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        // On one machine, each test needs a port of its own.
+        let address = apps::local(ports::free());
+        let file = folder.join("envoy.json");
+        let mut bootstrap: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        *bootstrap.pointer_mut(LISTENER_PORT).unwrap() = address.port().into();
+        fs::write(&file, bootstrap.to_string()).unwrap();
+        let envoy = envoy(&folders);
+        Self { folder, address, envoy, folders }
+    }
+
+    fn stats(&self) -> String {
+        http::get(&Endpoint::Unix(self.folder.join("admin.sock")), "/stats?filter=wasmcustom").unwrap()
+    }
+}
+
+const LISTENER_PORT: &str = "/static_resources/listeners/0/address/socket_address/port_value";
+
+fn set_up(folder: &Path, port: &str, config: &str) -> Output {
+    let mut command = Command::new(workspace::sidecar());
+    command.arg("setup").env("SCORETAP_FOLDER", folder).env("SCORETAP_MODULE", workspace::module());
+    command.env("SCORETAP_APP_PORT", port).env("SCORETAP_CONFIG", config).output().unwrap()
+}
+
+/// With the arguments of the definition.
+fn envoy(folders: &Folders) -> Child {
+    let text = fs::read_to_string(workspace::root().join("k8s/sidecar/sidecar.yaml")).unwrap();
+    let sidecar: Value = serde_norway::from_str(&text).unwrap();
+    let args = sidecar["initContainers"][1]["args"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|arg| arg.as_str().unwrap().replace("/run/scoretap", &folders.run.display().to_string()));
+    let mut command = Command::new(tools::envoy(EnvoyVersion::V1_40).unwrap());
+    command.args(args);
+    let mut envoy = Child::spawn("Envoy", &command, &folders.logs.join("envoy.log")).unwrap();
+    let admin = Endpoint::Unix(folders.run.join("admin.sock"));
+    envoy.wait_ready(STARTUP, || http::get(&admin, "/ready").is_ok()).unwrap();
+    envoy
+}
+
+fn score() -> Call {
+    Call::post("/score", r#"{"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9]]}"#)
+}
+
+#[test]
+fn the_bootstrap_that_setup_writes_counts_calls_under_the_pods_configuration() {
+    let folders = Folders::create("sidecar-setup-app").unwrap();
+    let scorer = Scorer::start(&folders.logs).unwrap();
+    let config = json!({"routes": [{"name": "it's \"mine\"".replace(['\'', '"', ' '], "_"), "method": "POST", "path": "/score"}]});
+    let pod = Pod::start("sidecar-setup", scorer.address, &config.to_string());
+    let answer = http::call(&Endpoint::Tcp(pod.address), Protocol::Http1, score()).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    wait_until("the call is counted", STARTUP, || pod.stats().contains("it_s__mine_"));
+}
+
+#[test]
+fn a_wrong_configuration_or_one_that_looks_like_yaml_still_lets_every_call_pass() {
+    let folders = Folders::create("sidecar-wrong-app").unwrap();
+    let scorer = Scorer::start(&folders.logs).unwrap();
+    for (name, config) in
+        [("sidecar-wrong", "}'\n---\nadmin: {}"), ("sidecar-wrong-json", "{\"max_series\": -1}")]
+    {
+        let pod = Pod::start(name, scorer.address, config);
+        let answer = http::call(&Endpoint::Tcp(pod.address), Protocol::Http1, score()).unwrap();
+        assert_eq!(answer.status, 200, "{name}");
+        assert!(pod.envoy.output().contains("scoretap configuration"), "{}", pod.envoy.diagnosis());
+    }
+}
+
+#[test]
+fn setup_says_what_is_wrong_with_its_port_and_can_be_run_again() {
+    let folders = Folders::create("sidecar-errors").unwrap();
+    let said = set_up(&folders.run, "http", "");
+    assert!(!said.status.success());
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("SCORETAP_APP_PORT is \"http\""), "{said}");
+    for _ in 0..2 {
+        assert!(set_up(&folders.run, "8080", "").status.success());
+    }
+}
+
+fn drain(folder: &Path) -> Child {
+    // The copy that setup made: what Envoy's container has.
+    let mut command = Command::new(folder.join("scoretap-sidecar"));
+    command.arg("drain").env("SCORETAP_FOLDER", folder);
+    Child::spawn("drain", &command, &folder.join("drain.log")).unwrap()
+}
+
+#[test]
+fn when_a_pod_ends_callers_are_sent_away_and_none_of_their_calls_fails() {
+    let folders = Folders::create("sidecar-drain-app").unwrap();
+    let scorer = Scorer::start(&folders.logs).unwrap();
+    let mut pod = Pod::start("sidecar-drain", scorer.address, "");
+    let endpoint = Endpoint::Tcp(pod.address);
+    let before = http::call(&endpoint, Protocol::Http1, score()).unwrap();
+    assert_eq!(before.header("connection"), "");
+    let load = Load { endpoint: endpoint.clone(), protocol: Protocol::Http1, callers: 8 };
+    let calls = std::thread::spawn(move || load.run((0..400).map(|_| score()).collect()));
+    // In the midst of them, the pod begins to end. The app still listens: it has a grace period or a preStop hook.
+    let mut drain = drain(&pod.folder);
+    wait_until("answers close their connections", STARTUP, || {
+        http::call(&endpoint, Protocol::Http1, score()).unwrap().header("connection") == "close"
+    });
+    let results = calls.join().unwrap();
+    assert!(
+        results.iter().all(|result| result.as_ref().is_ok_and(|answer| answer.status == 200)),
+        "a call was lost"
+    );
+    assert!(drain.is_running(), "the app still listens: {}", drain.diagnosis());
+    assert!(pod.envoy.is_running());
+    drop(scorer);
+    wait_until("drain has ended", STARTUP, || !drain.is_running());
+    assert!(pod.envoy.is_running(), "Envoy's SIGTERM comes only now");
+    assert_eq!(drain.output(), "");
+}
+
+#[test]
+fn a_call_that_takes_its_time_is_over_before_envoy_may_end() {
+    let folders = Folders::create("sidecar-drain-slow-app").unwrap();
+    let scorer = Scorer::start(&folders.logs).unwrap();
+    let pod = Pod::start("sidecar-drain-slow", scorer.address, "");
+    let endpoint = Endpoint::Tcp(pod.address);
+    let slow = Call::post("/score", r#"{"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9]], "sleep_ms": 500}"#);
+    let call = std::thread::spawn(move || http::call(&endpoint, Protocol::Http1, slow));
+    wait_until("the call is in flight", STARTUP, || in_flight(&pod) == 1);
+    let mut drain = drain(&pod.folder);
+    // gunicorn's answer to SIGTERM: it listens no longer and finishes what it has begun.
+    let stopped = std::thread::spawn(move || drop(scorer));
+    wait_until("drain has ended", STARTUP, || !drain.is_running());
+    assert_eq!(in_flight(&pod), 0);
+    stopped.join().unwrap();
+    drop(call.join().unwrap());
+    drop(pod.folders);
+}
+
+fn in_flight(pod: &Pod) -> u64 {
+    let admin = Endpoint::Unix(pod.folder.join("admin.sock"));
+    let stats = http::get(&admin, "/stats?filter=inbound_scoretap.downstream_rq_active").unwrap();
+    stats.trim().rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_admin_interface_opens_nothing_but_what_exporter_and_drain_need() {
+    let folders = Folders::create("sidecar-admin-app").unwrap();
+    let scorer = Scorer::start(&folders.logs).unwrap();
+    let pod = Pod::start("sidecar-admin", scorer.address, "");
+    let admin = Endpoint::Unix(pod.folder.join("admin.sock"));
+    for path in ["/quitquitquit", "/config_dump", "/healthcheck/ok", "/drain_listeners", "/logging"] {
+        let call = Call { method: "POST".into(), ..Call::get(path) };
+        assert_eq!(http::call(&admin, Protocol::Http1, call).unwrap().status, 403, "{path}");
+    }
+}

@@ -1,0 +1,13 @@
+//! What is shipped for Kubernetes: the injector over real TLS, the policies as an API server evaluates them, and every
+//! manifest against the schemas.
+
+mod cel;
+mod command;
+mod corpus;
+mod envoy;
+mod pods;
+mod policy;
+mod restricted;
+mod schema;
+mod services;
+mod webhook;
