@@ -2,10 +2,52 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
+
+/// Larger ones are given back to the system.
+const LARGEST_SPARE: usize = 16 * 1024 * 1024;
+
+/// The memory of the last exposition, for the next one: to get some megabytes from the system, page by page, takes as
+/// long as to fill them.
+#[derive(Clone, Debug, Default)]
+pub struct Spare(Arc<Mutex<Vec<u8>>>);
+
+impl Spare {
+    /// Memory to write to, empty.
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// An exposition whose memory comes back here when it has been sent.
+    pub fn lend(&self, exposition: Vec<u8>) -> Bytes {
+        Bytes::from_owner(Lent { exposition, spare: self.clone() })
+    }
+}
+
+struct Lent {
+    exposition: Vec<u8>,
+    spare: Spare,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.exposition
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut spare = self.spare.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if (spare.capacity()..=LARGEST_SPARE).contains(&self.exposition.capacity()) {
+            self.exposition.clear();
+            *spare = std::mem::take(&mut self.exposition);
+        }
+    }
+}
 
 /// So much is in the connection's own buffer at most.
 const PIECE: usize = 64 * 1024;

@@ -141,11 +141,11 @@ fn limit(headers: &HeaderMap) -> Duration {
 }
 
 /// Off the event loop, where it takes long.
-async fn compressed(body: Vec<u8>) -> Vec<u8> {
+async fn compressed(body: Bytes) -> Bytes {
     if body.len() <= QUICKLY_COMPRESSED {
-        return gzip(&body);
+        return gzip(&body).into();
     }
-    tokio::task::spawn_blocking(move || gzip(&body)).await.unwrap_or_default()
+    tokio::task::spawn_blocking(move || gzip(&body)).await.unwrap_or_default().into()
 }
 
 fn gzip(body: &[u8]) -> Vec<u8> {

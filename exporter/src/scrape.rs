@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
+use hyper::body::Bytes;
 
 use crate::admin::{self, ReadError};
+use crate::body::Spare;
 use crate::config::Config;
 use crate::decode::{Decoder, Reading};
 use crate::encode::{Encoder, Format, Protobuf, Syntax, Text};
@@ -50,12 +52,19 @@ pub struct Source {
     latest: Mutex<Option<(Instant, WeakShared<Flight>)>>,
     requests: Arc<Monotonic>,
     errors: ScrapeErrors,
+    spare: Spare,
 }
 
 impl Source {
     /// Reads as `config` says.
     pub fn new(config: Arc<Config>) -> Self {
-        Self { config, latest: Mutex::default(), requests: Arc::default(), errors: ScrapeErrors::default() }
+        Self {
+            config,
+            latest: Mutex::default(),
+            requests: Arc::default(),
+            errors: ScrapeErrors::default(),
+            spare: Spare::default(),
+        }
     }
 
     /// What Envoy says now. It is read once for all who ask within [`SHARED_FOR`], and each waits as long as it wants.
@@ -66,14 +75,16 @@ impl Source {
     }
 
     /// The exposition of a read, and the reason in the counter of errors where there was one.
-    pub async fn scrape(&self, limit: Duration, format: Format) -> (Vec<u8>, Outcome) {
+    pub async fn scrape(&self, limit: Duration, format: Format) -> (Bytes, Outcome) {
         let begun = Instant::now();
         let outcome = self.read(limit).await;
         if let Err(fault) = outcome.as_ref() {
             self.errors.count(Reason::from(fault));
         }
         let reading = outcome.as_ref().as_ref().ok();
-        (expose(&self.config, reading, begun.elapsed(), &self.errors, format), outcome)
+        let exposition =
+            expose(&self.config, reading, begun.elapsed(), &self.errors, format, self.spare.take());
+        (self.spare.lend(exposition), outcome)
     }
 
     /// Whether Envoy can be read now.
@@ -110,20 +121,19 @@ async fn read(config: Arc<Config>, requests: Arc<Monotonic>) -> Outcome {
     }))
 }
 
-/// The exposition of a read that took so long; without a reading there is nothing that would have come from it.
+/// The exposition of a read that took so long, in the memory of `out`, which is empty; without a reading there is nothing that would have come from it.
 pub fn expose(
     config: &Config,
     reading: Option<&Reading>,
     took: Duration,
     errors: &ScrapeErrors,
     format: Format,
+    out: Vec<u8>,
 ) -> Vec<u8> {
     match format {
-        Format::Text => encoded(config, reading, took, errors, Text::new(Syntax::Prometheus, Vec::new())),
-        Format::OpenMetrics => {
-            encoded(config, reading, took, errors, Text::new(Syntax::OpenMetrics, Vec::new()))
-        }
-        Format::Protobuf => encoded(config, reading, took, errors, Protobuf::new(Vec::new())),
+        Format::Text => encoded(config, reading, took, errors, Text::new(Syntax::Prometheus, out)),
+        Format::OpenMetrics => encoded(config, reading, took, errors, Text::new(Syntax::OpenMetrics, out)),
+        Format::Protobuf => encoded(config, reading, took, errors, Protobuf::new(out)),
     }
 }
 

@@ -63,7 +63,7 @@ fn check(name: &str, pod: &Pod) {
     for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
         check_file(
             &path(name, extension),
-            &expose(&config, Some(&reading), TOOK, &ScrapeErrors::default(), format),
+            &expose(&config, Some(&reading), TOOK, &ScrapeErrors::default(), format, Vec::new()),
         );
     }
 }
@@ -105,7 +105,7 @@ fn check_dialect(name: &'static str) {
     let stats = std::fs::read_to_string(path("calls", "stats")).unwrap();
     let reading = reading(&config, &stats);
     for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
-        let exposition = expose(&config, Some(&reading), TOOK, &ScrapeErrors::default(), format);
+        let exposition = expose(&config, Some(&reading), TOOK, &ScrapeErrors::default(), format, Vec::new());
         check_file(&path(&format!("dialect_{name}"), extension), &exposition);
     }
 }
@@ -147,6 +147,9 @@ fn other_bounds_and_every_histogram() {
 fn envoy_cannot_be_read() {
     let config = IRIS.config();
     for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
-        check_file(&path("down", extension), &expose(&config, None, TOOK, &ScrapeErrors::default(), format));
+        check_file(
+            &path("down", extension),
+            &expose(&config, None, TOOK, &ScrapeErrors::default(), format, Vec::new()),
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what Scoretap costs. Figures, not tests: they are read by people, on a machine that is quiet.
 
+mod exporter;
 mod filter;
 
 use anyhow::Result;
@@ -14,10 +15,13 @@ pub(crate) struct Args {
 enum What {
     /// What a call costs in Envoy: nothing, the module in both ways in, Lua, and a library inside the app
     Filter(filter::Args),
+    /// What a scrape costs: beside Envoy's own exposition of the same counters and a Python client's of the same series
+    Exporter(exporter::Args),
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.what {
         What::Filter(args) => filter::run(args),
+        What::Exporter(args) => exporter::run(args),
     }
 }

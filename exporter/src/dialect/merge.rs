@@ -60,7 +60,8 @@ fn names(family: &Family) -> Vec<String> {
 
 fn described(family: &Family) -> String {
     let Family { name: _, help: _, measure, only, bounds, labels } = family;
-    let mut text = format!("a {} of {}", measure.kind(), measure.as_str());
+    let article = if measure.kind().starts_with('i') { "an" } else { "a" };
+    let mut text = format!("{article} {} of {}", measure.kind(), measure.as_str());
     if !only.is_empty() {
         let only: Vec<&str> = only.iter().map(|status| status.as_str()).collect();
         text.push_str(&format!(" ({} only)", only.join(", ")));

@@ -1,5 +1,7 @@
 //! The one place where text becomes part of a text format: model names come from paths that callers chose.
 
+use super::append;
+
 /// Appends `text` as it stands between the quotes of a label's value, in both text formats.
 pub(super) fn label_value(text: &str, out: &mut Vec<u8>) {
     escape(text, Quotes::Escaped, out);
@@ -24,13 +26,13 @@ enum Quotes {
 fn escape(text: &str, quotes: Quotes, out: &mut Vec<u8>) {
     let is_special = |byte: u8| matches!(byte, b'\\' | b'\n' | b'"');
     if !text.bytes().any(is_special) {
-        return out.extend_from_slice(text.as_bytes());
+        return append(out, text.as_bytes());
     }
     for byte in text.bytes() {
         match byte {
-            b'\\' => out.extend_from_slice(br"\\"),
-            b'\n' => out.extend_from_slice(br"\n"),
-            b'"' if quotes == Quotes::Escaped => out.extend_from_slice(b"\\\""),
+            b'\\' => append(out, br"\\"),
+            b'\n' => append(out, br"\n"),
+            b'"' if quotes == Quotes::Escaped => append(out, b"\\\""),
             plain => out.push(plain),
         }
     }

@@ -7,7 +7,7 @@
 use scoretap_core::histogram::NATIVE_SCHEMA;
 
 use super::native::Span;
-use super::{Buckets, Encoder, Heading, Kind, Native, Value, as_float};
+use super::{Buckets, Encoder, Heading, Kind, Native, Value, append, as_float};
 
 /// Numbers of fields, by message.
 mod field {
@@ -93,7 +93,7 @@ impl Protobuf {
     fn metric(&mut self, labels: &[u8], value: u32) {
         self.has_samples = true;
         self.metric.clear();
-        self.metric.extend_from_slice(labels);
+        append(&mut self.metric, labels);
         bytes(value, &self.inner, &mut self.metric);
         bytes(field::family::METRIC, &self.metric, &mut self.family);
     }
@@ -196,13 +196,13 @@ fn number(field: u32, value: u64, out: &mut Vec<u8>) {
 
 fn double(field: u32, value: f64, out: &mut Vec<u8>) {
     tag(field, FIXED_64, out);
-    out.extend_from_slice(&value.to_le_bytes());
+    append(out, &value.to_le_bytes());
 }
 
 fn bytes(field: u32, value: &[u8], out: &mut Vec<u8>) {
     tag(field, LENGTH_DELIMITED, out);
     varint(length(value.len()), out);
-    out.extend_from_slice(value);
+    append(out, value);
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the low seven bits, and the rest in the next byte")]

@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use super::{Buckets, Encoder, Heading, Kind, Value, escape};
+use super::{Buckets, Encoder, Heading, Kind, Value, append, escape};
 
 /// Whose headings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +26,14 @@ pub struct Text {
     name: String,
     /// `le="0.005"} ` for each bound of this family, then for +Inf.
     bounds: Vec<String>,
+    /// What the buckets of the histogram in hand begin with; kept for its memory.
+    bucket: Vec<u8>,
 }
 
 impl Text {
     /// Writes to `out`, which may bring memory but nothing else.
     pub const fn new(syntax: Syntax, out: Vec<u8>) -> Self {
-        Self { syntax, out, heading: None, name: String::new(), bounds: Vec::new() }
+        Self { syntax, out, heading: None, name: String::new(), bounds: Vec::new(), bucket: Vec::new() }
     }
 
     fn drop_empty(&mut self) {
@@ -41,16 +43,16 @@ impl Text {
     }
 
     fn line(&mut self, suffix: &str, labels: &[u8], value: Value) {
-        self.out.extend_from_slice(self.name.as_bytes());
-        self.out.extend_from_slice(suffix.as_bytes());
+        append(&mut self.out, self.name.as_bytes());
+        append(&mut self.out, suffix.as_bytes());
         if let Some(labels) = labels.strip_suffix(b",") {
             self.out.push(b'{');
-            self.out.extend_from_slice(labels);
+            append(&mut self.out, labels);
             self.out.push(b'}');
         }
         self.out.push(b' ');
         match value {
-            Value::Count(count) => self.out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes()),
+            Value::Count(count) => append(&mut self.out, itoa::Buffer::new().format(count).as_bytes()),
             Value::Float(float) => push(&mut self.out, format_args!("{float}")),
         }
         self.out.push(b'\n');
@@ -72,10 +74,10 @@ impl Encoder for Text {
     }
 
     fn label(&self, name: &str, value: &str, labels: &mut Vec<u8>) {
-        labels.extend_from_slice(name.as_bytes());
-        labels.extend_from_slice(b"=\"");
+        append(labels, name.as_bytes());
+        append(labels, b"=\"");
         escape::label_value(value, labels);
-        labels.extend_from_slice(b"\",");
+        append(labels, b"\",");
     }
 
     fn sample(&mut self, labels: &[u8], value: Value) {
@@ -88,12 +90,14 @@ impl Encoder for Text {
         // What the text formats know is the classic histogram.
         let Buckets { cumulative, count, sum, native: _ } = buckets;
         let mut number = itoa::Buffer::new();
+        self.bucket.clear();
+        for part in [self.name.as_bytes(), b"_bucket{", labels] {
+            append(&mut self.bucket, part);
+        }
         for (bound, count) in self.bounds.iter().zip(cumulative.iter().chain([count])) {
-            self.out.extend_from_slice(self.name.as_bytes());
-            self.out.extend_from_slice(b"_bucket{");
-            self.out.extend_from_slice(labels);
-            self.out.extend_from_slice(bound.as_bytes());
-            self.out.extend_from_slice(number.format(*count).as_bytes());
+            append(&mut self.out, &self.bucket);
+            append(&mut self.out, bound.as_bytes());
+            append(&mut self.out, number.format(*count).as_bytes());
             self.out.push(b'\n');
         }
         self.line("_sum", labels, Value::Float(*sum));
@@ -104,7 +108,7 @@ impl Encoder for Text {
         self.drop_empty();
         match self.syntax {
             Syntax::Prometheus => {}
-            Syntax::OpenMetrics => self.out.extend_from_slice(b"# EOF\n"),
+            Syntax::OpenMetrics => append(&mut self.out, b"# EOF\n"),
         }
         self.out
     }

@@ -67,11 +67,16 @@ impl Exporter {
         let mut log = BufReader::new(process.stderr.take().unwrap());
         let mut line = String::new();
         log.read_line(&mut line).unwrap();
-        let url = line.split_once("serves http://").unwrap_or_else(|| panic!("it does not serve: {line}")).1;
+        let url = line.split_once(" serves ").and_then(|(_, url)| url.split_once("://"));
+        let (_, url) = url.unwrap_or_else(|| panic!("it does not serve: {line}"));
         let address = url.split('/').next().unwrap().to_owned();
         // What follows is read, so that it never waits for a reader, and shown where a test fails.
         std::thread::spawn(move || log.lines().map_while(Result::ok).for_each(|line| println!("{line}")));
         Self { process, address }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     pub(crate) fn get(&self, path: &str, headers: &[&str]) -> Answer {

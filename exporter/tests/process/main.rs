@@ -5,6 +5,7 @@
 
 mod envoy;
 mod exporter;
+mod web;
 
 use std::time::{Duration, Instant};
 
