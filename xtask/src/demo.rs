@@ -4,6 +4,7 @@
 
 mod callers;
 mod check;
+mod prometheus;
 mod screen;
 mod table;
 
@@ -21,6 +22,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::package;
 use callers::Callers;
+use prometheus::Watcher;
 use screen::Screen;
 use table::History;
 
@@ -39,25 +41,35 @@ pub(crate) struct Args {
     /// End after this time in place of at Ctrl-C
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
+    /// Also run Prometheus with the shipped alerts, at windows of seconds
+    #[arg(long)]
+    with_prometheus: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    install()?;
+    install(args)?;
     package::build()?;
     // From here on an interrupt means: stop everything, then end.
     let stop = stop_on_signal()?;
     let stack = start()?;
+    let watcher = args.with_prometheus.then(|| Watcher::start(&stack)).transpose()?;
     let callers = Callers::start(&Endpoint::Tcp(stack.address));
-    let shown = show(&stack, &stop, args.seconds.map(Duration::from_secs));
+    let introduction =
+        introduction(&stack) + &watcher.as_ref().map(Watcher::introduction).unwrap_or_default();
+    let shown = show(&stack, &introduction, &stop, args.seconds.map(Duration::from_secs));
     callers.stop();
+    drop(watcher);
     drop(stack);
     eprintln!("stopped everything");
     shown
 }
 
-fn install() -> Result<()> {
+fn install(args: &Args) -> Result<()> {
     tools::envoy(EnvoyVersion::V1_40)?;
     tools::python()?;
+    if args.with_prometheus {
+        tools::prometheus()?;
+    }
     Ok(())
 }
 
@@ -82,10 +94,10 @@ fn start() -> Result<Stack> {
         .start()
 }
 
-fn show(stack: &Stack, stop: &AtomicBool, limit: Option<Duration>) -> Result<()> {
+fn show(stack: &Stack, introduction: &str, stop: &AtomicBool, limit: Option<Duration>) -> Result<()> {
     let start = Instant::now();
     let over = || stop.load(Ordering::Relaxed) || limit.is_some_and(|limit| start.elapsed() >= limit);
-    let screen = Screen::new(&introduction(stack));
+    let screen = Screen::new(introduction);
     let mut history = History::default();
     let mut next = start;
     while !over() {

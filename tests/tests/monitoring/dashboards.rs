@@ -1,5 +1,149 @@
-//! The dashboards.
+//! The dashboards: what each panel has to have, and that its queries have data ([`check_queries`], called by the proof).
+
+use std::fs;
 
 use scoretap_tests::monitoring::Prometheus;
+use serde_json::Value;
 
-pub(crate) fn check_queries(_prometheus: &Prometheus) {}
+use crate::{k8s, objects};
+
+const FILES: [&str; 2] = ["inference.json", "scoretap.json"];
+
+/// What Grafana would put in place of its variables: everything, over a window that fits the proof's scrapes.
+const SUBSTITUTIONS: [(&str, &str); 4] =
+    [("$tenant", ".*"), ("$model", ".*"), ("$route", ".*"), ("$__rate_interval", "10s")];
+
+pub(crate) fn all() -> Vec<Value> {
+    let read = |file: &str| fs::read_to_string(k8s("dashboards").join(file)).unwrap();
+    FILES
+        .map(|file| serde_json::from_str(&read(file)).unwrap_or_else(|error| panic!("{file}: {error}")))
+        .into()
+}
+
+pub(crate) fn variables(dashboard: &Value) -> Vec<&str> {
+    let list = dashboard["templating"]["list"].as_array().unwrap();
+    list.iter().map(|variable| variable["name"].as_str().unwrap()).collect()
+}
+
+fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
+    dashboard["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row")
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// Every query: of panels, annotations and variables, each with a name for messages.
+fn queries(dashboard: &Value) -> Vec<(String, String)> {
+    let mut queries = Vec::new();
+    for panel in panels(dashboard) {
+        for target in panel["targets"].as_array().unwrap() {
+            let name = format!("{}, panel {:?} {}", dashboard["uid"], text(&panel["title"]), target["refId"]);
+            queries.push((name, text(&target["expr"]).to_owned()));
+        }
+    }
+    for annotation in dashboard["annotations"]["list"].as_array().unwrap() {
+        queries.push((format!("annotation {}", annotation["name"]), text(&annotation["expr"]).to_owned()));
+    }
+    for variable in dashboard["templating"]["list"].as_array().unwrap() {
+        if let Some(query) = text(&variable["definition"]).strip_prefix("label_values(") {
+            let (series, label) = query.strip_suffix(')').unwrap().rsplit_once(", ").unwrap();
+            let values = format!("count by ({label}) ({series}) and on ({label}) {series}");
+            queries.push((format!("variable {}", variable["name"]), values));
+        }
+    }
+    queries
+}
+
+/// Each query has at least one sample, and none that is no number.
+#[track_caller]
+pub(crate) fn check_queries(prometheus: &Prometheus) {
+    let mut faults = Vec::new();
+    for (name, query) in all().iter().flat_map(queries) {
+        let expr = SUBSTITUTIONS.iter().fold(query, |expr, (from, to)| expr.replace(from, to));
+        assert!(!expr.contains('$'), "{name}: what is {expr}?");
+        match prometheus.query(&expr) {
+            Ok(series) if series.iter().any(|series| series["value"][1] != "NaN") => {}
+            Ok(series) => faults.push(format!("{name}: {series:?}: {expr}")),
+            Err(error) => faults.push(format!("{name}: {error:#}")),
+        }
+    }
+    assert!(faults.is_empty(), "without data:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn each_panel_says_what_it_shows_in_which_unit() {
+    for dashboard in all() {
+        for panel in panels(&dashboard) {
+            let title = text(&panel["title"]);
+            assert!(!title.is_empty());
+            assert!(text(&panel["description"]).len() > 20, "{title}: no description");
+            assert!(!text(&panel["fieldConfig"]["defaults"]["unit"]).is_empty(), "{title}: no unit");
+            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{title}");
+            assert!(!panel["targets"].as_array().unwrap().is_empty(), "{title}: no query");
+        }
+    }
+}
+
+#[test]
+fn panels_have_ids_of_their_own_and_do_not_overlap() {
+    for dashboard in all() {
+        let mut taken = Vec::new();
+        for panel in dashboard["panels"].as_array().unwrap() {
+            let at = |field: &str| panel["gridPos"][field].as_u64().unwrap();
+            let (x, y, w, h) = (at("x"), at("y"), at("w"), at("h"));
+            assert!(x + w <= 24, "{} is too wide", panel["title"]);
+            for (other, ox, oy, ow, oh) in &taken {
+                let apart = x >= ox + ow || *ox >= x + w || y >= oy + oh || *oy >= y + h;
+                assert!(apart && *other != panel["id"], "{} lies on panel {other}", panel["title"]);
+            }
+            taken.push((panel["id"].clone(), x, y, w, h));
+        }
+    }
+}
+
+#[test]
+fn each_dashboard_can_be_narrowed_to_a_tenant_a_model_and_a_route() {
+    for dashboard in all() {
+        assert_eq!(variables(&dashboard), ["datasource", "tenant", "model", "route"]);
+        assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 41);
+    }
+}
+
+/// Green below 1 s, yellow to 5 s, red above.
+#[test]
+fn latency_is_coloured_as_agreed() {
+    let dashboard = &all()[0];
+    let latency: Vec<_> = panels(dashboard)
+        .filter(|panel| text(&panel["title"]).starts_with("Latency p"))
+        .map(|panel| &panel["fieldConfig"]["defaults"]["thresholds"]["steps"])
+        .collect();
+    assert_eq!(latency.len(), 3);
+    for steps in latency {
+        let expected = serde_json::json!([
+            {"color": "green", "value": null},
+            {"color": "yellow", "value": 1},
+            {"color": "red", "value": 5},
+        ]);
+        assert_eq!(*steps, expected);
+    }
+}
+
+/// Grafana's sidecar loads ConfigMaps with this label.
+#[test]
+fn config_maps_are_the_dashboards() {
+    for file in FILES {
+        let name = file.trim_end_matches(".json");
+        let json = fs::read_to_string(k8s("dashboards").join(file)).unwrap();
+        let body = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: scoretap-dashboard-{name}\n  labels:\n    \
+             app.kubernetes.io/part-of: scoretap\n    grafana_dashboard: \"1\"\ndata:\n  {file}: |\n{}",
+            objects::indented(&json, 4)
+        );
+        objects::check(
+            &format!("dashboards/configmaps/{name}.yaml"),
+            &format!("k8s/dashboards/{file}"),
+            &body,
+        );
+    }
+}

@@ -4,10 +4,12 @@
 mod alertmanager;
 mod cases;
 mod dashboards;
+mod documents;
 mod familiar;
 mod firing;
 mod kubernetes;
 mod objects;
+mod plain;
 mod rules;
 
 use std::path::PathBuf;

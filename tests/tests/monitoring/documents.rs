@@ -1,0 +1,51 @@
+//! What annotations link to exists.
+
+use std::fs;
+
+use crate::rules::{self, FILES};
+use crate::{dashboards, k8s};
+
+/// GitHub makes an anchor of a heading by lower case, for headings of one word.
+fn anchors() -> Vec<String> {
+    let text = fs::read_to_string(k8s("runbooks.md")).unwrap();
+    text.lines().filter_map(|line| line.strip_prefix("## ")).map(str::to_lowercase).collect()
+}
+
+#[test]
+fn each_alert_has_a_runbook_and_each_runbook_an_alert() {
+    let mut linked = Vec::new();
+    for (name, rule) in rules::alerts(&FILES) {
+        let url = &rule.annotations["runbook_url"];
+        let anchor = url.strip_prefix("https://runbooks.example.com/scoretap/runbooks.md#").expect(url);
+        assert!(anchors().iter().any(|found| found == anchor), "{name}: k8s/runbooks.md has no {anchor}");
+        linked.push(anchor.to_owned());
+    }
+    for anchor in anchors() {
+        assert!(linked.contains(&anchor), "k8s/runbooks.md: no alert links to {anchor}");
+    }
+}
+
+#[test]
+fn links_within_the_runbooks_lead_somewhere() {
+    let text = fs::read_to_string(k8s("runbooks.md")).unwrap();
+    for link in text.split("](#").skip(1).filter_map(|rest| rest.split(')').next()) {
+        assert!(anchors().iter().any(|anchor| anchor == link), "k8s/runbooks.md: #{link} leads nowhere");
+    }
+}
+
+#[test]
+fn each_alert_links_to_a_dashboard_that_exists_and_to_variables_that_it_has() {
+    let dashboards = dashboards::all();
+    for (name, rule) in rules::alerts(&FILES) {
+        let url = &rule.annotations["dashboard_url"];
+        let link = url.strip_prefix("https://grafana.example.com/d/").expect(url);
+        let (uid, variables) = link.split_once('?').expect(url);
+        let dashboard = dashboards.iter().find(|dashboard| dashboard["uid"] == uid);
+        let dashboard = dashboard.unwrap_or_else(|| panic!("{name}: no dashboard has the uid {uid}"));
+        let known = dashboards::variables(dashboard);
+        for pair in variables.split('&') {
+            let variable = pair.split('=').next().and_then(|key| key.strip_prefix("var-")).expect(url);
+            assert!(known.contains(&variable), "{name}: {uid} has no variable {variable}");
+        }
+    }
+}
