@@ -4,6 +4,7 @@ pub mod apps;
 pub mod bootstrap;
 pub mod child;
 pub mod exposition;
+pub mod faults;
 pub mod http;
 pub mod monitoring;
 pub mod ports;

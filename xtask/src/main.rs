@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod package;
 mod run;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ enum Command {
     Test(test::Args),
     /// Builds what is shipped into target/dist
     Package(package::Args),
+    /// Does to the system, under load, what goes wrong in production
+    Soak(soak::Args),
     /// Measures what Scoretap costs
     Bench(bench::Args),
 }
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Package(args) => package::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {
