@@ -1,0 +1,109 @@
+//! The README's tables of metrics are what the dialects say. `UPDATE_DOCS=1` writes those anew whose markers are there:
+//! `<!-- generated: families -->` and `<!-- generated: dialects -->`, each up to the next `<!-- /generated -->`.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use scoretap_exporter::dialect::{BUILT_IN, Dialect, Dimension, Family, Label, Measure};
+use scoretap_exporter::encode::Kind;
+use scoretap_exporter::own;
+
+/// The canonical metrics and those that the exporter has of its own.
+fn families() -> String {
+    let mut table = "| metric | type | labels | what it tells |\n|---|---|---|---|\n".to_owned();
+    for family in &built_in("prediction").families {
+        let Family { name, help, .. } = family;
+        let (kind, labels) = (family.measure.kind(), labels(family));
+        writeln!(table, "| `{name}` | {kind} | {labels} | {help} |").unwrap();
+    }
+    for own::Family { name, help, kind, label } in own::FAMILIES {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Info => "info",
+            Kind::Histogram => "histogram",
+        };
+        let label = label.map(|(name, values)| format!("{name} = {values}")).unwrap_or_default();
+        writeln!(table, "| `{name}` | {kind} | {label} | {help} |").unwrap();
+    }
+    table
+}
+
+/// All dialects, with whatever differs from what is measured.
+fn dialects() -> String {
+    let mut table = "| dialect | metric | type | labels |\n|---|---|---|---|\n".to_owned();
+    for (dialect, _) in BUILT_IN {
+        for family in &built_in(dialect).families {
+            let (name, kind, labels) = (&family.name, family.measure.kind(), labels(family));
+            writeln!(table, "| `{dialect}` | `{name}`{} | {kind} | {labels} |", limits(family)).unwrap();
+        }
+    }
+    table
+}
+
+fn limits(family: &Family) -> String {
+    let mut text = String::new();
+    if !family.only.is_empty() && !family.has(Dimension::ErrorType) {
+        let only: Vec<&str> = family.only.iter().map(|status| status.as_str()).collect();
+        write!(text, ", {} only", only.join(" and ")).unwrap();
+    }
+    if let Some(bounds) = &family.bounds {
+        let bounds: Vec<String> = bounds.iter().map(|bound| (*bound as f64 / 1e9).to_string()).collect();
+        write!(text, ", bounds {}", bounds.join(" ")).unwrap();
+    }
+    text
+}
+
+fn labels(family: &Family) -> String {
+    let shown = |label: &Label| {
+        let Label { name, value, .. } = label;
+        let values: Vec<&str> = match (value, family.measure) {
+            (Dimension::Status, Measure::Calls | Measure::Distribution(_)) => {
+                value.values().into_iter().filter(|value| is_shown(family, value)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let values: Vec<&str> = values.into_iter().map(|value| label.renamed(value)).collect();
+        match (values.is_empty(), name == value.as_str()) {
+            (false, _) => format!("{name} = {}", values.join(", ")),
+            (true, true) => name.clone(),
+            (true, false) => format!("{name} ({})", value.as_str().replace('_', " ")),
+        }
+    };
+    family.labels.iter().map(shown).collect::<Vec<_>>().join(", ")
+}
+
+fn is_shown(family: &Family, status: &str) -> bool {
+    family.only.is_empty() || family.only.iter().any(|only| only.as_str() == status)
+}
+
+fn built_in(name: &str) -> Dialect {
+    Dialect::built_in(name).unwrap().unwrap()
+}
+
+#[track_caller]
+fn check_section(name: &str, expected: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let Ok(readme) = std::fs::read_to_string(&path) else { return };
+    let marker = format!("<!-- generated: {name} -->\n");
+    let Some((before, rest)) = readme.split_once(&marker) else { return };
+    let (found, after) = rest.split_once("<!-- /generated -->").expect("a section has an end");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, format!("{before}{marker}{expected}<!-- /generated -->{after}")).unwrap();
+        return;
+    }
+    assert_eq!(found, expected, "README.md, section {name}: UPDATE_DOCS=1 writes it anew");
+}
+
+#[test]
+fn the_readmes_tables_are_those_of_the_dialects() {
+    check_section("families", &families());
+    check_section("dialects", &dialects());
+}
+
+#[test]
+fn a_table_has_each_family_of_each_dialect() {
+    let count: usize = BUILT_IN.iter().map(|(dialect, _)| built_in(dialect).families.len()).sum();
+    assert_eq!(dialects().lines().count(), 2 + count, "{}", dialects());
+    assert_eq!(families().lines().count(), 2 + built_in("prediction").families.len() + own::FAMILIES.len());
+}
