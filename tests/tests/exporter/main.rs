@@ -3,6 +3,7 @@
 //! What is right is known from elsewhere: from the app's own log, from callers' own clocks, from numbers that a test
 //! made up.
 
+mod cost;
 mod dialects;
 mod formats;
 mod native;

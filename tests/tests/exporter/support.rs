@@ -117,7 +117,7 @@ fn encoded(text: &str) -> String {
 /// An Envoy whose statistics are `stats`, and an exporter that reads it.
 pub(crate) struct Made {
     pub(crate) exporter: SocketAddr,
-    _child: Child,
+    child: Child,
     _folders: Folders,
 }
 
@@ -132,7 +132,14 @@ impl Made {
         command.arg("--envoy.admin").arg(format!("unix://{}", socket.display()));
         let mut child = Child::spawn("the exporter", &command, &folders.logs.join("exporter.log")).unwrap();
         child.wait_ready(STARTUP, || http::get(&Endpoint::Tcp(exporter), "/-/healthy").is_ok()).unwrap();
-        Self { exporter, _child: child, _folders: folders }
+        Self { exporter, child: child, _folders: folders }
+    }
+
+    /// The most memory that the exporter ever had at once, in megabytes.
+    pub(crate) fn most_memory(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
     }
 
     pub(crate) fn scrape(&self, accept: &str) -> String {
