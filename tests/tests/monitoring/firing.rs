@@ -14,6 +14,7 @@ use scoretap_tests::monitoring::{self, Alertmanager, Notification, Prometheus, R
 use scoretap_tests::ports;
 use scoretap_tests::stack::{Folders, Stack, Upstream};
 use scoretap_tests::wait::wait_until;
+use serde_json::Value;
 
 use crate::{dashboards, k8s, kubernetes, rules};
 
@@ -230,11 +231,18 @@ fn wait_for(receiver: &Receiver, prometheus: &Prometheus, expected: &Expected, s
     let what = format!("{who} hears that {alert} is {status} for {model}");
     let deadline = Instant::now() + PATIENCE;
     while !sent() {
-        if Instant::now() > deadline {
-            panic!("{what}: it did not\n{:#?}", prometheus.query("ALERTS"));
-        }
+        assert!(Instant::now() < deadline, "{what}: it did not. In Prometheus now:\n{}", raised(prometheus));
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+fn raised(prometheus: &Prometheus) -> String {
+    let alerts = prometheus.query("ALERTS").unwrap_or_default();
+    let line = |alert: &Value| {
+        let [name, model, state] = ["alertname", "model_name", "alertstate"].map(|key| &alert["metric"][key]);
+        format!("{name} {model} {state}\n")
+    };
+    alerts.iter().map(line).collect()
 }
 
 /// Every alert was pending before it fired; all have a `for`.

@@ -150,3 +150,18 @@ fn channel(config: &Value) -> Value {
 fn mapping<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     Value::Mapping(fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Mapping>())
 }
+
+#[test]
+fn what_is_applied_by_default_is_there_and_leaves_out_what_is_off() {
+    let resources = |folder: &str| {
+        let text = fs::read_to_string(k8s(folder).join("kustomization.yaml")).unwrap();
+        let kustomization: Value = serde_norway::from_str(&text).unwrap();
+        let names = kustomization["resources"].as_sequence().unwrap().clone();
+        let names: Vec<String> = names.iter().map(|name| name.as_str().unwrap().to_owned()).collect();
+        assert!(names.iter().all(|name| k8s(folder).join(name).is_file()), "{folder}: {names:?}");
+        names
+    };
+    assert_eq!(resources("rules/operator"), rules::FILES[..5]);
+    assert_eq!(resources("dashboards/configmaps").len(), 2);
+    assert_eq!(resources("alertmanager/operator").len(), 2);
+}
