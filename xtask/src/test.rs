@@ -67,6 +67,9 @@ fn install() -> Result<()> {
     }
     tools::python()?;
     tools::promtool()?;
+    tools::kubernetes_validate()?;
+    tools::kubernetes_models()?;
+    tools::shellcheck()?;
     tools::alertmanager()?;
     tools::wasm_bindgen_test_runner()?;
     Ok(())

@@ -5,6 +5,7 @@ mod cel;
 mod command;
 mod corpus;
 mod envoy;
+mod overlays;
 mod pods;
 mod policy;
 mod restricted;

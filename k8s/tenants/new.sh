@@ -1,0 +1,21 @@
+#!/bin/sh
+# Writes the overlay of one more tenant: k8s/tenants/new.sh tenant-c && kubectl apply -k k8s/tenants/tenant-c
+set -eu
+
+name=${1:-}
+case $name in
+  '' | *[!-a-z0-9]* | -* | *-) valid=no ;;
+  *) valid=yes ;;
+esac
+if [ "$valid" = no ] || [ "${#name}" -gt 63 ]; then
+  echo "new.sh: \"$name\" cannot be a namespace; write a name of lower-case letters, digits and dashes" >&2
+  exit 2
+fi
+folder=${2:-$(dirname "$0")}
+if [ "$name" = base ] || [ -e "$folder/$name" ]; then
+  echo "new.sh: $folder/$name is there already; choose another name, or remove it" >&2
+  exit 1
+fi
+mkdir "$folder/$name"
+sed "s/tenant-a/$name/" "$(dirname "$0")/tenant-a/kustomization.yaml" > "$folder/$name/kustomization.yaml"
+echo "$folder/$name"
