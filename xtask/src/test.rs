@@ -72,6 +72,7 @@ fn install() -> Result<()> {
     tools::shellcheck()?;
     tools::alertmanager()?;
     tools::wasm_bindgen_test_runner()?;
+    tools::chromium()?;
     Ok(())
 }
 
