@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use scoretap_tests::tools;
+use scoretap_tests::{tools, workspace};
 use serde::Deserialize;
 
 use crate::{k8s, succeed};
@@ -98,4 +98,10 @@ fn each_alert_says_how_bad_what_whose_and_where_to_read_on() {
         assert!(text("description").contains("$value"), "{name}: the description has no value");
         assert_eq!(rule.annotations.len(), 4, "{name}: {:?}", rule.annotations);
     }
+}
+
+#[test]
+fn what_is_recorded_is_what_happened() {
+    let test = workspace::root().join("tests/tests/monitoring/recording.test.yaml");
+    succeed(Command::new(tools::promtool().unwrap()).args(["test", "rules"]).arg(test));
 }
