@@ -48,19 +48,25 @@ fn main_table(samples: &Samples, out: &mut String) -> Result<()> {
     let nothing = samples.spread(Variant::Nothing, MAIN, cpu);
     writeln!(
         out,
-        "Added to a call of {} at one worker. Microseconds: median (quartiles). With nothing, Envoy spends {} µs of CPU.\n",
+        "Added to a call of {} at one worker. Microseconds: median (quartiles), and the difference of \
+         the first deciles, from when the machine did least else. With nothing, Envoy spends {} µs of CPU.\n",
         MAIN.kind.title(),
         nothing.text()
     )?;
-    writeln!(out, "| in Envoy | CPU, matched | CPU, unmatched | p50 | p99 | memory per VM | module |")?;
-    writeln!(out, "|---|---|---|---|---|---|---|")?;
+    writeln!(
+        out,
+        "| in Envoy | CPU, matched | when quiet | CPU, unmatched | when quiet | p50 | p99 | memory per VM | module |"
+    )?;
+    writeln!(out, "|---|---|---|---|---|---|---|---|---|")?;
     for variant in Variant::ALL.into_iter().filter(|variant| *variant != Variant::Nothing) {
         writeln!(
             out,
-            "| {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {:.1} | {} | {:.1} | {} | {} | {} | {} |",
             variant.title(),
             samples.added(variant, MAIN, cpu).text(),
+            samples.added_when_quiet(variant, MAIN),
             samples.added(variant, unmatched, cpu).text(),
+            samples.added_when_quiet(variant, unmatched),
             samples.added(variant, MAIN, |sample| sample.p50).text(),
             samples.added(variant, MAIN, |sample| sample.p99).text(),
             memory(samples, variant),
@@ -75,15 +81,17 @@ fn aims(samples: &Samples, out: &mut String) -> Result<()> {
         out,
         "\nCPU added, as a multiple of what another adds: of the medians (quartiles of the epochs).\n"
     )?;
-    writeln!(out, "| | calls | of | at most | is |")?;
-    writeln!(out, "|---|---|---|---|---|")?;
+    writeln!(out, "| | calls | of | at most | is | when quiet |")?;
+    writeln!(out, "|---|---|---|---|---|---|")?;
     for Aim { variant, path, other, limit } in AIMS {
-        let ratio = samples.ratio(variant, other, Cell { path, ..MAIN });
+        let cell = Cell { path, ..MAIN };
+        let ratio = samples.ratio(variant, other, cell);
+        let quiet = samples.added_when_quiet(variant, cell) / samples.added_when_quiet(other, cell);
         let Spread { median, low, high } = ratio;
         let met = if median <= limit { "" } else { ", missed" };
         writeln!(
             out,
-            "| {} | {} | {} | {limit} | {median:.2} ({low:.2} … {high:.2}){met} |",
+            "| {} | {} | {} | {limit} | {median:.2} ({low:.2} … {high:.2}){met} | {quiet:.2} |",
             variant.title(),
             path.title(),
             other.title()

@@ -72,6 +72,16 @@ impl Samples {
         Spread::of(self.differences(variant, cell, figure).map(|(_, added)| added).collect())
     }
 
+    /// The CPU that it adds where the machine did least else: the first deciles of both compared.
+    pub(super) fn added_when_quiet(&self, variant: Variant, cell: Cell) -> f64 {
+        let decile = |variant| {
+            let mut all: Vec<f64> = self.rounds(variant, cell).map(|(_, sample)| sample.cpu).collect();
+            all.sort_by(f64::total_cmp);
+            all.get(position(all.len(), 0.1)).copied().unwrap_or(f64::NAN)
+        };
+        decile(variant) - decile(Variant::Nothing)
+    }
+
     /// How many times as much CPU `variant` adds as `other`: of the medians, and of those of each epoch.
     pub(super) fn ratio(&self, variant: Variant, other: Variant, cell: Cell) -> Spread {
         let ratio = |epoch: Option<usize>| {
