@@ -15,7 +15,7 @@ use std::process::Command;
 use anyhow::Result;
 
 pub use install::tools_dir;
-pub use kubernetes::{kubectl, kubernetes_models, kubernetes_validate, shellcheck};
+pub use kubernetes::{Buildah, buildah, kubectl, kubernetes_models, kubernetes_validate, shellcheck};
 pub use rust::{MUSL_TARGET, WASM_BINDGEN_TARGET, WASM_TARGET, targets, wasm_bindgen_test_runner};
 
 /// The Envoy releases that Scoretap is tested on.

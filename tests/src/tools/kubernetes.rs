@@ -38,3 +38,21 @@ pub fn kubectl() -> Result<PathBuf> {
 pub fn shellcheck() -> Result<PathBuf> {
     apt::program("shellcheck", "shellcheck")
 }
+
+/// Builds images without a daemon, a registry or root.
+#[derive(Debug)]
+pub struct Buildah {
+    /// The program.
+    pub program: PathBuf,
+    /// Where its libraries are, for `LD_LIBRARY_PATH`.
+    pub libraries: PathBuf,
+}
+
+/// Debian's buildah.
+pub fn buildah() -> Result<Buildah> {
+    let libraries = ["libassuan0", "libdevmapper1.02.1", "libgpgme11", "libsubid4"];
+    let program = apt::program_with("buildah", &libraries, "buildah")?;
+    let root = program.ancestors().nth(3).context("an unpacked program is in usr/bin")?;
+    let lib = format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    Ok(Buildah { libraries: root.join(lib), program })
+}

@@ -103,7 +103,7 @@ fn shapes() -> Vec<Case> {
             pod["spec"]["initContainers"] = json!([envoy]);
         }),
         case("already-injected-the-old-way", Unchanged, |pod| {
-            second(pod, &json!({"name": "scoretap-exporter"}))
+            second(pod, &json!({"name": "scoretap-exporter"}));
         }),
     ]
 }
@@ -189,7 +189,7 @@ fn identities() -> Vec<Case> {
 fn refused() -> Vec<Case> {
     vec![
         case("inject-yes", Refused("write \"true\" or \"false\""), |pod| {
-            annotate(pod, "scoretap.dev/inject", "yes")
+            annotate(pod, "scoretap.dev/inject", "yes");
         }),
         case("windows", Refused("is for Windows"), |pod| {
             pod["spec"]["os"] = json!({"name": "windows"});

@@ -4,13 +4,14 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use scoretap_tests::apps::{self, Scorer};
 use scoretap_tests::child::Child;
 use scoretap_tests::http::{self, Call, Endpoint, Load, Protocol};
 use scoretap_tests::stack::Folders;
 use scoretap_tests::tools::{self, EnvoyVersion};
-use scoretap_tests::wait::{STARTUP, wait_until};
+use scoretap_tests::wait::{STARTUP, wait_for, wait_until};
 use scoretap_tests::{ports, workspace};
 use serde_json::{Value, json};
 
@@ -136,7 +137,9 @@ fn when_a_pod_ends_callers_are_sent_away_and_none_of_their_calls_fails() {
         results.iter().all(|result| result.as_ref().is_ok_and(|answer| answer.status == 200)),
         "a call was lost"
     );
-    assert!(drain.is_running(), "the app still listens: {}", drain.diagnosis());
+    // Long enough for it to look several times, with no call in flight.
+    let ended = wait_for("drain has ended", Duration::from_millis(700), || !drain.is_running());
+    assert!(ended.is_err(), "the app still listens: {}", drain.diagnosis());
     assert!(pod.envoy.is_running());
     drop(scorer);
     wait_until("drain has ended", STARTUP, || !drain.is_running());

@@ -5,6 +5,8 @@ mod cel;
 mod command;
 mod corpus;
 mod envoy;
+mod images;
+mod istio;
 mod overlays;
 mod pods;
 mod policy;
