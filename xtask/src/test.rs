@@ -70,6 +70,7 @@ fn install() -> Result<()> {
     tools::kubernetes_validate()?;
     tools::kubernetes_models()?;
     tools::shellcheck()?;
+    tools::buildah()?;
     tools::alertmanager()?;
     tools::wasm_bindgen_test_runner()?;
     tools::chromium()?;

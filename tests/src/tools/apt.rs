@@ -13,17 +13,12 @@ const ADVICE: &str = "is Debian's archive reachable?";
 
 /// A program of a Debian package. Where there is no apt, the one on PATH has to do.
 pub(super) fn program(package: &str, program: &str) -> Result<PathBuf> {
-    program_with(package, &[], program)
-}
-
-/// As [`program`], with the packages of the libraries that it needs and that a small system has not.
-pub(super) fn program_with(package: &str, libraries: &[&str], program: &str) -> Result<PathBuf> {
     if on_path("apt-get").is_none() || on_path("dpkg").is_none() {
         return on_path(program).with_context(|| {
             format!("{program} is not there and this is no Debian: install {package} so that it is on PATH")
         });
     }
-    let dir = once(&format!("debian-{package}"), "1", |dir| install(package, libraries, dir))?;
+    let dir = once(&format!("debian-{package}"), "1", |dir| install(package, dir))?;
     let binary = dir.join("root/usr/bin").join(program);
     if !binary.is_file() {
         bail!("{} is not there: delete {} and try again", binary.display(), dir.display());
@@ -59,19 +54,15 @@ fn update(dir: &Path) -> Result<()> {
     step("lists of Debian's packages, for this once", apt_get(dir).arg("update"), ADVICE)
 }
 
-fn install(package: &str, libraries: &[&str], dir: &Path) -> Result<()> {
+fn install(package: &str, dir: &Path) -> Result<()> {
     update(dir)?;
-    step(&format!("Debian's {package}"), apt_get(dir).args(["download", package]).args(libraries), ADVICE)?;
-    let archives = downloaded(dir)?;
-    for archive in &archives {
-        run(Command::new("dpkg").arg("--extract").arg(archive).arg(dir.join("root")), "is the disk full?")?;
-    }
+    step(&format!("Debian's {package}"), apt_get(dir).args(["download", package]), ADVICE)?;
+    let archive = downloaded(dir)?;
+    run(Command::new("dpkg").arg("--extract").arg(&archive).arg(dir.join("root")), "is the disk full?")?;
     for spent in ["state", "cache"] {
         fs::remove_dir_all(dir.join(spent))?;
     }
-    for archive in archives {
-        fs::remove_file(archive)?;
-    }
+    fs::remove_file(archive)?;
     Ok(())
 }
 
@@ -85,12 +76,9 @@ fn apt_get(dir: &Path) -> Command {
     command
 }
 
-fn downloaded(dir: &Path) -> Result<Vec<PathBuf>> {
-    let files = fs::read_dir(dir)?.flatten().map(|entry| entry.path());
-    let archives: Vec<_> =
-        files.filter(|file| file.extension().is_some_and(|extension| extension == "deb")).collect();
-    if archives.is_empty() {
-        bail!("apt-get downloaded nothing into {}", dir.display());
-    }
-    Ok(archives)
+fn downloaded(dir: &Path) -> Result<PathBuf> {
+    let mut files = fs::read_dir(dir)?.flatten().map(|entry| entry.path());
+    files
+        .find(|file| file.extension().is_some_and(|extension| extension == "deb"))
+        .with_context(|| format!("apt-get downloaded nothing into {}", dir.display()))
 }

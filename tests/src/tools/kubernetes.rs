@@ -50,9 +50,7 @@ pub struct Buildah {
 
 /// Debian's buildah.
 pub fn buildah() -> Result<Buildah> {
-    let libraries = ["libassuan0", "libdevmapper1.02.1", "libgpgme11", "libsubid4"];
-    let program = apt::program_with("buildah", &libraries, "buildah")?;
-    let root = program.ancestors().nth(3).context("an unpacked program is in usr/bin")?;
-    let lib = format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH);
-    Ok(Buildah { libraries: root.join(lib), program })
+    let root = apt::with_dependencies("buildah", &["buildah"])?;
+    let libraries = root.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH));
+    Ok(Buildah { program: root.join("usr/bin/buildah"), libraries })
 }
