@@ -13,4 +13,5 @@ mod policy;
 mod restricted;
 mod schema;
 mod services;
+mod tenants;
 mod webhook;
