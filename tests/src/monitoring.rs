@@ -3,6 +3,7 @@
 mod alertmanager;
 mod prometheus;
 mod receiver;
+mod relocated;
 mod shortened;
 
 pub use alertmanager::Alertmanager;

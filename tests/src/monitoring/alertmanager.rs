@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use super::relocated::relocated;
 use crate::apps::local;
 use crate::child::Child;
 use crate::http::{self, Call, Endpoint, Protocol};
@@ -29,7 +29,7 @@ impl Alertmanager {
         let path = folders.run.join("alertmanager.yml");
         fs::write(&path, config)?;
         let address = local(ports::free());
-        let binary = relocated(&tools::alertmanager()?)?;
+        let binary = relocated(&tools::alertmanager()?, "/usr/share/prometheus/alertmanager")?;
         let mut command = Command::new(&binary);
         command.current_dir(binary.ancestors().nth(3).context("where it was unpacked")?);
         command.arg(format!("--config.file={}", path.display()));
@@ -56,27 +56,4 @@ impl Alertmanager {
         let text = http::get(&Endpoint::Tcp(self.address), "/api/v2/alerts")?;
         Ok(serde_json::from_str(&text)?)
     }
-}
-
-/// Debian's build opens its templates below `/usr`, and it was unpacked elsewhere. A copy opens the same path relative to
-/// the working directory; a doubled slash keeps the length, which Go has beside the text.
-fn relocated(binary: &Path) -> Result<PathBuf> {
-    const ABSOLUTE: &[u8] = b"/usr/share/prometheus/alertmanager";
-    const RELATIVE: &[u8] = b"usr/share/prometheus//alertmanager";
-    let copy = binary.with_extension("relocated");
-    if copy.is_file() {
-        return Ok(copy);
-    }
-    let mut bytes = fs::read(binary)?;
-    let windows = bytes.windows(ABSOLUTE.len()).enumerate();
-    let found: Vec<usize> = windows.filter(|(_, window)| *window == ABSOLUTE).map(|(at, _)| at).collect();
-    for at in found {
-        bytes[at..at + ABSOLUTE.len()].copy_from_slice(RELATIVE);
-    }
-    // Test processes run side by side: the copy appears as a whole.
-    let unfinished = binary.with_extension(std::process::id().to_string());
-    fs::write(&unfinished, bytes)?;
-    fs::set_permissions(&unfinished, fs::metadata(binary)?.permissions())?;
-    fs::rename(&unfinished, &copy)?;
-    Ok(copy)
 }

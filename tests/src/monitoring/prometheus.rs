@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+use super::relocated::relocated;
 use super::shortened;
 use crate::apps::local;
 use crate::child::Child;
@@ -46,13 +47,11 @@ impl Prometheus {
         let config = folders.run.join("prometheus.json");
         fs::write(&config, config_of(targets, alertmanager, &rules).to_string())?;
         let address = local(port);
-        let mut command = Command::new(tools::prometheus()?);
+        let mut command = Command::new(relocated(&tools::prometheus()?, "/usr/share/prometheus/web")?);
         command.arg(format!("--config.file={}", config.display()));
         command.arg(format!("--storage.tsdb.path={}", folders.run.join("tsdb").display()));
         command.arg(format!("--web.listen-address={address}"));
-        // Debian keeps the pages' files elsewhere than the binary looks.
         let root = tools::tools_dir().join("debian-prometheus/root");
-        command.arg(format!("--web.console.templates={}", root.join("etc/prometheus/consoles").display()));
         command.current_dir(&root);
         let mut child = Child::spawn("Prometheus", &command, &folders.logs.join("prometheus.log"))?;
         child.wait_ready(STARTUP, || http::get(&Endpoint::Tcp(address), "/-/ready").is_ok())?;

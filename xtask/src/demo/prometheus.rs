@@ -29,7 +29,7 @@ impl Watcher {
     /// The line that says where to look.
     pub(super) fn introduction(&self) -> String {
         let address = self.prometheus.address;
-        format!("alerts, 5 minutes are 8 s    http://{address}/alerts\n")
+        format!("alerts; 5 minutes are 8 s   http://{address}/classic/alerts\n")
     }
 }
 
