@@ -39,10 +39,10 @@ const OTHER_CORE: u32 = 1;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How often each Envoy is started anew
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 3)]
     epochs: usize,
     /// How often each Envoy is measured after each start
-    #[arg(long, value_name = "N", default_value_t = 30)]
+    #[arg(long, value_name = "N", default_value_t = 10)]
     rounds: usize,
     /// Calls for one figure: few, so that what else the machine does meets all variants alike
     #[arg(long, value_name = "N", default_value_t = 400)]
