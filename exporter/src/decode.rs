@@ -33,10 +33,23 @@ pub struct Reading {
     pub envoy_requests: Option<EnvoyRequests>,
     /// Calls that the app is working on, where Envoy keeps that statistic.
     pub in_flight: Option<u64>,
+    /// How often a VM of the filter was started anew, where Envoy keeps that statistic.
+    pub vm_reloads: Option<VmReloads>,
     /// How many statistics have our prefix and no meaning to us: a filter of another version.
     pub unknown: usize,
     /// Whether the filter divides durations by the bounds of native histograms, as far as its cells tell.
     pub is_native: bool,
+}
+
+/// What became of attempts to start a VM that had crashed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VmReloads {
+    /// It runs again.
+    pub success: u64,
+    /// It did not start.
+    pub failure: u64,
+    /// Too soon after the last one.
+    pub backoff: u64,
 }
 
 /// Envoy's own count of what the filter should have seen.
@@ -236,6 +249,14 @@ impl<'a> Decoder<'a> {
             add(&mut self.requests_begun, value);
         } else if name.starts_with("http.") && name.ends_with(".downstream_rq_active") {
             self.requests_active = self.requests_active.saturating_add(value);
+        } else if let Some((_, result)) = name.rsplit_once(".vm_reload_") {
+            let reloads = self.reading.vm_reloads.get_or_insert_default();
+            match result {
+                "success" => reloads.success = reloads.success.saturating_add(value),
+                "failure" => reloads.failure = reloads.failure.saturating_add(value),
+                "backoff" => reloads.backoff = reloads.backoff.saturating_add(value),
+                _ => {}
+            }
         }
     }
 

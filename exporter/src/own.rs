@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::decode::Reading;
+use crate::decode::{Reading, VmReloads};
 use crate::encode::{Encoder, Heading, Kind, Value};
 use crate::errors::{Reason, ScrapeErrors};
 
@@ -74,8 +74,15 @@ const OVERFLOW: Family = Family {
     label: None,
 };
 
+const RELOADS: Family = Family {
+    name: "scoretap_vm_reloads_total",
+    help: "Attempts of Envoy's to start a crashed VM of the filter anew, by what became of them.",
+    kind: Kind::Counter,
+    label: Some(("result", "success, failure, backoff")),
+};
+
 /// All of them, in the order in which they are written.
-pub const FAMILIES: [Family; 8] = [UP, DURATION, ERRORS, BUILD, VALID, SEEN, ENVOYS, OVERFLOW];
+pub const FAMILIES: [Family; 9] = [UP, DURATION, ERRORS, BUILD, VALID, SEEN, ENVOYS, OVERFLOW, RELOADS];
 
 /// Writes these families with the labels that every series has.
 #[derive(Debug)]
@@ -108,6 +115,9 @@ impl<'a, E: Encoder> Own<'a, E> {
             self.one(ENVOYS, Value::Count(requests.finished));
         }
         self.one(OVERFLOW, Value::Count(reading.overflow));
+        if let Some(VmReloads { success, failure, backoff }) = reading.vm_reloads {
+            self.many(RELOADS, &[("success", success), ("failure", failure), ("backoff", backoff)]);
+        }
     }
 
     fn one(&mut self, family: Family, value: Value) {

@@ -9,7 +9,8 @@ pub fn everything(stat_prefix: &str, app_cluster: &str) -> String {
     let ours = regex_lite::escape(&format!("{ENVOY_PREFIX}{PREFIX}"));
     stats(&format!(
         "^(?:{ours}|http\\.(?:{stat_prefix})\\.downstream_rq_(?:total|active)$\
-         |cluster\\.(?:{app_cluster})\\.upstream_rq_active$)"
+         |cluster\\.(?:{app_cluster})\\.upstream_rq_active$\
+         |wasm\\..*scoretap.*\\.vm_reload_(?:success|failure|backoff)$)"
     ))
 }
 
@@ -64,6 +65,10 @@ mod tests {
     fn everything_of_ours_is_read() {
         check("wasmcustom.scoretap.call.score.~.~.POST./score.200.success", true);
         check("wasmcustom.scoretap.config", true);
+        check("wasm.scoretap.vm_reload_success", true);
+        check("wasm.ml.scoretap-7.vm_reload_backoff", true);
+        check("wasm.scoretap.vm_reload", false);
+        check("wasm.other.vm_reload_success", false);
         check("wasmcustom.scoretapped", false);
         check("wasmcustom.other", false);
         check("x.wasmcustom.scoretap.config", false);

@@ -132,7 +132,7 @@ impl Made {
         command.arg("--envoy.admin").arg(format!("unix://{}", socket.display()));
         let mut child = Child::spawn("the exporter", &command, &folders.logs.join("exporter.log")).unwrap();
         child.wait_ready(STARTUP, || http::get(&Endpoint::Tcp(exporter), "/-/healthy").is_ok()).unwrap();
-        Self { exporter, child: child, _folders: folders }
+        Self { exporter, child, _folders: folders }
     }
 
     /// The most memory that the exporter ever had at once, in megabytes.

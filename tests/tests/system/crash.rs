@@ -43,6 +43,7 @@ fn call(stack: &Stack, count: u32) {
 fn a_vm_that_reloads_counts_on_from_where_it_was() {
     in_both_ways("trap", |name, way_in| {
         let stack = reloading(name, way_in).start().unwrap();
+        assert_eq!(stack.metrics().get("scoretap_vm_reloads_total", &[("result", "success")]), Some(0.0));
         for _ in 0..3 {
             call(&stack, 20);
             let (counted, gap) = (seen(&stack.metrics()), unseen(&stack));
@@ -52,6 +53,7 @@ fn a_vm_that_reloads_counts_on_from_where_it_was() {
             recover(&stack);
         }
         let metrics = stack.metrics();
+        assert!(metrics.get("scoretap_vm_reloads_total", &[("result", "success")]) >= Some(3.0));
         assert_eq!(metrics.sum("prediction_requests_total", &[]), seen(&metrics));
         assert_eq!(metrics.sum("prediction_duration_seconds_count", &[]), seen(&metrics));
     });
