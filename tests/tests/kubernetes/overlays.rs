@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use scoretap_tests::stack::Folders;
 use scoretap_tests::{tools, workspace};
@@ -106,17 +105,9 @@ fn model_faults(objects: &[(String, Value)]) -> Vec<String> {
             json!({"title": title, "object": object})
         })
         .collect();
-    let mut child = Command::new("node")
-        .arg(workspace::root().join("tests/node/validate.mjs"))
-        .arg(tools::kubernetes_models().unwrap())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(cases.to_string().as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    serde_json::from_slice(&output.stdout).unwrap()
+    let mut checker = Command::new("node");
+    checker.arg(workspace::root().join("tests/node/validate.mjs")).arg(tools::kubernetes_models().unwrap());
+    schema::said(&mut checker, &cases)
 }
 
 #[test]

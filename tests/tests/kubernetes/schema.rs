@@ -23,12 +23,13 @@ pub(crate) fn faults(objects: &[(String, Value)], versions: &[&str]) -> Vec<Stri
         versions.iter().map(move |version| json!({"title": title, "version": version, "object": object}))
     });
     let cases: Value = cases.collect();
-    let mut child = Command::new(tools::kubernetes_validate().unwrap())
-        .arg(workspace::python_file("validate.py"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut checker = Command::new(tools::kubernetes_validate().unwrap());
+    said(checker.arg(workspace::python_file("validate.py")), &cases)
+}
+
+/// What a checker that reads cases and writes faults says.
+pub(crate) fn said(checker: &mut Command, cases: &Value) -> Vec<String> {
+    let mut child = checker.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(cases.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
