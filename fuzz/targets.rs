@@ -1,10 +1,17 @@
 //! What is done with each input, by libFuzzer and, over the corpus, by a test of the exporter.
 
+#[path = "../filter/core/tests/suite/host.rs"]
+mod host;
+
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::Parser;
+use host::{Ended, Host};
+use scoretap_core::name::Stat;
+use scoretap_core::observe::Observer;
+use scoretap_exporter::accept::{negotiate, wants_gzip};
 use scoretap_exporter::args::Args;
 use scoretap_exporter::config::Config;
 use scoretap_exporter::decode::Decoder;
@@ -13,7 +20,7 @@ use scoretap_exporter::encode::Format;
 use scoretap_exporter::errors::ScrapeErrors;
 use scoretap_exporter::lines::{Broken, Lines};
 use scoretap_exporter::pages;
-use scoretap_exporter::scrape::expose;
+use scoretap_exporter::scrape::{expose, limit};
 use scoretap_exporter::web;
 
 /// What is done with an input.
@@ -22,13 +29,51 @@ pub(crate) type Target = fn(&[u8]);
 
 /// Name and function of each target.
 #[allow(dead_code, reason = "a fuzz target is one of them")]
-pub(crate) const ALL: [(&str, Target); 5] = [
+pub(crate) const ALL: [(&str, Target); 7] = [
+    ("call", call),
+    ("accept", accept),
     ("stats", stats),
     ("name", name),
     ("filter_config", filter_config),
     ("web_config", web_config),
     ("dialect", dialect),
 ];
+
+/// A call, of which every answer of Envoy's is a line: wherever it went and however it ended, it is counted once.
+pub(crate) fn call(input: &[u8]) {
+    let mut lines = input.split(|byte| *byte == b'\n').map(<[u8]>::to_vec);
+    let headers = [":method", ":path", "content-type"];
+    let headers = headers.into_iter().zip(&mut lines).collect();
+    let (response_type, details) = (lines.next(), lines.next());
+    let mut number = || std::str::from_utf8(&lines.next()?).ok()?.parse().ok();
+    let (code, grpc) = (number(), number());
+    let (flags, nanoseconds) = (number().unwrap_or(0), number().unwrap_or(0));
+    let call = Ended { headers, response_type, code, flags, details, grpc, nanoseconds };
+    let host = Host::default();
+    let mut observer = Observer::new(scoretap_core::config::Config::parse(b"").ok());
+    observer.observe(&call, &host);
+    let counts: Vec<u64> = host
+        .statistics()
+        .iter()
+        .filter_map(|(name, value)| {
+            let stat = Stat::decode(name).unwrap_or_else(|| panic!("{name}"));
+            matches!(stat, Stat::Call { .. } | Stat::Unmatched).then_some(*value)
+        })
+        .collect();
+    assert_eq!(counts, [1]);
+}
+
+/// What a scraper says that it accepts: a format that it refuses by name is not what it gets, if there is another.
+pub(crate) fn accept(input: &[u8]) {
+    let Ok(header) = std::str::from_utf8(input) else { return };
+    let chosen = negotiate(Some(header));
+    let with_all = format!("{header}, text/plain;q=0.001, application/openmetrics-text;q=0");
+    if !header.to_ascii_lowercase().contains("openmetrics") {
+        assert_ne!(negotiate(Some(&with_all)), Format::OpenMetrics, "{header:?}, {chosen:?}");
+    }
+    wants_gzip(Some(header));
+    assert!(limit(Some(header)) < Duration::from_secs(120));
+}
 
 /// Envoy's answer: whatever it is, it is decoded or refused, and what was decoded can be shown in every form.
 pub(crate) fn stats(input: &[u8]) {
@@ -59,7 +104,7 @@ pub(crate) fn stats(input: &[u8]) {
 /// A name that is understood is written back the same.
 pub(crate) fn name(input: &[u8]) {
     let Ok(name) = std::str::from_utf8(input) else { return };
-    if let Some(stat) = scoretap_core::name::Stat::decode(name) {
+    if let Some(stat) = Stat::decode(name) {
         let mut encoded = String::new();
         stat.encode(&mut encoded);
         assert_eq!(encoded, name);
@@ -70,6 +115,14 @@ pub(crate) fn name(input: &[u8]) {
 pub(crate) fn filter_config(input: &[u8]) {
     if let Err(faults) = scoretap_core::config::Config::parse(input) {
         assert!(!faults.is_empty());
+        check_lines(faults.iter().map(ToString::to_string));
+    }
+}
+
+/// Each can be one line of a log.
+fn check_lines(faults: impl IntoIterator<Item = String>) {
+    for fault in faults {
+        assert!(!fault.chars().any(char::is_control), "{fault:?}");
     }
 }
 
@@ -78,6 +131,7 @@ pub(crate) fn web_config(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     if let Err(faults) = web::parse("web.yaml", text, Path::new("/nonexistent")) {
         assert!(!faults.is_empty());
+        check_lines(faults);
     }
 }
 
@@ -86,5 +140,6 @@ pub(crate) fn dialect(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     if let Err(faults) = Dialect::parse("dialect.yaml", text) {
         assert!(!faults.is_empty());
+        check_lines(faults);
     }
 }

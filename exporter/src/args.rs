@@ -72,7 +72,7 @@ pub struct Args {
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", value_enum, help_heading = LOG)]
     pub log_format: LogFormat,
 
-    /// Say everything that is wrong with flags, environment and files, and end: 0 if nothing is, else 1
+    /// Say everything that is wrong with flags, environment and files, and end: 0 if nothing is, else 1; 2 if flags cannot be read
     #[arg(long = "check-config")]
     pub check_config: bool,
 }

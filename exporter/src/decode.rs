@@ -3,7 +3,7 @@
 //! This is the only place that sees a statistic's name, and it leaves the grammar to `scoretap_core::name`. What
 //! the result is called in an exposition is none of its business.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use hashbrown::hash_map::EntryRef;
 use hashbrown::{Equivalent, HashMap};
@@ -12,6 +12,7 @@ use scoretap_core::name::{ENVOY_PREFIX, Endpoint, Model, Series, Stat};
 use scoretap_core::outcome::{Outcome, Status};
 use scoretap_core::route::PRESETS;
 
+use crate::encode::as_float;
 use crate::identity::Identity;
 
 /// What Envoy said in one read.
@@ -141,12 +142,19 @@ impl Bounds {
     }
 
     fn configured(&mut self, histogram: Histogram, since: u64, bounds: &[u64]) {
-        if self.configured.iter().any(|(of, when, _)| *of == histogram && *when >= since) {
+        let mut bounds = bounds.to_vec();
+        bounds.sort_unstable();
+        // What no float tells apart would be one bucket twice.
+        bounds.dedup_by_key(|bound| as_float(*bound) / 1e9);
+        // Of those of one moment the same ones are in force, in whatever order they come.
+        let is_later = |(of, when, other): &(Histogram, u64, Vec<u64>)| {
+            *of == histogram && (*when, other) >= (since, &bounds)
+        };
+        if self.configured.iter().any(is_later) {
             return;
         }
         self.configured.retain(|(of, _, _)| *of != histogram);
-        let increasing: BTreeSet<u64> = bounds.iter().copied().collect();
-        self.configured.push((histogram, since, increasing.into_iter().collect()));
+        self.configured.push((histogram, since, bounds));
     }
 }
 
@@ -470,6 +478,17 @@ mod tests {
         check_bounds(&[old, new], &[5]);
         check_bounds(&[new, old], &[5]);
         check_bounds(&["wasmcustom.scoretap.bounds.request_bytes.1: 1"], &DEFAULT_TIME_BOUNDS);
+        let other = "wasmcustom.scoretap.bounds.duration.7: 101";
+        check_bounds(&[new, other], &[7]);
+        check_bounds(&[other, new], &[7]);
+    }
+
+    #[test]
+    fn bounds_that_no_float_tells_apart_are_one() {
+        check_bounds(
+            &["wasmcustom.scoretap.bounds.duration.18446744073709551615_5_18446744073709551614_5: 1"],
+            &[5, 18_446_744_073_709_551_614],
+        );
     }
 
     #[test]

@@ -188,15 +188,19 @@ impl<'a, E: Encoder> Exposure<'a, E> {
 
     /// A known series has the durations of its successes, at 0 if need be; everything else is there once used.
     fn distributions(&mut self, histogram: Histogram, bounds: &[u64]) {
-        let by_status = self.family.has(Dimension::Status);
         let mut groups = self.groups();
         if groups.is_empty() && self.family.labels.is_empty() && histogram == Histogram::Duration {
             groups.push(Vec::new());
         }
-        let shown: Vec<Status> =
-            Status::ALL.into_iter().filter(|status| self.family.shows(*status)).collect();
-        // Each of these is a series.
-        let statuses: Vec<&[Status]> = if by_status { shown.chunks(1).collect() } else { vec![&shown] };
+        let named = |status: &Status| self.named(Dimension::Status, status.as_str());
+        // Each of these is a series: statuses that have one name here, as all have where there is no label.
+        let mut statuses: Vec<Vec<Status>> = Vec::new();
+        for status in Status::ALL.into_iter().filter(|status| self.family.shows(*status)) {
+            match statuses.iter_mut().find(|with| with.first().map(named) == Some(named(&status))) {
+                Some(with) => with.push(status),
+                None => statuses.push(vec![status]),
+            }
+        }
         let mut buckets = Buckets::default();
         for group in groups {
             let key = group.first().map(|(key, _)| Facts::of_key(key)).unwrap_or_default();

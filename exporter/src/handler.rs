@@ -32,7 +32,7 @@ const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Scrapes in progress, the sending of their answers included: each may hold some megabytes.
-const MAX_SCRAPES: usize = 16;
+pub(crate) const MAX_SCRAPES: usize = 16;
 
 /// What is shorter is compressed in the time that it takes to hand it to somebody else.
 const QUICKLY_COMPRESSED: usize = 64 * 1024;
@@ -60,6 +60,12 @@ impl Handler {
         let source = Source::new(Arc::clone(&config));
         let places = Arc::new(Semaphore::new(MAX_SCRAPES));
         Self { config, web, guard: Guard::default(), source, places, news: News::default() }
+    }
+
+    /// How many more scrapes may begin.
+    #[cfg(test)]
+    pub(crate) fn free_places(&self) -> usize {
+        self.places.available_permits()
     }
 
     /// The answer to one request, whose body, if any, is of no interest.

@@ -18,9 +18,16 @@ pub fn constants(
     families: &[Family],
 ) -> Result<Vec<(String, String)>, Vec<String>> {
     let taken = taken(families);
-    let mut labels: Vec<(String, String)> =
-        tenant.map(|tenant| (TENANT.to_owned(), tenant.to_owned())).into_iter().collect();
+    let mut labels: Vec<(String, String)> = Vec::new();
     let mut faults = Vec::new();
+    match tenant {
+        Some(tenant) if taken.contains(TENANT) => faults.push(format!(
+            "environment TENANT={tenant:?}: a dialect has a label {TENANT:?} of its own; rename that one, or set no \
+             TENANT"
+        )),
+        Some(tenant) => labels.push((TENANT.to_owned(), tenant.to_owned())),
+        None => {}
+    }
     for flag in flags {
         match parse(flag, &labels, &taken) {
             Ok(label) => labels.push(label),
@@ -136,6 +143,16 @@ mod tests {
     fn a_name_given_twice_is_refused() {
         check_faults(&["a=1", "a=1"], None, &["\"a\" is given twice; keep"]);
         check_faults(&["tenant=x"], Some("y"), &["TENANT is set in the environment, too"]);
+    }
+
+    #[test]
+    fn a_tenant_is_refused_where_a_dialect_has_a_label_of_that_name() {
+        let text = "{dialect: d, families: [{name: a_total, help: A., measure: calls, labels: \
+                    [{name: tenant, value: model}]}]}";
+        let families = Dialect::parse("d.yaml", text).unwrap().families;
+        assert_eq!(constants(&[], None, &families), Ok(Vec::new()));
+        let faults = constants(&[], Some("acme"), &families).expect_err("must be refused");
+        assert!(faults.len() == 1 && faults[0].starts_with("environment TENANT=\"acme\": "), "{faults:?}");
     }
 
     #[test]

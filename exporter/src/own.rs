@@ -69,7 +69,7 @@ const ENVOYS: Family = Family {
 };
 const OVERFLOW: Family = Family {
     name: "scoretap_series_overflow_total",
-    help: "Calls whose model went into \"other\", as there were too many models.",
+    help: "Calls whose model went into \"other\": there were too many models, or its name cannot be a label.",
     kind: Kind::Counter,
     label: None,
 };

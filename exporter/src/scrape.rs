@@ -121,7 +121,8 @@ async fn read(config: Arc<Config>, requests: Arc<Monotonic>) -> Outcome {
     }))
 }
 
-/// The exposition of a read that took so long, in the memory of `out`, which is empty; without a reading there is nothing that would have come from it.
+/// The exposition of a read that took so long, in the memory of `out`, which is empty; without a reading there is
+/// nothing that would have come from it.
 pub fn expose(
     config: &Config,
     reading: Option<&Reading>,

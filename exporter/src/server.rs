@@ -82,7 +82,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         listeners.push(listener.map_err(|cause| StartError::Listen(*address, cause))?);
     }
     announce(&listeners, &config, &web);
-    let server = Server { handler: Arc::new(Handler::new(config, Arc::clone(&web))), web };
+    let server = Server::new(config, web, SEND_TIME);
     let graceful = GracefulShutdown::new();
     tokio::select! {
         () = server.accept(&listeners, &graceful) => {}
@@ -114,9 +114,14 @@ fn announce(listeners: &[TcpListener], config: &Config, web: &Web) {
 struct Server {
     handler: Arc<Handler>,
     web: Arc<Web>,
+    send_time: Duration,
 }
 
 impl Server {
+    fn new(config: Config, web: Arc<Web>, send_time: Duration) -> Self {
+        Self { handler: Arc::new(Handler::new(config, Arc::clone(&web))), web, send_time }
+    }
+
     async fn accept(&self, listeners: &[TcpListener], graceful: &GracefulShutdown) {
         let mut places = Places::new(MAX_CONNECTIONS);
         loop {
@@ -166,7 +171,7 @@ impl Server {
         watcher: Watcher,
     ) {
         let answers = Answers::default();
-        let stream = Patient::new(stream, SEND_TIME, Arc::clone(&answers));
+        let stream = Patient::new(stream, self.send_time, Arc::clone(&answers));
         let handler = self.handler;
         let service = service_fn(move |request| {
             let (handler, seat, answers) = (Arc::clone(&handler), Arc::clone(&seat), Arc::clone(&answers));
@@ -190,4 +195,84 @@ impl Server {
 
 fn is_allowed(tls: &Tls, session: &rustls::ServerConnection) -> bool {
     tls.allows(session.peer_certificates().and_then(<[_]>::first))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::time::Instant;
+
+    use clap::Parser;
+
+    use super::{Arc, Config, Duration, GracefulShutdown, Handler, Server, SocketAddr, TcpListener, Web};
+    use crate::args::Args;
+    use crate::handler::MAX_SCRAPES;
+
+    /// A scrape whose answer nobody has read yet: some megabytes, more than the kernel keeps of a connection.
+    fn scrape(address: SocketAddr) -> (TcpStream, Vec<u8>) {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+        (stream, Vec::new())
+    }
+
+    /// Reads an answer, of which some has been read, to its end: its status, and whether it is whole.
+    fn read((mut stream, mut answer): (TcpStream, Vec<u8>)) -> (String, bool) {
+        // What was cut off may end in a reset.
+        let _ = stream.read_to_end(&mut answer);
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        (head[9..12].to_owned(), length.parse::<usize>().unwrap() == answer.len() - end)
+    }
+
+    #[track_caller]
+    fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !condition() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{what}: not within 20 s");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn scrape_slowly(address: SocketAddr, handler: &Handler) {
+        let mut slow: Vec<(TcpStream, Vec<u8>)> = (0..MAX_SCRAPES).map(|_| scrape(address)).collect();
+        wait_for("all places are taken", || read(scrape(address)).0 == "503");
+        wait_for("all places are free", || {
+            // Half of them read nothing, and half a little now and then.
+            for (stream, answer) in &mut slow[MAX_SCRAPES / 2..] {
+                let mut little = [0; 512];
+                let length = stream.read(&mut little).unwrap_or(0);
+                answer.extend(&little[..length]);
+            }
+            handler.free_places() == MAX_SCRAPES
+        });
+        assert_eq!(read(scrape(address)), ("200".to_owned(), true));
+        // A place may have been somebody else's: whoever has none is told at once.
+        let kept = slow.into_iter().map(read).filter(|answer| *answer == ("200".to_owned(), true));
+        assert_eq!(kept.count(), 0, "whole answers were kept for those who do not read them");
+    }
+
+    #[test]
+    fn who_does_not_read_an_answer_in_time_loses_it_and_others_get_the_place() {
+        let label = format!("a={}", "x".repeat(600_000));
+        let args = Args::parse_from(["exporter", "--envoy.admin", "unix:///nonexistent", "--label", &label]);
+        let server = Server::new(
+            Config::new(&args, |_| None).unwrap(),
+            Arc::new(Web::open(None).unwrap()),
+            // In which a busy machine has all of them begun.
+            Duration::from_secs(2),
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listeners = [TcpListener::bind("127.0.0.1:0").await.unwrap()];
+            let address = listeners[0].local_addr().unwrap();
+            let graceful = GracefulShutdown::new();
+            let handler = Arc::clone(&server.handler);
+            tokio::select! {
+                () = server.accept(&listeners, &graceful) => {}
+                scraped = tokio::task::spawn_blocking(move || scrape_slowly(address, &handler)) => scraped.unwrap(),
+            }
+        });
+    }
 }

@@ -48,7 +48,11 @@ impl<'f> Faults<'f> {
     /// One more.
     pub(crate) fn add(&mut self, at: &str, problem: impl AsRef<str>) {
         let colon = if at.is_empty() { "" } else { ": " };
-        self.found.push(format!("{}: {at}{colon}{}", self.file, problem.as_ref()));
+        let fault = format!("{}: {at}{colon}{}", self.file, problem.as_ref());
+        // A key, a tag or a path may hold the end of a line.
+        let shown =
+            |char: char| if char.is_control() { char.escape_debug().to_string() } else { char.into() };
+        self.found.push(fault.chars().map(shown).collect());
     }
 
     /// What to do with what was read: `value` if it is whole.

@@ -1,4 +1,4 @@
-//! The README's tables of metrics are what the dialects say. `UPDATE_DOCS=1` writes those anew whose markers are there:
+//! The README's tables of metrics are what the dialects say. `UPDATE_DOCS=1` writes them anew between their markers:
 //! `<!-- generated: families -->` and `<!-- generated: dialects -->`, each up to the next `<!-- /generated -->`.
 
 use std::fmt::Write;
@@ -84,10 +84,10 @@ fn built_in(name: &str) -> Dialect {
 #[track_caller]
 fn check_section(name: &str, expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let Ok(readme) = std::fs::read_to_string(&path) else { return };
+    let readme = std::fs::read_to_string(&path).unwrap();
     let marker = format!("<!-- generated: {name} -->\n");
-    let Some((before, rest)) = readme.split_once(&marker) else { return };
-    let (found, after) = rest.split_once("<!-- /generated -->").expect("a section has an end");
+    let (before, rest) = readme.split_once(&marker).expect(name);
+    let (found, after) = rest.split_once("<!-- /generated -->").expect(name);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, format!("{before}{marker}{expected}<!-- /generated -->{after}")).unwrap();
         return;

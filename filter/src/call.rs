@@ -6,30 +6,23 @@ use scoretap_core::observe::Call;
 use crate::arena::Callback;
 use crate::host;
 
-/// The call whose log callback is running. Its headers are fetched at once: all together cost what one would.
-pub(crate) struct HostCall<'c> {
-    callback: &'c Callback,
-    headers: &'c [u8],
-}
+/// The call whose log callback is running.
+pub(crate) struct HostCall<'c>(pub(crate) &'c Callback);
 
-impl<'c> HostCall<'c> {
-    pub(crate) fn fetch(callback: &'c Callback) -> Self {
-        Self { callback, headers: host::request_headers(callback).unwrap_or_default() }
-    }
-
+impl HostCall<'_> {
     fn number(&self, property: &str) -> Option<u64> {
-        let bytes = host::property(property, self.callback)?;
+        let bytes = host::property(property, self.0)?;
         bytes.try_into().ok().map(u64::from_le_bytes)
     }
 }
 
 impl Call for HostCall<'_> {
     fn request_header(&self, name: &str) -> Option<&[u8]> {
-        value(self.headers, name.as_bytes())
+        host::request_header(name, self.0)
     }
 
     fn response_type(&self) -> Option<&[u8]> {
-        host::response_header("content-type", self.callback)
+        host::response_header("content-type", self.0)
     }
 
     fn code(&self) -> Option<u64> {
@@ -41,7 +34,7 @@ impl Call for HostCall<'_> {
     }
 
     fn code_details(&self) -> Option<&[u8]> {
-        host::property("response\0code_details", self.callback)
+        host::property("response\0code_details", self.0)
     }
 
     fn grpc_status(&self) -> Option<u64> {
@@ -56,27 +49,4 @@ impl Call for HostCall<'_> {
             Histogram::ResponseBytes => "response\0size",
         })
     }
-}
-
-/// A value of a serialized header map: a count, the sizes of each key and value, then each with a NUL behind it.
-/// `None` where the bytes are not what they should be. Only keys of the right length are looked at.
-fn value<'m>(map: &'m [u8], name: &[u8]) -> Option<&'m [u8]> {
-    let (count, rest) = map.split_first_chunk()?;
-    let (sizes, texts) = rest.split_at_checked(number(*count)?.checked_mul(8)?)?;
-    let mut start: usize = 0;
-    for pair in sizes.chunks_exact(8) {
-        let (key_size, value_size) = pair.split_first_chunk()?;
-        let (key_size, value_size) = (number(*key_size)?, number(*value_size.first_chunk()?)?);
-        let end = start.checked_add(key_size)?;
-        if key_size == name.len() && texts.get(start..end)? == name {
-            let value = end.checked_add(1)?;
-            return texts.get(value..value.checked_add(value_size)?);
-        }
-        start = end.checked_add(value_size)?.checked_add(2)?;
-    }
-    None
-}
-
-fn number(bytes: [u8; 4]) -> Option<usize> {
-    usize::try_from(u32::from_le_bytes(bytes)).ok()
 }

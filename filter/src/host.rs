@@ -20,11 +20,6 @@ mod abi {
             value: *mut *mut u8,
             value_size: *mut usize,
         ) -> u32;
-        pub(super) fn proxy_get_header_map_pairs(
-            map: u32,
-            pairs: *mut *mut u8,
-            pairs_size: *mut usize,
-        ) -> u32;
         pub(super) fn proxy_get_header_map_value(
             map: u32,
             name: *const u8,
@@ -90,19 +85,20 @@ pub(crate) fn property<'c>(path: &str, callback: &'c Callback) -> Option<&'c [u8
     })
 }
 
-/// All request headers, as the ABI serializes them.
-pub(crate) fn request_headers(callback: &Callback) -> Option<&[u8]> {
-    returned(callback, |pairs, size| {
-        // SAFETY: the host writes a pointer and a size.
-        unsafe { abi::proxy_get_header_map_pairs(REQUEST_HEADERS, pairs, size) }
-    })
+/// One request header, or pseudo-header.
+pub(crate) fn request_header<'c>(name: &str, callback: &'c Callback) -> Option<&'c [u8]> {
+    header(REQUEST_HEADERS, name, callback)
 }
 
 /// One response header.
 pub(crate) fn response_header<'c>(name: &str, callback: &'c Callback) -> Option<&'c [u8]> {
+    header(RESPONSE_HEADERS, name, callback)
+}
+
+fn header<'c>(map: u32, name: &str, callback: &'c Callback) -> Option<&'c [u8]> {
     returned(callback, |value, size| {
         // SAFETY: the host reads the name and writes a pointer and a size.
-        unsafe { abi::proxy_get_header_map_value(RESPONSE_HEADERS, name.as_ptr(), name.len(), value, size) }
+        unsafe { abi::proxy_get_header_map_value(map, name.as_ptr(), name.len(), value, size) }
     })
 }
 

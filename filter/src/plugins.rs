@@ -57,12 +57,18 @@ impl Plugins {
     pub(crate) fn log(&mut self, context: u32, callback: &Callback) {
         #[cfg(feature = "trap")]
         trap_if_told(callback);
-        // As an access logger the module is told of calls in the plugin's own context.
-        let context = self.plugin_of_stream.remove(&context).unwrap_or(context);
+        let context = self.plugin_of(context);
         self.announce(context, callback);
         if let Some(plugin) = self.of_context(context) {
-            plugin.observer.observe(&HostCall::fetch(callback), &Host(callback));
+            plugin.observer.observe(&HostCall(callback), &Host(callback));
         }
+    }
+
+    /// As an access logger the module is told of calls in the plugin's own context, and there are no streams.
+    fn plugin_of(&mut self, context: u32) -> u32 {
+        let of_stream =
+            if self.plugin_of_stream.is_empty() { None } else { self.plugin_of_stream.remove(&context) };
+        of_stream.unwrap_or(context)
     }
 
     fn announce(&mut self, context: u32, callback: &Callback) {
@@ -71,7 +77,7 @@ impl Plugins {
         }
         self.announced = Some(context);
         if let Some(plugin) = self.of_context(context) {
-            plugin.observer.announce(&Host(callback), host::time());
+            plugin.observer.announce(&Host(callback), announcement(callback));
         }
     }
 
@@ -83,6 +89,17 @@ impl Plugins {
             None => self.plugins.last_mut(),
         }
     }
+}
+
+/// The time, or, where the clock was set back, a little later than the last announcement of any VM: what is announced
+/// last must have the highest number.
+fn announcement(callback: &Callback) -> u64 {
+    const LAST_ANNOUNCED: &str = "scoretap.announced";
+    let last = host::shared(LAST_ANNOUNCED, callback).and_then(|bytes| bytes.try_into().ok());
+    let next = last.map_or(0, |bytes| u64::from_le_bytes(bytes).saturating_add(1));
+    let number = host::time().max(next);
+    host::share(LAST_ANNOUNCED, &number.to_le_bytes());
+    number
 }
 
 fn parsed(configuration: &[u8], callback: &Callback) -> Option<Config> {
@@ -118,7 +135,7 @@ fn say(faults: &[Fault]) {
 #[cfg(feature = "trap")]
 fn trap_if_told(callback: &Callback) {
     use scoretap_core::observe::Call;
-    if HostCall::fetch(callback).request_header("x-scoretap-trap").is_some() {
+    if HostCall(callback).request_header("x-scoretap-trap").is_some() {
         std::process::abort();
     }
 }

@@ -1,5 +1,6 @@
 //! A dialect's file: YAML in, a [`Dialect`] that cannot be wrong out, or every fault that was found.
 
+use scoretap_core::histogram::{LONGEST_BOUND_SECONDS, MOST_BOUNDS, time_bound};
 use scoretap_core::outcome::Status;
 
 use super::{Dialect, Dimension, Family, Label, Measure};
@@ -13,9 +14,6 @@ const LABEL_KEYS: [&str; 4] = ["name", "value", "rename", "from_the_start"];
 /// Names that begin so are Scoretap's own.
 const RESERVED: &str = "scoretap_";
 
-/// As many as the filter measures by.
-const MOST_BOUNDS: usize = 40;
-
 pub(super) fn parse(file: &str, text: &str) -> Result<Dialect, Vec<String>> {
     let mut faults = Faults::new(file);
     let dialect = document(text, &mut faults);
@@ -27,10 +25,11 @@ fn document(text: &str, faults: &mut Faults<'_>) -> Option<Dialect> {
     let table = faults.table(&Field { at: String::new(), value: &value }, &KEYS)?;
     let name = required_text(&table, "dialect", faults);
     let about = table.get("about").and_then(|field| faults.text(&field)).unwrap_or_default().to_owned();
-    let families = table.required("families", faults).map(|field| faults.items(&field)).unwrap_or_default();
-    let families: Vec<Option<Family>> = families.iter().map(|field| family(field, faults)).collect();
+    let list = table.required("families", faults)?;
+    let families: Vec<Option<Family>> =
+        faults.items(&list).iter().map(|field| family(field, faults)).collect();
     if families.is_empty() {
-        faults.add("families", "is empty; give at least one family");
+        faults.add(&list.at, "is empty; give at least one family");
     }
     Some(Dialect { name: name?, about, families: families.into_iter().collect::<Option<_>>()? })
 }
@@ -107,22 +106,20 @@ fn bounds(field: &Field<'_>, measure: Measure, faults: &mut Faults<'_>) -> Optio
     let items = faults.items(field);
     let mut bounds = Vec::new();
     for item in &items {
-        match item.value.as_f64().and_then(nanoseconds) {
+        match item.value.as_f64().and_then(time_bound) {
             Some(bound) if bounds.last().is_none_or(|last| *last < bound) => bounds.push(bound),
             Some(_) => faults.expected(item, "a bound that is greater than the one before it"),
-            None => faults.expected(item, "seconds above 0, at most 86400, in whole nanoseconds"),
+            None => {
+                let allowed =
+                    format!("seconds above 0, at most {LONGEST_BOUND_SECONDS}, in whole nanoseconds");
+                faults.expected(item, &allowed);
+            }
         }
     }
     if items.is_empty() || items.len() > MOST_BOUNDS {
         faults.add(&field.at, format!("has {} bounds; write 1 to {MOST_BOUNDS}", items.len()));
     }
     Some(bounds)
-}
-
-fn nanoseconds(seconds: f64) -> Option<u64> {
-    let nanoseconds = seconds * 1e9;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to a day")]
-    (nanoseconds >= 0.5 && seconds <= 86_400.0).then(|| nanoseconds.round() as u64)
 }
 
 fn label(field: &Field<'_>, measure: Measure, faults: &mut Faults<'_>) -> Option<Label> {
@@ -169,7 +166,8 @@ fn codes(field: &Field<'_>, value: Dimension, faults: &mut Faults<'_>) -> Vec<u1
     let mut codes = Vec::new();
     for item in faults.items(field) {
         match item.value.as_u64().and_then(|code| u16::try_from(code).ok()) {
-            Some(code @ 100..=599) => codes.push(code),
+            Some(code @ 100..=599) if !codes.contains(&code) => codes.push(code),
+            Some(100..=599) => faults.expected(&item, "each code once"),
             _ => faults.expected(&item, "an HTTP status from 100 to 599"),
         }
     }

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use hyper::header::HeaderValue;
 use ring::digest::{SHA256, digest};
 use tokio::sync::Semaphore;
@@ -85,10 +87,10 @@ impl Guard {
     fn remember(&self, key: [u8; 32], is_right: bool) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= REMEMBERED {
-            let right = |(_, is_right): &(&[u8; 32], &bool)| **is_right;
-            let oldest = known.iter().find(|entry| !right(entry)).or(known.iter().next());
-            let oldest = oldest.map(|(key, _)| *key);
-            oldest.map(|key| known.remove(&key));
+            let wrong = known.iter().find(|(_, is_right)| !**is_right);
+            if let Some(forgotten) = wrong.or(known.iter().next()).map(|(key, _)| *key) {
+                known.remove(&forgotten);
+            }
         }
         known.insert(key, is_right);
     }
@@ -112,7 +114,7 @@ fn credentials(header: &HeaderValue) -> Option<(String, Vec<u8>)> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = base64(encoded.trim())?;
+    let decoded = BASE64_STANDARD.decode(encoded.trim()).ok()?;
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     let (user, password) = decoded.split_at_checked(colon)?;
     let password = password.strip_prefix(b":")?;
@@ -120,31 +122,12 @@ fn credentials(header: &HeaderValue) -> Option<(String, Vec<u8>)> {
     Some((String::from_utf8(user.to_vec()).ok()?, password.to_vec()))
 }
 
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut bits = 0_u32;
-    let mut count = 0;
-    let mut out = Vec::with_capacity(text.len());
-    for byte in text.trim_end_matches('=').bytes() {
-        let six = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6 | u32::from(six)) & 0xff_ffff;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    Some(out)
-}
-
 #[cfg(test)]
 mod tests {
+    use futures_util::future::{join, join_all};
+    use proptest::collection;
+    use proptest::prelude::{ProptestConfig, any, proptest};
+
     use super::*;
 
     #[track_caller]
@@ -168,9 +151,54 @@ mod tests {
         }
     }
 
+    /// Bit by bit.
+    fn basic(text: &[u8]) -> HeaderValue {
+        const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let bits: String = text.iter().map(|byte| format!("{byte:08b}")).collect();
+        let sixes = bits.as_bytes().chunks(6).map(|six| format!("{:0<6}", String::from_utf8_lossy(six)));
+        let letters = sixes.map(|six| char::from(LETTERS[usize::from_str_radix(&six, 2).unwrap()]));
+        let padding = "=".repeat((3 - text.len() % 3) % 3);
+        HeaderValue::from_str(&format!("Basic {}{padding}", letters.collect::<String>())).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_name_and_password_arrive(user in "[^:]{0,20}", password in collection::vec(any::<u8>(), 0..80)) {
+            let header = basic(&[user.as_bytes(), b":", &password].concat());
+            let seen = password[..password.len().min(LONGEST_PASSWORD)].to_vec();
+            assert_eq!(credentials(&header), Some((user, seen)));
+        }
+    }
+
+    #[test]
+    fn of_many_guesses_at_once_some_wait_and_who_is_known_is_let_in() {
+        let users = vec![("alice".to_owned(), bcrypt::hash("secret", 4).unwrap())];
+        let config = Arc::new(WebConfig { users, ..WebConfig::default() });
+        let (guard, right) = (Guard::default(), basic(b"alice:secret"));
+        let guesses: Vec<HeaderValue> =
+            (0..40).map(|number| basic(format!("alice:{number}").as_bytes())).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            assert_eq!(guard.check(&config, Some(&right)).await, Access::Granted);
+            // None has its turn before all have asked: on a busy machine the first would be gone by then.
+            let turn = guard.turn.acquire().await.unwrap();
+            let begin = async {
+                tokio::task::yield_now().await;
+                drop(turn);
+            };
+            let all = guesses.iter().chain([&right]).map(|header| guard.check(&config, Some(header)));
+            let (answers, ()) = join(join_all(all), begin).await;
+            let are = |access| answers.iter().filter(|answer| **answer == access).count();
+            assert_eq!((are(Access::Denied), are(Access::Busy)), (WAITING, guesses.len() - WAITING));
+            assert_eq!(answers.last(), Some(&Access::Granted));
+        });
+    }
+
     #[test]
     fn what_bcrypt_does_not_look_at_is_left_out() {
-        let long = "A".repeat(400);
+        let long = "A".repeat(401);
         let (_, password) =
             credentials(&HeaderValue::from_str(&format!("Basic Ojp{long}")).unwrap()).unwrap();
         assert_eq!(password.len(), LONGEST_PASSWORD);

@@ -67,6 +67,30 @@ fn without_the_right_password_nothing_is_answered() {
 }
 
 #[test]
+fn guesses_at_passwords_keep_no_scraper_out() {
+    let (folder, envoy) = (Folder::new(), healthy_envoy());
+    // As slow as people have it.
+    let hash = bcrypt::hash("secret", 10).unwrap();
+    let file = folder.write("web.yaml", &format!("basic_auth_users: {{alice: {hash}}}\n"));
+    let exporter = Exporter::start(&["--envoy.admin", envoy.url(), "--web.config.file", &file]);
+    let right = ["Authorization: Basic YWxpY2U6c2VjcmV0"];
+    assert_eq!(exporter.get("/metrics", &right).status, 200);
+    let guess = |number| format!("Authorization: Basic YWxpY2U6{number:04}");
+    let mut guesses: Vec<TcpStream> =
+        (1000..1060).map(|number| exporter.send("GET", "/metrics", &[&guess(number)])).collect();
+    // The last ones are told to come back, not to wait.
+    let mut answer = String::new();
+    guesses.pop().unwrap().read_to_string(&mut answer).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.to_lowercase().contains("\r\nretry-after: "),
+        "{answer}"
+    );
+    let begun = Instant::now();
+    assert_eq!(exporter.get("/metrics", &right).status, 200);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_changed_file_holds_from_the_next_request_on_and_a_wrong_one_never() {
     let (folder, envoy) = (Folder::new(), healthy_envoy());
     let file = folder.write("web.yaml", "");
@@ -273,7 +297,8 @@ fn every_fault_of_a_dialect_file_is_said_with_its_place() {
     let folder = Folder::new();
     let text = "dialect: mine\nfamilies:\n- {name: scoretap_x_total, help: X., measure: calls}\n\
                 - {name: y, help: Y., measure: calls, label: []}\n- {name: z_seconds, measure: duration, bounds_seconds: [2, 1],\n   \
-                labels: [{name: le, value: model}, {name: a, value: code}]}\n";
+                labels: [{name: le, value: model}, {name: a, value: code}]}\n- {name: c_total, help: C., measure: calls,\n   \
+                labels: [{name: c, value: code, from_the_start: [200, 200]}]}\n";
     let file = folder.write("mine.yaml", text);
     let (code, said) = run(&["--check-config", "--dialect-file", &file], &[]);
     assert_eq!(code, Some(1), "{said}");
@@ -285,6 +310,7 @@ fn every_fault_of_a_dialect_file_is_said_with_its_place() {
         "families[2].bounds_seconds[1]",
         "families[2].labels[0].name",
         "families[2].labels[1].value",
+        "families[3].labels[0].from_the_start[1]: found 200; write each code once",
     ] {
         assert!(said.contains(words), "{words}\n{said}");
     }

@@ -5,7 +5,10 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::histogram::{DEFAULT_TIME_BOUNDS, Histogram, NativeBucket, SIZE_BOUNDS, cell_index};
+use crate::histogram::{
+    DEFAULT_TIME_BOUNDS, Histogram, LONGEST_BOUND_SECONDS, MOST_BOUNDS, NativeBucket, SIZE_BOUNDS,
+    cell_index, time_bound,
+};
 use crate::outcome::{Outcome, Overrides};
 use crate::route::{Captures, PRESETS, Route, Source, Template, Variable};
 
@@ -59,13 +62,19 @@ pub struct Match<'c, 'p> {
     pub captures: Captures<'p>,
 }
 
+/// Why no route is a call's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoMatch {
+    /// None has such a path.
+    Path,
+    /// None has such a path and the method.
+    Method,
+}
+
 const MOST_ROUTES: usize = 256;
-const MOST_BOUNDS: usize = 40;
 const MOST_SERIES: u64 = 10_000;
 const LONGEST_NAME: usize = 64;
 const DEFAULT_MAX_SERIES: u32 = 200;
-/// A day: far beyond what a call may take, and far from what a nanosecond count can hold.
-const LONGEST_BOUND_SECONDS: u32 = 86_400;
 
 impl Config {
     /// Reads a plugin's configuration. Nothing at all means the defaults, as `{}` does.
@@ -89,15 +98,24 @@ impl Config {
         }
     }
 
-    /// The first route that matches.
-    pub fn find<'c, 'p>(&'c self, method: &[u8], path: &'p [u8]) -> Option<Match<'c, 'p>> {
+    /// The first route that matches. The method is asked for once a path matches.
+    pub fn find<'c, 'p, 'm>(
+        &'c self,
+        path: &'p [u8],
+        method: impl Fn() -> &'m [u8],
+    ) -> Result<Match<'c, 'p>, NoMatch> {
         // An encoded path may match whatever it begins with; any other is rejected by its first bytes.
         let encoded = path.contains(&b'%');
-        let may_match =
-            |route: &Route| route.method.as_bytes() == method && (encoded || route.path.begins(path));
-        self.routes.iter().enumerate().filter(|(_, route)| may_match(route)).find_map(|(position, route)| {
-            Some(Match { id: RouteId(position), route, captures: route.path.captures(path)? })
-        })
+        let mut why = NoMatch::Path;
+        for (position, route) in self.routes.iter().enumerate() {
+            let may_match = encoded || route.path.begins(path);
+            let Some(captures) = may_match.then(|| route.path.captures(path)).flatten() else { continue };
+            if route.method.as_bytes() == method() {
+                return Ok(Match { id: RouteId(position), route, captures });
+            }
+            why = NoMatch::Method;
+        }
+        Err(why)
     }
 
     /// The route at a position.
@@ -327,7 +345,7 @@ impl Reader {
         let mut bounds: Vec<u64> = Vec::new();
         for (position, entry) in entries.iter().enumerate() {
             let at = format!("bounds_seconds[{position}]");
-            match entry.as_f64().and_then(nanoseconds) {
+            match entry.as_f64().and_then(time_bound) {
                 None => {
                     let problem = format!(
                         "is {}; write a number of seconds from 0.000000001 to {LONGEST_BOUND_SECONDS}",
@@ -422,14 +440,6 @@ impl Reader {
 
 fn all_presets() -> Vec<Route> {
     PRESETS.iter().flat_map(Route::of_preset).collect()
-}
-
-/// Whole nanoseconds, if there is at least one and not absurdly many.
-fn nanoseconds(seconds: f64) -> Option<u64> {
-    let rounded = (seconds * 1e9).round();
-    let allowed = rounded >= 1.0 && seconds <= f64::from(LONGEST_BOUND_SECONDS);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked just above")]
-    allowed.then_some(rounded as u64)
 }
 
 /// What was found, in few words.

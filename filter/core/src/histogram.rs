@@ -64,6 +64,20 @@ pub const DEFAULT_TIME_BOUNDS: [u64; 15] = [
     10_000_000_000,
 ];
 
+/// The most bounds that a histogram may be given.
+pub const MOST_BOUNDS: usize = 40;
+
+/// The highest bound of a time, a day: far beyond what a call may take, and far from what a nanosecond count can hold.
+pub const LONGEST_BOUND_SECONDS: u32 = 86_400;
+
+/// A bound of so many seconds in whole nanoseconds, if there is at least one and not absurdly many.
+pub fn time_bound(seconds: f64) -> Option<u64> {
+    let rounded = (seconds * 1e9).round();
+    let allowed = rounded >= 1.0 && seconds <= f64::from(LONGEST_BOUND_SECONDS);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked just above")]
+    allowed.then_some(rounded as u64)
+}
+
 /// The bounds of sizes: powers of four from 256 B to 64 MiB.
 pub const SIZE_BOUNDS: [u64; 10] =
     [1 << 8, 1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26];

@@ -272,9 +272,14 @@ fn encode_cell(cell: Cell, out: &mut String) {
     }
 }
 
-/// Only what is written back the same: no leading zeros, no plus.
-fn decode_number<N: std::str::FromStr + ToString>(text: &str) -> Option<N> {
-    text.parse::<N>().ok().filter(|number| number.to_string() == text)
+/// Only what is written back the same: no leading zeros, no plus, no negative zero.
+fn decode_number<N: std::str::FromStr>(text: &str) -> Option<N> {
+    let is_written_so = match text.strip_prefix('-').unwrap_or(text).as_bytes() {
+        [b'0'] => text == "0",
+        [first, ..] => matches!(first, b'1'..=b'9'),
+        [] => false,
+    };
+    if is_written_so { text.parse().ok() } else { None }
 }
 
 fn encode_optional(word: Option<&str>, out: &mut String) {

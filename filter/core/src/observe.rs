@@ -5,8 +5,9 @@
 
 use hashbrown::HashMap;
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
-use crate::config::{Config, Match, RouteId};
+use crate::config::{Config, Match, NoMatch, RouteId};
 use crate::histogram::{Cell, Histogram, NativeBucket};
 use crate::name::{Endpoint, Model, Series, Stat};
 use crate::outcome::{Ending, Outcome, Status};
@@ -107,9 +108,10 @@ impl Observer {
 
     /// Counts a call.
     pub fn observe(&mut self, call: &impl Call, stats: &impl Stats) {
-        let method = call.request_header(":method").unwrap_or_default();
         let path = without_query(call.request_header(":path").unwrap_or_default());
-        let target = self.recent.get(method, path).unwrap_or_else(|| self.find(method, path, call, stats));
+        let answer = OnceCell::new();
+        let method = || *answer.get_or_init(|| call.request_header(":method").unwrap_or_default());
+        let target = self.recent.get(path, method).unwrap_or_else(|| self.find(path, method, call, stats));
         let Self { config, counted, unmatched, name, .. } = self;
         let known =
             target.and_then(|target| Some((config.as_ref()?, target, counted.get_mut(target.series)?)));
@@ -121,11 +123,21 @@ impl Observer {
     }
 
     /// Where a call is counted; `None` where no route matches.
-    fn find(&mut self, method: &[u8], path: &[u8], call: &impl Call, ledger: &impl Ledger) -> Option<Target> {
+    fn find<'m>(
+        &mut self,
+        path: &[u8],
+        method: impl Fn() -> &'m [u8],
+        call: &impl Call,
+        ledger: &impl Ledger,
+    ) -> Option<Target> {
         let Self { config, series: table, counted, recent, name, .. } = self;
-        let Some(matched) = config.as_ref().and_then(|config| config.find(method, path)) else {
-            recent.put(method, path, None);
-            return None;
+        let found = config.as_ref().map_or(Err(NoMatch::Path), |config| config.find(path, &method));
+        let matched = match found {
+            Ok(matched) => matched,
+            Err(why) => {
+                recent.put(path, Some(method()).filter(|_| why == NoMatch::Method), None);
+                return None;
+            }
         };
         let mut series = Series { route: Cow::Borrowed(&matched.route.name), model: model(&matched, call) };
         name.clear();
@@ -142,7 +154,7 @@ impl Observer {
         });
         let target = Some(Target { route: matched.id, series: position });
         if admission.lasts && matched.route.is_told_by_path() {
-            recent.put(method, path, target);
+            recent.put(path, Some(method()), target);
         }
         target
     }
@@ -159,7 +171,8 @@ struct Recorder<'a, S> {
 
 impl<S: Stats> Recorder<'_, S> {
     fn record(mut self, call: &impl Call) {
-        let ending = ending(call);
+        let may_be_grpc = self.config.route(self.route).is_some_and(|route| route.path.may_be_grpc());
+        let ending = ending(call, may_be_grpc);
         let outcome = ending.outcome(self.config.overrides(), || call.flags().unwrap_or(0));
         self.add(Count::Calls { code: ending.code, outcome }, 1);
         let status = outcome.status();
@@ -236,12 +249,15 @@ fn model<'a>(matched: &Match<'a, 'a>, call: &'a impl Call) -> Model<'a> {
     model.and_then(|model| version.map(|version| Model::Named { model, version })).unwrap_or(Model::Other)
 }
 
-fn ending(call: &impl Call) -> Ending<'_> {
+fn ending(call: &impl Call, may_be_grpc: bool) -> Ending<'_> {
     let code = call.code().map_or(0, |code| u16::try_from(code).unwrap_or(u16::MAX));
     let is_grpc = |content_type: Option<&[u8]>| content_type.is_some_and(is_grpc_type);
     // gRPC answers with 200 whatever happened: another status is not of its making. And a caller may call anything
     // gRPC: it is if the answer is.
-    let grpc = code == 200 && is_grpc(call.request_header("content-type")) && is_grpc(call.response_type());
+    let grpc = may_be_grpc
+        && code == 200
+        && is_grpc(call.request_header("content-type"))
+        && is_grpc(call.response_type());
     Ending {
         code,
         details: call.code_details(),

@@ -2,10 +2,6 @@
 //!
 //! A caller may ask for as many paths as it likes: what one adds, it takes from another, and never more than so much.
 
-use std::hash::BuildHasher;
-
-use hashbrown::DefaultHashBuilder;
-
 /// More than a pod has models.
 const SLOTS: usize = 128;
 const LAST_SLOT: u64 = 127;
@@ -13,11 +9,10 @@ const LAST_SLOT: u64 = 127;
 /// What asks for a longer path is found out anew each time.
 const LONGEST: usize = 120;
 
-/// A value for some methods and paths: for each of so many hashes, the latest.
+/// A value for some paths: for each of so many hashes, the latest.
 #[derive(Debug)]
 pub(crate) struct Recent<T> {
     slots: Box<[Slot<T>]>,
-    hashing: DefaultHashBuilder,
 }
 
 #[derive(Clone, Debug)]
@@ -26,24 +21,38 @@ struct Slot<T> {
     request: [u8; LONGEST],
     path_length: usize,
     length: usize,
-    value: Option<T>,
+    value: Option<Known<T>>,
+}
+
+/// What is known of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known<T> {
+    ForEveryMethod(T),
+    ForOneMethod(T),
 }
 
 impl<T: Copy> Recent<T> {
     pub(crate) fn new() -> Self {
         let empty = Slot { request: [0; LONGEST], path_length: 0, length: 0, value: None };
-        Self { slots: vec![empty; SLOTS].into(), hashing: DefaultHashBuilder::default() }
+        Self { slots: vec![empty; SLOTS].into() }
     }
 
-    pub(crate) fn get(&self, method: &[u8], path: &[u8]) -> Option<T> {
-        let slot = self.slots.get(self.position(path))?;
+    /// What was found of a path. The method is asked for only where that depends on it.
+    pub(crate) fn get<'m>(&self, path: &[u8], method: impl FnOnce() -> &'m [u8]) -> Option<T> {
+        let slot = self.slots.get(Self::position(path))?;
         let (own_path, own_method) = slot.request.get(..slot.length)?.split_at_checked(slot.path_length)?;
-        slot.value.filter(|_| own_method == method && equal(own_path, path))
+        match slot.value.filter(|_| equal(own_path, path))? {
+            Known::ForEveryMethod(value) => Some(value),
+            Known::ForOneMethod(value) => (own_method == method()).then_some(value),
+        }
     }
 
-    pub(crate) fn put(&mut self, method: &[u8], path: &[u8], value: T) {
+    /// Without a method, for every one.
+    pub(crate) fn put(&mut self, path: &[u8], method: Option<&[u8]>, value: T) {
+        let value = if method.is_some() { Known::ForOneMethod(value) } else { Known::ForEveryMethod(value) };
+        let method = method.unwrap_or_default();
         let length = path.len().saturating_add(method.len());
-        let position = self.position(path);
+        let position = Self::position(path);
         let Some(slot) = self.slots.get_mut(position) else { return };
         let Some((own_path, own_method)) =
             slot.request.get_mut(..length).and_then(|request| request.split_at_mut_checked(path.len()))
@@ -57,8 +66,15 @@ impl<T: Copy> Recent<T> {
         slot.value = Some(value);
     }
 
-    fn position(&self, path: &[u8]) -> usize {
-        usize::try_from(self.hashing.hash_one(path) & LAST_SLOT).unwrap_or(0)
+    /// Any spread will do: who makes paths that share a place has them found out anew, which is what unknown paths
+    /// cost.
+    fn position(path: &[u8]) -> usize {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let (words, rest) = path.as_chunks::<8>();
+        let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(ODD).rotate_left(29);
+        let hash = words.iter().fold(0_u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+        let hash = rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
+        usize::try_from(hash & LAST_SLOT).unwrap_or(0)
     }
 }
 
@@ -74,18 +90,32 @@ fn equal(one: &[u8], other: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    fn get<T: Copy>(recent: &Recent<T>, method: &str, path: &str) -> Option<T> {
+        recent.get(path.as_bytes(), || method.as_bytes())
+    }
+
     #[test]
     fn a_request_is_known_by_its_method_and_its_whole_path() {
         let mut recent = Recent::new();
-        recent.put(b"POST", b"/score", 1);
-        assert_eq!(recent.get(b"POST", b"/score"), Some(1));
+        recent.put(b"/score", Some(b"POST"), 1);
+        assert_eq!(get(&recent, "POST", "/score"), Some(1));
         for (method, path) in
             [("GET", "/score"), ("", "/scorePOST"), ("POST", "/scor"), ("OST", "/scoreP"), ("", "")]
         {
-            assert_eq!(recent.get(method.as_bytes(), path.as_bytes()), None, "{method} {path}");
+            assert_eq!(get(&recent, method, path), None, "{method} {path}");
         }
-        recent.put(b"GET", b"/score", 2);
-        assert_eq!((recent.get(b"GET", b"/score"), recent.get(b"POST", b"/score")), (Some(2), None));
+        recent.put(b"/score", Some(b"GET"), 2);
+        assert_eq!((get(&recent, "GET", "/score"), get(&recent, "POST", "/score")), (Some(2), None));
+    }
+
+    #[test]
+    fn what_holds_for_every_method_is_told_without_asking_for_it() {
+        let mut recent = Recent::new();
+        recent.put(b"/health", None, 1);
+        assert_eq!(recent.get(b"/health", || panic!("was asked")), Some(1));
+        assert_eq!(recent.get(b"/healthy", || panic!("was asked")), None);
+        recent.put(b"/health", Some(b""), 2);
+        assert_eq!((get(&recent, "", "/health"), get(&recent, "GET", "/health")), (Some(2), None));
     }
 
     #[test]
@@ -93,13 +123,11 @@ mod tests {
         let mut recent = Recent::new();
         let path = |number: usize| format!("/{number}{}", "x".repeat(number % 200));
         for number in 0..5_000 {
-            recent.put(b"POST", path(number).as_bytes(), number);
-            let held = recent.get(b"POST", path(number).as_bytes());
+            recent.put(path(number).as_bytes(), Some(b"POST"), number);
+            let held = get(&recent, "POST", &path(number));
             assert_eq!(held, Some(number).filter(|_| path(number).len() + 4 <= LONGEST));
         }
-        assert_eq!(
-            (0..5_000).filter(|number| recent.get(b"POST", path(*number).as_bytes()).is_some()).count(),
-            SLOTS
-        );
+        let held = (0..5_000).filter(|number| get(&recent, "POST", &path(*number)).is_some());
+        assert_eq!(held.count(), SLOTS);
     }
 }

@@ -152,7 +152,7 @@ impl Template {
             return Err(format!("has {} bytes; write at most {LONGEST_TEMPLATE}", text.len()));
         }
         if !text.starts_with('/') {
-            return Err(format!("{text:?} has no leading slash; write \"/{text}\""));
+            return Err(format!("{text:?} has no leading slash; write {:?}", format!("/{text}")));
         }
         if let Some(found) = text.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '?' | '#')) {
             return Err(format!(
@@ -179,6 +179,12 @@ impl Template {
     /// Whether it has this variable.
     pub fn has(&self, variable: Variable) -> bool {
         self.segments.iter().any(|segment| segment.is(variable))
+    }
+
+    /// Whether gRPC can have such a path, which by its protocol is `/Service/Method`.
+    pub(crate) fn may_be_grpc(&self) -> bool {
+        // Before the first slash there is an empty one.
+        self.segments.len() == 3
     }
 
     /// Whether a path without percent-encoding begins as one that matches does.

@@ -9,8 +9,6 @@ pub(crate) struct FakeCall {
     pub(crate) properties: HashMap<&'static str, Vec<u8>>,
     /// The response's content type.
     pub(crate) response_type: Option<Vec<u8>>,
-    /// Replaces the serialized headers by these bytes.
-    pub(crate) raw_headers: Option<Vec<u8>>,
 }
 
 pub(crate) const MILLISECOND: u64 = 1_000_000;
@@ -76,23 +74,5 @@ impl FakeCall {
     pub(crate) fn grpc(self, status: u64) -> Self {
         let call = self.header("content-type", "application/grpc").response_type("application/grpc");
         call.number("response.grpc_status", status)
-    }
-
-    /// The headers as the ABI serializes them.
-    pub(crate) fn serialized_headers(&self) -> Vec<u8> {
-        if let Some(raw) = &self.raw_headers {
-            return raw.clone();
-        }
-        let number = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
-        let mut bytes = number(self.headers.len()).to_vec();
-        for (name, value) in &self.headers {
-            bytes.extend(number(name.len()));
-            bytes.extend(number(value.len()));
-        }
-        for text in self.headers.iter().flat_map(|(name, value)| [name, value]) {
-            bytes.extend(text);
-            bytes.push(0);
-        }
-        bytes
     }
 }

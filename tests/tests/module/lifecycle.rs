@@ -284,18 +284,22 @@ fn a_grpc_call_ends_as_its_status_says_and_not_as_http_does() {
     // A proxy on the way answers in HTTP; what Envoy makes a gRPC status of, 14, would not say that it is a limit.
     let limited = post(path).grpc(14).code(429);
     check_calls("{}", &[limited], &[("kserve-grpc.~.~.POST.429.rate_limited", 1)]);
+    for content_type in ["application/grpc+proto", "application/grpc;x=y"] {
+        let call = post(path).grpc(5).header("content-type", content_type);
+        check_calls("{}", &[call], &[("kserve-grpc.~.~.POST.200.not_found", 1)]);
+    }
     // Envoy gives every call a gRPC status: of one that is not gRPC it means nothing.
     for content_type in ["application/json", "application/grpc-web", "application/grpcfoo", ""] {
-        let call = post("/score").grpc(2).header("content-type", content_type);
-        check_calls("{}", &[call], &[("score.~.~.POST.200.success", 1)]);
+        let call = post(path).grpc(2).header("content-type", content_type);
+        check_calls("{}", &[call], &[("kserve-grpc.~.~.POST.200.success", 1)]);
     }
     // A caller may call anything gRPC.
-    let pretended = post("/score").grpc(2).response_type("application/json");
-    check_calls("{}", &[pretended], &[("score.~.~.POST.200.success", 1)]);
-    for content_type in ["application/grpc+proto", "application/grpc;x=y"] {
-        let call = post("/score").grpc(5).header("content-type", content_type);
-        check_calls("{}", &[call], &[("score.~.~.POST.200.not_found", 1)]);
-    }
+    let pretended = post(path).grpc(2).response_type("application/json");
+    check_calls("{}", &[pretended], &[("kserve-grpc.~.~.POST.200.success", 1)]);
+    // Only `/Service/Method` is a path of gRPC's.
+    check_calls("{}", &[post("/score").grpc(2)], &[("score.~.~.POST.200.success", 1)]);
+    let own = r#"{"routes": [{"name": "own", "method": "POST", "path": "/a.B/{model}"}]}"#;
+    check_calls(own, &[post("/a.B/C").grpc(2)], &[("own.C.~.POST.200.model_error", 1)]);
 }
 
 #[test]

@@ -204,26 +204,19 @@ fn define_calls(linker: &mut Linker<Host>) {
         .unwrap()
         .func_wrap(
             "env",
-            "proxy_get_header_map_pairs",
-            |mut caller: From<'_>, map: u32, at: u32, size_at: u32| {
-                status((|| {
-                    assert_eq!(map, 0, "only the request's headers are of interest");
-                    enter(&caller, "proxy_get_header_map_pairs")?;
-                    let headers = caller.data().call.serialized_headers();
-                    hand_over(&mut caller, &headers, at, size_at)
-                })())
-            },
-        )
-        .unwrap()
-        .func_wrap(
-            "env",
             "proxy_get_header_map_value",
             |mut caller: From<'_>, map: u32, name: u32, name_size: u32, at: u32, size_at: u32| {
                 status((|| {
                     enter(&caller, "proxy_get_header_map_value")?;
                     let name = read(&mut caller, name, name_size)?;
-                    assert_eq!((map, &*name), (2, &b"content-type"[..]), "nothing else is of interest");
-                    let value = caller.data().call.response_type.clone();
+                    let call = &caller.data().call;
+                    let value = match map {
+                        0 => {
+                            call.headers.iter().find(|(own, _)| *own == name).map(|(_, value)| value.clone())
+                        }
+                        2 if name == b"content-type" => call.response_type.clone(),
+                        _ => panic!("header {name:?} of map {map} is of no interest"),
+                    };
                     hand_over(&mut caller, &value.ok_or(NOT_FOUND)?, at, size_at)
                 })())
             },

@@ -1,9 +1,14 @@
 //! The core's suite, run here and, compiled to WebAssembly, in Node.
 //!
-//! What calls add up to is in the workspace's `tests/tests/module`, where the same cases run through the packaged module.
+//! What calls add up to is in the workspace's `tests/tests/module`, where the same cases run through the packaged
+//! module.
 
 mod config;
 mod histogram;
+#[cfg(not(target_family = "wasm"))]
+mod host;
+#[cfg(not(target_family = "wasm"))]
+mod laws;
 mod name;
 mod outcome;
 mod route;

@@ -155,11 +155,24 @@ mod properties {
 
         #[test]
         fn what_is_decoded_is_encoded_the_same(
-            name in "scoretap\\.(call|cell|sum|bounds)(\\.([a-z~*%/]|%[0-9A-Fa-f]{2}|-?[0-9]{1,3}|success|duration|inf|zero)){1,8}"
+            name in "scoretap\\.(call|cell|sum|bounds)\
+                (\\.([a-z~*%/]|%[0-9A-Fa-f]{2}|[+-]?[0-9]{0,3}|success|duration|inf|zero)){1,8}"
         ) {
             if let Some(stat) = Stat::decode(&name) {
                 assert_eq!(encoded(&stat), name);
             }
+        }
+
+        #[test]
+        fn a_number_is_decoded_if_it_is_written_back_the_same(text in "[+-]?[0-9]{0,6}|[0-9]{18,21}|-?[0 ]{0,2}[0-9]") {
+            let decoded = |name: String| Stat::decode(&name).is_some();
+            let cell =
+                |le: &str, native: &str| decoded(format!("scoretap.cell.r.~.~.POST./r.duration.success.{le}{native}"));
+            let call = decoded(format!("scoretap.call.r.~.~.POST./r.{text}.success"));
+            assert_eq!(call, text.parse::<u16>().is_ok_and(|number| number.to_string() == text));
+            assert_eq!(cell(&text, ""), text.parse::<u64>().is_ok_and(|number| number.to_string() == text));
+            let native = text.parse::<i16>().is_ok_and(|number| number.to_string() == text);
+            assert_eq!(cell("5", &format!(".{text}")), native);
         }
     }
 }

@@ -64,6 +64,7 @@ fn two_variables_are_two_segments() {
 fn a_template_that_cannot_be_meant_is_refused_with_what_to_write() {
     let refused = [
         ("score", "\"score\" has no leading slash; write \"/score\""),
+        ("a\u{7f}b", r#"write "/a\u{7f}b""#),
         ("/a?b", "contains '?'"),
         ("/a b", "contains ' '"),
         ("/é", "percent-encoded"),

@@ -1,0 +1,159 @@
+//! Dialects that people may write: refused with every fault in its place, or fit to be served.
+
+use proptest::prelude::{Just, Strategy, prop_oneof, proptest};
+use proptest::{collection, option, sample};
+use scoretap_exporter::decode::Decoder;
+use scoretap_exporter::dialect::{Dialect, Dimension, Measure, merge};
+use scoretap_exporter::encode::{Encoder, Format, Protobuf, Syntax, Text};
+use scoretap_exporter::expose::{Exposed, families};
+use scoretap_exporter::identity::Identity;
+use scoretap_exporter::labels::constants;
+
+use crate::cases;
+use crate::files::check_faults;
+use crate::formats::samples;
+use crate::stats::lines;
+
+/// A field that is there most of the time, and right most of the time.
+fn field(key: &'static str, value: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = String> {
+    let wrong = one_of(vec!["~", "7", "[]", "{}", "nonsense", "!a b"]);
+    let value = prop_oneof![30 => value, 1 => wrong];
+    prop_oneof![30 => value.prop_map(move |value| format!("{key}: {value}, ")), 1 => Just(String::new())]
+}
+
+/// A field that is there some of the time.
+fn optional(
+    key: &'static str,
+    value: impl Strategy<Value = String> + 'static,
+) -> impl Strategy<Value = String> {
+    option::weighted(0.4, field(key, value)).prop_map(Option::unwrap_or_default)
+}
+
+fn one_of(words: Vec<&'static str>) -> impl Strategy<Value = String> + Clone {
+    sample::select(words).prop_map(str::to_owned)
+}
+
+fn list(items: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    collection::vec(items, 0..4).prop_map(|items| format!("[{}]", items.join(", ")))
+}
+
+fn label() -> impl Strategy<Value = String> {
+    let values = one_of(Dimension::ALL.map(Dimension::as_str).to_vec());
+    let value = prop_oneof![1 => values, 1 => one_of(vec!["status", "code"])];
+    value.prop_flat_map(|value| {
+        let from = one_of(vec!["success", "failure", "cancelled", "timeout"]);
+        let pairs = collection::btree_map(from, one_of(vec!["good", "bad", "success"]), 0..4);
+        let rename = pairs.prop_map(|pairs| {
+            let pairs: Vec<String> = pairs.iter().map(|(from, to)| format!("{from}: {to}")).collect();
+            format!("rename: {{{}}}, ", pairs.join(", "))
+        });
+        let codes = list(one_of(vec!["200", "500"])).prop_map(|codes| format!("from_the_start: {codes}, "));
+        // What is not for such a label is refused.
+        let often = |fits: bool| if fits { 0.7 } else { 0.02 };
+        let rename = option::weighted(often(["status", "error_type"].contains(&&*value)), rename);
+        let codes = option::weighted(often(value == "code"), codes);
+        let name = field("name", one_of(vec!["a", "b", "c", "status", "tenant", "env", "le", "1"]));
+        (name, field("value", Just(value)), rename, codes).prop_map(|(name, value, rename, codes)| {
+            format!("{{{name}{value}{}{}}}", rename.unwrap_or_default(), codes.unwrap_or_default())
+        })
+    })
+}
+
+fn family() -> impl Strategy<Value = String> {
+    let measure = prop_oneof![
+        3 => Just(Measure::ALL[0]),
+        3 => Just(Measure::ALL[1]),
+        1 => sample::select(Measure::ALL.to_vec()),
+    ];
+    let names = one_of(vec!["a", "b", "a_seconds", "a_seconds_count", "http"]);
+    (measure, names, option::weighted(0.5, list(label()))).prop_flat_map(|(measure, name, labels)| {
+        let labels = labels.map(|labels| format!("labels: {labels}, ")).unwrap_or_default();
+        (
+            field("name", Just(format!("{name}{}", measure.suffix()))),
+            field("help", Just("\"A \\\"b\\\"\\nc\\\\\"".to_owned())),
+            field("measure", Just(measure.as_str().to_owned())),
+            optional("only", list(one_of(vec!["success", "failure", "cancelled"]))),
+            optional("bounds_seconds", list(one_of(vec!["0.005", "1", "0.000000001", "1e300"]))),
+        )
+            .prop_map(move |(name, help, measure, only, bounds)| {
+                // Bounds are a histogram's, most of the time.
+                let bounds =
+                    if measure.contains("duration") || only.is_empty() { bounds } else { String::new() };
+                format!("{{{name}{help}{measure}{only}{bounds}{labels}}}")
+            })
+    })
+}
+
+fn dialects() -> impl Strategy<Value = String> {
+    (field("dialect", Just("mine".to_owned())), field("families", list(family())))
+        .prop_map(|(name, families)| format!("{{{name}{families}}}"))
+}
+
+fn exposition(exposed: &Exposed, lines: &[String], mut encoder: impl Encoder) -> Vec<u8> {
+    let mut decoder = Decoder::new(&exposed.identity);
+    for line in lines {
+        decoder.line(line.trim_end_matches('\n')).unwrap();
+    }
+    families(exposed, &decoder.finish(&[]), &mut encoder);
+    encoder.finish()
+}
+
+/// What is wrong with the dialect is said; what is accepted is the same in every format, and each series is there once.
+fn check(text: &str, lines: &[String], tenant: Option<&str>, beside: &str) {
+    let dialect = match Dialect::parse("mine.yaml", text) {
+        Ok(dialect) => dialect,
+        Err(faults) => return check_faults("mine.yaml", text, &faults),
+    };
+    let beside = Dialect::built_in(beside).unwrap().unwrap();
+    let families = match merge(&[dialect, beside]) {
+        Ok(families) => families,
+        Err(faults) => return check_origin(&faults, &["--dialect: "]),
+    };
+    let constants = match constants(&["env=prod".to_owned()], tenant, &families) {
+        Ok(constants) => constants,
+        Err(faults) => return check_origin(&faults, &["--label \"env=prod\": ", "environment TENANT="]),
+    };
+    let exposed = Exposed { families, identity: Identity::default(), constants };
+    let said = samples(Format::Text, &exposition(&exposed, lines, Text::new(Syntax::Prometheus, Vec::new())));
+    let openmetrics = exposition(&exposed, lines, Text::new(Syntax::OpenMetrics, Vec::new()));
+    assert_eq!(samples(Format::OpenMetrics, &openmetrics), said);
+    let protobuf = exposition(&exposed, lines, Protobuf::new(Vec::new()));
+    assert_eq!(samples(Format::Protobuf, &protobuf), said);
+    for (_, labels) in said.keys() {
+        let constant = |(name, value): &(String, String)| labels.get(name) == Some(value);
+        assert!(exposed.constants.iter().all(constant), "{labels:?}");
+    }
+}
+
+fn check_origin(faults: &[String], origins: &[&str]) {
+    let has_one = |fault: &String| origins.iter().any(|origin| fault.starts_with(origin));
+    assert!(!faults.is_empty() && faults.iter().all(has_one), "{faults:?}");
+}
+
+proptest! {
+    #![proptest_config(cases(120))]
+
+    #[test]
+    fn a_dialect_is_refused_with_every_fault_in_its_place_or_fit_to_be_served(
+        text in dialects(),
+        lines in lines(),
+        tenant in option::of(Just("acme")),
+        beside in sample::select(vec!["prediction", "fastapi"]),
+    ) {
+        check(&text, &lines, tenant, beside);
+    }
+}
+
+#[test]
+fn statuses_of_one_name_are_one_histogram() {
+    let text = "{dialect: mine, families: [{name: a_seconds, help: A., measure: duration, labels: \
+                [{name: status, value: status, rename: {failure: bad, cancelled: bad}}]}]}";
+    let families = Dialect::parse("mine.yaml", text).unwrap().families;
+    let exposed = Exposed { families, identity: Identity::default(), constants: Vec::new() };
+    let line = |status| format!("wasmcustom.scoretap.cell.r.~.~.POST./r.duration.{status}.inf: 1\n");
+    let lines = [line("failure"), line("cancelled"), line("success")];
+    let text = exposition(&exposed, &lines, Text::new(Syntax::Prometheus, Vec::new()));
+    let said = String::from_utf8(text.clone()).unwrap();
+    assert!(said.contains("\na_seconds_count{status=\"bad\"} 2\n"), "{said}");
+    samples(Format::Text, &text);
+}

@@ -1,0 +1,156 @@
+//! Whatever Envoy says, and in whatever order, is an exposition that can be read.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::Parser;
+use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+use proptest::{collection, option, sample};
+use scoretap_core::histogram::{Cell, Histogram, NativeBucket};
+use scoretap_core::name::{ENVOY_PREFIX, Endpoint, Model, Series, Stat};
+use scoretap_core::outcome::{Outcome, Status};
+use scoretap_exporter::args::Args;
+use scoretap_exporter::config::Config;
+use scoretap_exporter::decode::Decoder;
+use scoretap_exporter::encode::Format;
+use scoretap_exporter::errors::ScrapeErrors;
+use scoretap_exporter::scrape::expose;
+
+use crate::cases;
+use crate::formats::{Samples, samples};
+
+/// One statistic of ours, as Envoy writes it.
+pub(crate) fn line(name: &str, value: u64) -> String {
+    format!("{ENVOY_PREFIX}{name}: {value}\n")
+}
+
+fn words() -> impl Strategy<Value = Cow<'static, str>> {
+    prop_oneof![
+        6 => sample::select(vec!["a", "b", "", "unknown", "other"]).prop_map(Cow::Borrowed),
+        1 => (60..200_usize).prop_map(|length| Cow::Owned("m".repeat(length))),
+        2 => any::<String>().prop_map(Cow::Owned),
+    ]
+}
+
+fn numbers() -> impl Strategy<Value = u64> {
+    prop_oneof![0..4_u64, Just(u64::MAX), Just(u64::MAX - 1), any::<u64>(), 1..2_000_000_000_u64]
+}
+
+fn series() -> impl Strategy<Value = Series<'static>> {
+    let named = (option::of(words()), option::of(words()))
+        .prop_map(|(model, version)| Model::Named { model, version });
+    let model = prop_oneof![4 => named, 1 => Just(Model::Other)];
+    (words(), model).prop_map(|(route, model)| Series { route, model })
+}
+
+fn cells() -> impl Strategy<Value = Cell> {
+    let native = prop_oneof![Just(NativeBucket::Zero), any::<i16>().prop_map(NativeBucket::Index)];
+    (option::of(numbers()), option::of(native)).prop_map(|(le, native)| Cell { le, native })
+}
+
+pub(crate) fn stats() -> impl Strategy<Value = Stat<'static>> {
+    let endpoint = (words(), words()).prop_map(|(method, template)| Endpoint { method, template });
+    let histogram = sample::select(Histogram::ALL.to_vec());
+    let of = (series(), endpoint, histogram.clone(), sample::select(Status::ALL.to_vec())).boxed();
+    let code = prop_oneof![3 => sample::select(vec![0, 200, 404, 503]), 1 => any::<u16>()];
+    let outcome = sample::select(Outcome::ALL.to_vec());
+    prop_oneof![
+        4 => (of.clone(), code, outcome).prop_map(|((series, endpoint, _, _), code, outcome)| {
+            Stat::Call { series, endpoint, code, outcome }
+        }),
+        4 => (of.clone(), cells()).prop_map(|((series, endpoint, histogram, status), cell)| {
+            Stat::Cell { series, endpoint, histogram, status, cell }
+        }),
+        2 => of.prop_map(|(series, endpoint, histogram, status)| Stat::Sum { series, endpoint, histogram, status }),
+        1 => (histogram, collection::vec(numbers(), 1..6)).prop_map(|(histogram, bounds)| {
+            Stat::Bounds { histogram, bounds: Cow::Owned(bounds) }
+        }),
+        1 => Just(Stat::Unmatched),
+        1 => Just(Stat::Config),
+    ]
+}
+
+/// Each name once, as Envoy has them.
+pub(crate) fn lines() -> impl Strategy<Value = Vec<String>> {
+    let ours = stats().prop_map(|stat| {
+        let mut name = String::new();
+        stat.encode(&mut name);
+        name
+    });
+    let ours = collection::btree_map(ours, numbers(), 0..30);
+    let names = vec![
+        "http.inbound.downstream_rq_total",
+        "http.inbound.downstream_rq_active",
+        "http.inbound.user_agent.x.downstream_rq_total",
+        "cluster.app.upstream_rq_active",
+        "wasm.scoretap.vm_reload_success",
+        "wasm.scoretap.vm_reload_nonsense",
+        "wasmcustom.scoretap.of.another.version",
+        "anything: at all",
+    ];
+    let envoys = collection::btree_map(sample::select(names), numbers(), 0..6);
+    (ours, envoys).prop_map(|(ours, envoys): (BTreeMap<_, _>, BTreeMap<_, _>)| {
+        let envoys = envoys.into_iter().map(|(name, value)| format!("{name}: {value}\n"));
+        ours.into_iter().map(|(name, value)| line(&name, value)).chain(envoys).collect()
+    })
+}
+
+fn exposition(config: &Config, lines: &[String], format: Format) -> Vec<u8> {
+    let mut decoder = Decoder::new(config.identity());
+    for line in lines {
+        decoder.line(line.trim_end_matches('\n')).unwrap();
+    }
+    let reading = decoder.finish(config.expected_routes());
+    expose(config, Some(&reading), Duration::ZERO, &ScrapeErrors::default(), format, Vec::new())
+}
+
+/// Buckets never fall with their bounds, and the last is all that there is.
+fn check_histograms(samples: &Samples) {
+    let mut histograms: BTreeMap<_, Vec<(f64, f64)>> = BTreeMap::new();
+    for ((name, labels), value) in samples {
+        let Some(family) = name.strip_suffix("_bucket") else { continue };
+        let mut labels = labels.clone();
+        let le: f64 = labels.remove("le").unwrap().parse().unwrap();
+        histograms.entry((format!("{family}_count"), labels)).or_default().push((le, *value));
+    }
+    for (count, mut buckets) in histograms {
+        buckets.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        assert!(buckets.is_sorted_by_key(|(_, value)| *value), "{count:?}: {buckets:?}");
+        assert_eq!(buckets.last(), Some(&(f64::INFINITY, samples[&count])), "{count:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(40))]
+
+    #[test]
+    fn whatever_envoy_says_can_be_read_in_every_format_and_in_any_order(
+        (lines, shuffled) in lines().prop_flat_map(|lines| (Just(lines.clone()), Just(lines).prop_shuffle())),
+        dialect in sample::select(vec!["prediction", "model", "fastapi,mlflow", "api"]),
+    ) {
+        let args = Args::parse_from(["exporter", "--dialect", dialect, "--label", "a=\"\n\\", "--expect-route", "b"]);
+        let config = Config::new(&args, |_| None).unwrap();
+        let text = exposition(&config, &lines, Format::Text);
+        let said = samples(Format::Text, &text);
+        check_histograms(&said);
+        for format in Format::ALL {
+            assert_eq!(samples(format, &exposition(&config, &shuffled, format)), said, "{format:?}");
+        }
+        assert_eq!(exposition(&config, &shuffled, Format::Text), text);
+    }
+
+    #[test]
+    fn a_line_is_a_statistic_if_it_ends_in_a_whole_number(
+        line in ".{0,60}", value in "(: {0,2}\\+?[0-9]{0,21} ?)?",
+    ) {
+        let line = format!("{line}{value}");
+        let number = line.rsplit_once(": ").map(|(_, value)| value);
+        let is_number = number.is_some_and(|digits| {
+            let digits = digits.strip_prefix('+').unwrap_or(digits);
+            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u64>().is_ok()
+        });
+        let config = Config::new(&Args::parse_from(["exporter"]), |_| None).unwrap();
+        assert_eq!(Decoder::new(config.identity()).line(&line).is_ok(), is_number, "{line:?}");
+    }
+}
