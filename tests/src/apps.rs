@@ -21,8 +21,8 @@ pub use broken::{Break, Broken};
 pub struct Scorer {
     /// Where it listens.
     pub address: SocketAddr,
-    access_log: PathBuf,
-    _child: Child,
+    folder: PathBuf,
+    child: Option<Child>,
 }
 
 /// One line of the access log: what the app itself says about a call.
@@ -44,19 +44,49 @@ impl Scorer {
 
     /// As [`Scorer::start`], on this port.
     pub fn start_at(folder: &Path, port: u16) -> Result<Self> {
-        let address = local(port);
-        let access_log = folder.join("access.log");
-        let mut child =
-            Child::spawn("the scorer", &gunicorn(address, &access_log)?, &folder.join("scorer.log"))?;
-        let endpoint = Endpoint::Tcp(address);
+        let mut scorer = Self { address: local(port), folder: folder.to_owned(), child: None };
+        scorer.start_again()?;
+        Ok(scorer)
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.child.take().map(Child::kill).unwrap_or_default();
+    }
+
+    /// Starts it again after [`Scorer::kill`], at the same address. Its access log goes on.
+    pub fn start_again(&mut self) -> Result<()> {
+        let command = gunicorn(self.address, &self.access_log())?;
+        let mut child = Child::spawn("the scorer", &command, &self.folder.join("scorer.log"))?;
+        let endpoint = Endpoint::Tcp(self.address);
         child.wait_ready(STARTUP, || http::get(&endpoint, "/health").is_ok())?;
-        Ok(Self { address, access_log, _child: child })
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Asks it to end: it listens no longer, and finishes what it has begun.
+    pub fn terminate(&self) {
+        self.child.iter().for_each(Child::terminate);
+    }
+
+    /// Lets it hang: connections are taken and nothing is answered.
+    pub fn pause(&self) {
+        self.child.iter().for_each(Child::pause);
+    }
+
+    /// Ends a hang.
+    pub fn go_on(&self) {
+        self.child.iter().for_each(Child::go_on);
+    }
+
+    fn access_log(&self) -> PathBuf {
+        self.folder.join("access.log")
     }
 
     /// Every call that it has finished so far, those of the harness' own health check left out.
     pub fn calls(&self) -> Result<Vec<Logged>> {
-        let text = fs::read_to_string(&self.access_log)
-            .with_context(|| format!("cannot read {}", self.access_log.display()))?;
+        let path = self.access_log();
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let calls = text.lines().map(parse_line).collect::<Result<Vec<_>>>()?;
         Ok(calls.into_iter().filter(|call| call.path != "/health").collect())
     }

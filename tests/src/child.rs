@@ -1,4 +1,5 @@
-//! Child processes that never outlive their use: each is stopped when dropped, and dies when this process dies in any way.
+//! Child processes that never outlive their use: each is stopped when dropped, and dies when this process dies in any
+//! way.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -57,6 +58,21 @@ impl Child {
         self.signal_group(Signal::KILL);
     }
 
+    /// Asks it to end, as the kubelet does, and gives it all the time that it takes.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops it and all that it started, until [`Child::go_on`].
+    pub fn pause(&self) {
+        self.signal_group(Signal::STOP);
+    }
+
+    /// Lets it run on.
+    pub fn go_on(&self) {
+        self.signal_group(Signal::CONT);
+    }
+
     /// Waits until `ready` says so. Fails at once where the child has ended, with the last lines of its output.
     pub fn wait_ready(&mut self, deadline: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
         let what = format!("{} is ready", self.name);
@@ -108,6 +124,24 @@ impl Drop for Child {
         self.signal_group(Signal::KILL);
         let _ = self.process.wait();
     }
+}
+
+/// The memory that a process has now, in kilobytes.
+pub fn memory(pid: u32) -> Result<u64> {
+    memory_line(pid, "VmRSS:")
+}
+
+/// The most memory that a process ever had at once, in kilobytes.
+pub fn most_memory(pid: u32) -> Result<u64> {
+    memory_line(pid, "VmHWM:")
+}
+
+fn memory_line(pid: u32, name: &str) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+    kilobytes.with_context(|| format!("{path} has no number of kB at {name}"))
 }
 
 /// The same command under `setpriv`, which has the kernel kill the child when its parent dies and then becomes it.

@@ -1,37 +1,49 @@
 //! What goes wrong in production, done to a running stack under load, and what has to be true afterwards.
 //!
-//! The short suite does each once, `cargo xtask soak` all of them again and again.
+//! The short suite does each once, `cargo xtask soak` all of them again and again. README.md has a row for each.
 
-use std::fs;
-use std::io::Write;
-use std::net::TcpStream;
-use std::os::unix::fs::symlink;
-use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+mod callers;
+mod strikes;
+mod truth;
+
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::http::{self, Call, CallResult, Protocol};
-use crate::stack::{Stack, StackBuilder};
+use crate::http;
+use crate::stack::{Stack, StackBuilder, WayIn};
 use crate::wait::wait_for;
 use crate::workspace::TestModule;
 
-const ROW: &str = r#"{"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9]]}"#;
-const CALLERS: usize = 4;
+use callers::{Callers, is_answered, score};
+use truth::Truth;
+
+pub use truth::Memory;
+
 const RECOVERY: Duration = Duration::from_secs(30);
 /// Envoy gives memory back when it likes; what grows with every fault would soon be more than this.
-const GROWTH_KILOBYTES: u64 = 60_000;
+pub const GROWTH: Memory = Memory { envoy: 20_000, exporter: 5_000 };
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {
     /// What a person would say.
     pub name: &'static str,
-    strike: fn(&mut Stack) -> Result<()>,
-    /// Whether calls fail meanwhile, as they would without Scoretap.
-    calls_fail: bool,
+    prepare: fn(&mut Stack) -> Result<()>,
+    strike: fn(&mut Stack, &Callers) -> Result<()>,
+    calls_fail: Failures,
     loss: Loss,
+}
+
+/// Whether calls fail meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failures {
+    /// None does.
+    None,
+    /// Those that would fail without Scoretap: Envoy or the app is not there.
+    WithoutUs,
+    /// As an access logger none does. As an HTTP filter those that are in flight when the VM traps.
+    InFlightOfFilter,
 }
 
 /// Which counts are lost.
@@ -39,220 +51,115 @@ pub struct Fault {
 enum Loss {
     /// None.
     Nothing,
-    /// Those of calls that ended while no VM was there. Envoy has counted them, and the gap says so.
+    /// What calls were that ended under an invalid configuration: they are seen, and matched by no route.
+    Unmatched,
+    /// Calls that ended while no VM was there. Envoy has counted them, and the gap says so.
     Unseen,
     /// All that Envoy held: it is another process now.
     All,
+    /// As [`Loss::All`], but the new Envoy was told what the old one had counted in its last seconds.
+    HandedOver,
 }
 
 /// Every fault.
-pub const FAULTS: [Fault; 8] = [
-    Fault { name: "the exporter is killed", strike: kill_exporter, calls_fail: false, loss: Loss::Nothing },
-    Fault { name: "the VM traps again and again", strike: trap, calls_fail: false, loss: Loss::Unseen },
+pub const FAULTS: [Fault; 15] = [
+    Fault::harmless("the exporter is killed", strikes::kill_exporter),
+    Fault::harmless("the exporter has no file descriptors left", strikes::starve_exporter),
     Fault {
-        name: "a bad configuration comes and goes",
-        strike: swap,
-        calls_fail: false,
-        loss: Loss::Nothing,
+        calls_fail: Failures::InFlightOfFilter,
+        loss: Loss::Unseen,
+        ..Fault::harmless("the VM traps again and again", strikes::trap)
     },
-    Fault { name: "callers abort, drip and pipeline", strike: abuse, calls_fail: false, loss: Loss::Nothing },
-    Fault { name: "callers send 1 MB of headers", strike: large, calls_fail: false, loss: Loss::Nothing },
+    Fault { loss: Loss::Unmatched, ..Fault::harmless("a bad configuration comes and goes", strikes::swap) },
     Fault {
-        name: "Envoy has no file descriptors left",
-        strike: starve,
-        calls_fail: true,
-        loss: Loss::Nothing,
+        calls_fail: Failures::WithoutUs,
+        loss: Loss::All,
+        ..Fault::harmless("Envoy is killed", strikes::kill_envoy)
     },
-    Fault { name: "Envoy is killed", strike: kill_envoy, calls_fail: true, loss: Loss::All },
-    Fault { name: "the disk of Envoy's log is full", strike: fill_disk, calls_fail: true, loss: Loss::All },
+    Fault {
+        prepare: strikes::restart_envoy,
+        loss: Loss::HandedOver,
+        ..Fault::harmless("Envoy hot-restarts", strikes::hot_restart)
+    },
+    Fault {
+        calls_fail: Failures::WithoutUs,
+        ..Fault::harmless("Envoy has no file descriptors left", strikes::starve_envoy)
+    },
+    // What there is to say of a bad configuration finds no room.
+    Fault {
+        prepare: strikes::fill_disk,
+        loss: Loss::Unmatched,
+        ..Fault::harmless("the disk of the logs is full", strikes::swap)
+    },
+    Fault::harmless("the clock steps", strikes::step_clock),
+    Fault { calls_fail: Failures::WithoutUs, ..Fault::harmless("the app dies", strikes::kill_app) },
+    Fault::harmless("the app hangs", strikes::hang_app),
+    Fault {
+        calls_fail: Failures::WithoutUs,
+        ..Fault::harmless("the app resets, drips and answers garbage", strikes::break_app)
+    },
+    Fault::harmless("callers abort, drip and pipeline", strikes::abuse),
+    Fault::harmless("callers send 1 MB of headers", strikes::send_large_headers),
+    Fault::harmless("callers name 10,000 models", strikes::flood),
 ];
 
-/// A stack to which all of this can be done: reconfigurable, with a module that traps when told to.
-pub fn stack(name: &str) -> StackBuilder {
-    Stack::builder(name).dynamic().module(&TestModule::Trap.path())
+/// A stack to which all of this can be done: reconfigurable, with a module that traps when told to, and an Envoy that
+/// can be taken over from and has a clock of its own.
+pub fn stack(name: &str, way_in: WayIn) -> StackBuilder {
+    let builder = Stack::builder(name).way_in(way_in).module(&TestModule::Trap.path());
+    builder.dynamic().hot_restartable().own_clock()
 }
 
 impl Fault {
+    const fn harmless(name: &'static str, strike: fn(&mut Stack, &Callers) -> Result<()>) -> Self {
+        Self { name, prepare: |_| Ok(()), strike, calls_fail: Failures::None, loss: Loss::Nothing }
+    }
+
     /// Does it under load and checks what has to be true then. The error says what was not.
     pub fn happens_to(&self, stack: &mut Stack) -> Result<()> {
-        // So that there is something to lose.
-        recover(stack)?;
-        let before = Truth::read(stack)?;
-        let (struck, answers) = under_load(stack, self.strike);
-        struck.with_context(|| self.name)?;
+        self.is_survived_by(stack).with_context(|| self.name)?;
+        // Whatever was lost, from now on nothing is.
+        let nothing = Self::harmless("nothing", |_, callers| callers.call_well(vec![score(); 50]));
+        nothing.is_survived_by(stack).with_context(|| format!("after {}", self.name))
+    }
+
+    fn is_survived_by(&self, stack: &mut Stack) -> Result<()> {
+        (self.prepare)(stack)?;
+        let (earlier, callers) = (Callers::of(stack), Callers::of(stack));
+        recover(stack, &earlier)?;
+        let memory = Memory::of(stack)?;
+        let before = match self.loss {
+            Loss::Nothing | Loss::Unmatched | Loss::Unseen => Truth::read(stack),
+            Loss::All | Loss::HandedOver => Truth::default(),
+        };
+        let begun = Instant::now();
+        let answers = callers.meanwhile(|| (self.strike)(stack, &callers))?;
         let failed = answers.iter().filter(|answer| !is_answered(answer)).count();
-        ensure!(self.calls_fail || failed == 0, "{}: {failed} of {} calls failed", self.name, answers.len());
-        recover(stack).with_context(|| self.name)?;
-        let after = Truth::read(stack)?;
-        self.compare(before, after).with_context(|| format!("{}: {before:?}, then {after:?}", self.name))
-    }
-
-    fn compare(&self, before: Truth, after: Truth) -> Result<()> {
-        let grown = after.kilobytes.saturating_sub(before.kilobytes);
-        ensure!(grown < GROWTH_KILOBYTES, "Envoy has grown by {grown} KB");
-        let start =
-            if self.loss == Loss::All { Truth { app: before.app, ..Truth::default() } } else { before };
-        let (seen, by_envoy) = (after.seen - start.seen, after.by_envoy - start.by_envoy);
-        match self.loss {
-            Loss::Nothing | Loss::All => ensure!(seen == by_envoy, "{seen} seen of {by_envoy}"),
-            Loss::Unseen => ensure!(seen < by_envoy, "nothing trapped"),
+        ensure!(self.may_fail(stack.way_in) || failed == 0, "{failed} of {} calls failed", answers.len());
+        recover(stack, &callers)?;
+        let (change, mut known) = (Truth::read(stack).since(&before), callers.ledger());
+        if self.loss == Loss::HandedOver {
+            known.uncertain += earlier.ledger().answers();
         }
-        let reached_app = after.app - start.app;
-        match self.loss {
-            // Abandoned and refused calls never reached the app.
-            Loss::Nothing | Loss::Unseen => {
-                ensure!(by_envoy >= reached_app, "{by_envoy} counted, {reached_app} reached the app");
-            }
-            Loss::All => {
-                ensure!(by_envoy <= reached_app, "{by_envoy} counted, {reached_app} reached the app");
-            }
+        let verdict = change.is_what(&known, self.loss).and_then(|()| change.fits_into(begun.elapsed()));
+        verdict.with_context(|| format!("counted: {change:?}; the callers know: {known:?}"))?;
+        Memory::of(stack)?.has_not_grown(memory, GROWTH)
+    }
+
+    fn may_fail(&self, way_in: WayIn) -> bool {
+        match self.calls_fail {
+            Failures::None => false,
+            Failures::WithoutUs => true,
+            Failures::InFlightOfFilter => way_in == WayIn::HttpFilter,
         }
-        Ok(())
     }
-}
-
-/// What is known from several sides at a quiet moment.
-#[derive(Debug, Clone, Copy, Default)]
-struct Truth {
-    seen: f64,
-    by_envoy: f64,
-    app: f64,
-    kilobytes: u64,
-}
-
-impl Truth {
-    fn read(stack: &Stack) -> Result<Self> {
-        stack.settle();
-        let metrics = stack.metrics();
-        let pid = stack.envoy_pid().context("Envoy is gone")?;
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        Ok(Self {
-            seen: metrics.sum("scoretap_calls_seen_total", &[]),
-            by_envoy: metrics.sum("scoretap_envoy_requests_total", &[]),
-            app: stack.app_calls().len() as f64,
-            kilobytes: resident.trim().trim_end_matches(" kB").parse()?,
-        })
-    }
-}
-
-fn score() -> Call {
-    Call::post("/score", ROW)
-}
-
-fn is_answered(answer: &CallResult) -> bool {
-    answer.as_ref().is_ok_and(|answer| answer.status == 200 && answer.complete)
-}
-
-/// Callers call from before the strike until after it.
-fn under_load(stack: &mut Stack, strike: fn(&mut Stack) -> Result<()>) -> (Result<()>, Vec<CallResult>) {
-    let (begun, over) = (AtomicBool::new(false), AtomicBool::new(false));
-    let load = stack.load(Protocol::Http1, CALLERS);
-    std::thread::scope(|scope| {
-        let callers = scope.spawn(|| {
-            let mut answers = load.run(vec![score(); 20]);
-            begun.store(true, Ordering::Relaxed);
-            while !over.load(Ordering::Relaxed) {
-                answers.extend(load.run(vec![score(); 20]));
-            }
-            answers
-        });
-        let struck = wait_for("callers call", RECOVERY, || begun.load(Ordering::Relaxed));
-        let struck = struck.and_then(|()| strike(stack));
-        over.store(true, Ordering::Relaxed);
-        (struck, callers.join().unwrap_or_default())
-    })
 }
 
 /// Nobody lends a hand: calls are answered and scrapes succeed again, or this is an error.
-fn recover(stack: &Stack) -> Result<()> {
+fn recover(stack: &Stack, callers: &Callers) -> Result<()> {
     wait_for("20 calls in a row are answered", RECOVERY, || {
-        stack.load(Protocol::Http1, 2).run(vec![score(); 20]).iter().all(is_answered)
+        callers.call(vec![score(); 20]).iter().all(is_answered)
     })?;
-    let up = || http::get(&stack.exporter, "/metrics").is_ok_and(|text| text.contains("\nscoretap_up 1"));
+    let up = || http::get(&stack.exporter, "/metrics").is_ok_and(|text| text.contains("\nscoretap_up 1\n"));
     wait_for("the exporter reads Envoy", RECOVERY, up)
-}
-
-fn kill_exporter(stack: &mut Stack) -> Result<()> {
-    (0..5).try_for_each(|_| {
-        stack.stop_exporter();
-        stack.start_exporter()
-    })
-}
-
-fn kill_envoy(stack: &mut Stack) -> Result<()> {
-    stack.stop_envoy();
-    stack.start_envoy()
-}
-
-fn trap(stack: &mut Stack) -> Result<()> {
-    for _ in 0..20 {
-        let answer = stack.call(score().header("x-scoretap-trap", "1"))?;
-        ensure!(answer.status == 200, "the call that trapped was answered {}", answer.status);
-    }
-    Ok(())
-}
-
-fn swap(stack: &mut Stack) -> Result<()> {
-    [r#"{"max_series": 100}"#, r#"{"max_series": "many"}"#, "{"]
-        .iter()
-        .try_for_each(|bad| stack.reconfigure(bad))?;
-    stack.reconfigure("{}")
-}
-
-fn abuse(stack: &mut Stack) -> Result<()> {
-    for _ in 0..10 {
-        let slow = Call::post("/score", r#"{"data": [], "sleep_ms": 300}"#);
-        let _ = stack.call(slow.abort_after(Duration::from_millis(50)));
-    }
-    let request = format!("POST /score HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{ROW}", ROW.len());
-    let pipelined = http::raw(stack.address, request.repeat(50).as_bytes(), Duration::from_secs(1))?;
-    let answers = String::from_utf8_lossy(&pipelined).matches("HTTP/1.1 200").count();
-    ensure!(answers == 50, "{answers} of 50 pipelined calls were answered");
-    let mut dripping = TcpStream::connect(stack.address)?;
-    for byte in request.bytes().take(60) {
-        dripping.write_all(&[byte])?;
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    Ok(())
-}
-
-fn large(stack: &mut Stack) -> Result<()> {
-    for size in [100_000, 1_000_000, 2_000_000] {
-        let request = format!("POST /score HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(size));
-        // Refused, in the middle if need be.
-        let _ = http::raw(stack.address, request.as_bytes(), Duration::from_millis(300));
-    }
-    Ok(())
-}
-
-/// New connections find no descriptor; the ones that are open go on.
-fn starve(stack: &mut Stack) -> Result<()> {
-    let pid = stack.envoy_pid().context("Envoy is gone")?.to_string();
-    let limit = |soft: &str| -> Result<()> {
-        let status = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={soft}:")]).status()?;
-        ensure!(status.success(), "prlimit failed");
-        Ok(())
-    };
-    let open = fs::read_dir(format!("/proc/{pid}/fd"))?.count();
-    limit(&open.to_string())?;
-    let idle: Vec<_> = (0..20).filter_map(|_| TcpStream::connect(stack.address).ok()).collect();
-    let refused = stack.call(score().abort_after(Duration::from_secs(1))).is_err();
-    drop(idle);
-    limit("4096")?;
-    ensure!(refused, "there was a descriptor left");
-    Ok(())
-}
-
-/// Everything that Envoy says from now on meets "no space left on device".
-fn fill_disk(stack: &mut Stack) -> Result<()> {
-    stack.stop_envoy();
-    let log = stack.folders.logs.join("envoy.log");
-    fs::rename(&log, log.with_extension("before"))?;
-    symlink("/dev/full", &log)?;
-    stack.start_envoy()?;
-    stack.reconfigure(r#"{"max_series": "a line for the log"}"#)?;
-    stack.reconfigure("{}")?;
-    fs::remove_file(&log)?;
-    Ok(())
 }

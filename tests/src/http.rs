@@ -173,6 +173,11 @@ pub fn get(endpoint: &Endpoint, path: &str) -> Result<String> {
     Ok(answer.text())
 }
 
+/// Any text as a value in a query string.
+pub fn percent_encode(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
 /// Sends bytes as they are and reads until the server closes the connection, or says nothing for `patience`.
 pub fn raw(address: SocketAddr, bytes: &[u8], patience: Duration) -> Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;

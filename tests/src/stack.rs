@@ -13,6 +13,7 @@
 //! ```
 
 mod builder;
+mod clock;
 mod folders;
 mod parts;
 
@@ -46,6 +47,8 @@ pub struct Stack {
     pub admin: Endpoint,
     /// The exporter.
     pub exporter: Endpoint,
+    /// How the module is installed.
+    pub way_in: WayIn,
     scorer: Option<Arc<Scorer>>,
     envoy_spec: EnvoySpec,
     exporter_spec: ExporterSpec,
@@ -84,7 +87,8 @@ impl Stack {
     /// Envoy's statistics in use whose names match the regular expression, as raw lines of `name: value`.
     #[track_caller]
     pub fn envoy_stats(&self, filter: &str) -> String {
-        self.expect(http::get(&self.admin, &format!("/stats?usedonly&filter={}", percent_encode(filter))))
+        let path = format!("/stats?usedonly&filter={}", http::percent_encode(filter));
+        self.expect(http::get(&self.admin, &path))
     }
 
     /// One counter or gauge of Envoy by its full name; 0 where it was never used.
@@ -113,8 +117,13 @@ impl Stack {
     /// Waits until Envoy has finished every call that it began: a caller has its answer a moment earlier.
     #[track_caller]
     pub fn settle(&self) {
-        let active = "http.inbound_scoretap.downstream_rq_active";
-        wait_until("Envoy has no call in flight", SETTLE, || self.envoy_stat(active) == 0);
+        wait_until("Envoy has no call in flight", SETTLE, || self.in_flight() == 0);
+    }
+
+    /// Calls that Envoy has begun and not finished.
+    #[track_caller]
+    pub fn in_flight(&self) -> u64 {
+        self.envoy_stat("http.inbound_scoretap.downstream_rq_active")
     }
 
     /// Gives the filter a new configuration by LDS and waits until the old one is gone. Needs
@@ -149,6 +158,28 @@ impl Stack {
         Ok(())
     }
 
+    /// Starts an Envoy that takes over from the running one, and waits until that one has ended. Needs
+    /// [`StackBuilder::hot_restartable`].
+    pub fn hot_restart(&mut self) -> Result<()> {
+        let mut parent = self.envoy_process.take().context("there is no Envoy to take over from")?;
+        self.envoy_process = Some(self.envoy_spec.take_over(&self.folders, &self.admin)?);
+        wait_for("the old Envoy has ended", SETTLE, || !parent.is_running())
+    }
+
+    /// Sets Envoy's wall clock so many hours off, and waits until it shows. Needs [`StackBuilder::own_clock`].
+    pub fn set_clock(&self, hours: i64) -> Result<()> {
+        clock::set(&self.folders, hours)?;
+        wait_for("Envoy has the new time", SETTLE, || {
+            let answer = http::call(&self.admin, Protocol::Http1, Call::get("/ready"));
+            answer.is_ok_and(|answer| clock::is_off_by(hours, answer.header("date")))
+        })
+    }
+
+    /// The scorer, where it is this stack's alone.
+    pub fn app(&mut self) -> Result<&mut Scorer> {
+        self.scorer.as_mut().and_then(Arc::get_mut).context("the stack has no scorer of its own")
+    }
+
     /// Ends the exporter as a crash would.
     pub fn stop_exporter(&mut self) {
         self.exporter_process.take().map(Child::kill).unwrap_or_default();
@@ -171,6 +202,11 @@ impl Stack {
         self.envoy_process.as_ref().map(Child::pid)
     }
 
+    /// The exporter's process id.
+    pub fn exporter_pid(&self) -> Option<u32> {
+        self.exporter_process.as_ref().map(Child::pid)
+    }
+
     /// The last lines of what everybody printed, for a test's message.
     pub fn diagnosis(&self) -> String {
         [&self.envoy_process, &self.exporter_process].into_iter().flatten().map(Child::diagnosis).collect()
@@ -180,9 +216,4 @@ impl Stack {
     fn expect<T>(&self, result: Result<T>) -> T {
         result.unwrap_or_else(|error| panic!("{error:#}\n{}", self.diagnosis()))
     }
-}
-
-/// A regular expression holds characters that mean something in a query string.
-fn percent_encode(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

@@ -4,8 +4,12 @@
 //! installed system-wide, nothing needs root, and a second call costs one read of a file.
 
 mod apt;
+mod azure;
+mod clock;
 mod install;
 mod kubernetes;
+mod npm;
+mod operator;
 mod pip;
 mod rust;
 
@@ -14,8 +18,13 @@ use std::process::Command;
 
 use anyhow::Result;
 
+pub use azure::{azure_alerts, kusto};
+pub use clock::clock;
 pub use install::tools_dir;
-pub use kubernetes::{Buildah, buildah, kubectl, kubernetes_models, kubernetes_validate, shellcheck};
+pub use kubernetes::{
+    Buildah, buildah, cyclonedx, docker_compose, kubectl, kubernetes_models, kubernetes_validate, shellcheck,
+};
+pub use operator::{actionlint, check_jsonschema, jq, script_parsers};
 pub use rust::{MUSL_TARGET, WASM_BINDGEN_TARGET, WASM_TARGET, targets, wasm_bindgen_test_runner};
 
 /// The Envoy releases that Scoretap is tested on.

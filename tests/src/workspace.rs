@@ -1,10 +1,19 @@
 //! Where things are. Everything hangs off the workspace's root, wherever cargo was called from.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The workspace's root.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// README.md, ARCHITECTURE.md, and what explains `k8s/` and its folders.
+pub fn documents() -> Vec<PathBuf> {
+    let mut find = Command::new("find");
+    find.args(["README.md", "ARCHITECTURE.md", "k8s", "-name", "*.md"]).current_dir(root());
+    let listed = find.output().map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&listed).lines().map(|path| root().join(path)).collect()
 }
 
 /// All that is built or installed.

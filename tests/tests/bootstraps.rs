@@ -1,4 +1,5 @@
-//! The shipped bootstraps: real Envoy accepts each, and each differs from the sidecar's only in what it is an example of.
+//! The shipped bootstraps: real Envoy accepts each, and each differs from the sidecar's only in what it is an example
+//! of.
 
 use std::fs;
 use std::path::Path;

@@ -1,40 +1,40 @@
-//! What others wrote and we link: from where, and under which licence. Advisories are not checked here: their database is
-//! a git repository, which a build without the open internet cannot have; `cargo audit` reads it where there is one.
+//! What others wrote and we link: from where, under which licence, and each once, as `deny.toml` says it for
+//! `cargo deny check`. That looks at advisories, too, whose database a build without the open internet cannot have.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use serde_json::Value;
 
 use scoretap_tests::workspace;
 
-/// All that ask for no more than to be named.
-const LICENCES: [&str; 10] = [
-    "0BSD",
-    "Apache-2.0",
-    "Apache-2.0 WITH LLVM-exception",
-    "BSD-2-Clause",
-    "BSD-3-Clause",
-    "ISC",
-    "MIT",
-    "Unicode-3.0",
-    "Unlicense",
-    "Zlib",
-];
+const DENY: &str = include_str!("../../deny.toml");
+
+/// The first text of each line of a list in `deny.toml`.
+fn listed(list: &str) -> Vec<&'static str> {
+    let (_, list) = DENY.split_once(&format!("\n{list} = [\n")).unwrap();
+    let (list, _) = list.split_once("\n]").unwrap();
+    list.lines().map(|line| line.split('"').nth(1).unwrap()).collect()
+}
+
+fn said(cargo: &mut Command) -> String {
+    let output = cargo.current_dir(workspace::root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
 
 fn packages() -> Vec<Value> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["metadata", "--locked", "--format-version", "1"]).current_dir(workspace::root());
-    let output = cargo.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let metadata = said(cargo.args(["metadata", "--locked", "--format-version", "1"]));
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
     metadata["packages"].as_array().unwrap().clone()
 }
 
 /// Whether one of the alternatives of an SPDX expression is all of licences that are known here. Brackets are only
 /// around alternatives, and what is beside them must do too.
 fn is_permissive(expression: &str) -> bool {
-    let expression = expression.replace('/', " OR ");
-    let known = |licence: &str| LICENCES.contains(&licence.trim());
+    let (expression, allowed) = (expression.replace('/', " OR "), listed("allow"));
+    let known = |licence: &str| allowed.contains(&licence.trim());
     match expression.strip_prefix('(').and_then(|inner| inner.split_once(") AND ")) {
         Some((alternatives, rest)) => is_permissive(alternatives) && is_permissive(rest),
         None => expression.split(" OR ").any(|alternative| alternative.split(" AND ").all(known)),
@@ -76,4 +76,38 @@ fn every_dependency_is_from_the_registry() {
             package["name"]
         );
     }
+}
+
+/// The versions of each crate that is built for any of the targets, for tests too.
+fn versions() -> BTreeMap<String, BTreeSet<String>> {
+    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for target in listed("targets") {
+        let mut tree = Command::new("cargo");
+        tree.args(["tree", "--locked", "--workspace", "--prefix", "none", "--target", target]);
+        for line in said(&mut tree).lines() {
+            let mut words = line.split(' ');
+            let (name, version) = (words.next().unwrap(), words.next().unwrap_or_default());
+            let version = version.trim_start_matches('v').to_owned();
+            versions.entry(name.to_owned()).or_default().insert(version);
+        }
+    }
+    versions
+}
+
+#[test]
+fn no_crate_is_there_twice_but_for_those_that_are_listed_with_a_reason() {
+    let versions = versions();
+    let is = |version: &String, listed: &str| version.starts_with(&format!("{listed}."));
+    let skipped: Vec<(&str, &str)> = listed("skip").iter().map(|one| one.split_once('@').unwrap()).collect();
+    let twice = versions.iter().filter(|(name, versions)| {
+        let counts =
+            |version: &&String| !skipped.iter().any(|(of, listed)| of == name && is(version, listed));
+        versions.iter().filter(counts).count() > 1
+    });
+    assert_eq!(twice.collect::<Vec<_>>(), [], "let one version go, or list it in deny.toml");
+    let needless = skipped.iter().filter(|(name, listed)| {
+        let versions = versions.get(*name).filter(|versions| versions.len() > 1);
+        !versions.is_some_and(|versions| versions.iter().any(|version| is(version, listed)))
+    });
+    assert_eq!(needless.collect::<Vec<_>>(), Vec::<&(&str, &str)>::new(), "no longer there twice");
 }

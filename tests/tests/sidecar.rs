@@ -6,10 +6,12 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use scoretap_tests::apps::local;
+use scoretap_tests::child::most_memory;
 use scoretap_tests::http::{self, Call, Protocol};
 use scoretap_tests::ports;
 use scoretap_tests::stack::{Stack, Upstream};
 use scoretap_tests::wait::wait_until;
+use scoretap_tests::workspace;
 
 const ROW: &str = r#"{"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9]]}"#;
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -72,6 +74,40 @@ fn the_admin_interface_answers_nothing_but_statistics() {
         call.method = if path.starts_with("/quit") { "POST".into() } else { "GET".into() };
         assert_eq!(http::call(&stack.admin, Protocol::Http1, call).unwrap().status, status, "{path}");
     }
+}
+
+/// The memory that the sidecar may use in a pod has to do for what callers send while the app reads nothing.
+#[test]
+fn callers_who_send_more_than_the_app_reads_wait_instead_of_filling_envoys_memory() {
+    const CALLERS: usize = 300;
+    let app = TcpListener::bind(local(ports::free())).unwrap();
+    let upstream = Upstream::Http1(app.local_addr().unwrap());
+    let (accepted, connections) = mpsc::channel();
+    std::thread::spawn(move || app.incoming().flatten().try_for_each(|stream| accepted.send(stream)));
+    let stack = Stack::builder("sidecar-memory").upstream(upstream).without_exporter().start().unwrap();
+    let head = "POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n";
+    let callers: Vec<TcpStream> = (0..CALLERS)
+        .map(|_| {
+            let mut caller = TcpStream::connect(stack.address).unwrap();
+            caller.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
+            caller.write_all(head.as_bytes()).unwrap();
+            caller
+        })
+        .collect();
+    let chunk = vec![b'x'; 1 << 16];
+    // Until nobody takes any more.
+    callers.iter().for_each(|mut caller| while caller.write(&chunk).is_ok() {});
+    assert_eq!(connections.try_iter().count(), CALLERS, "each call has reached the app");
+    let (most, limit) = (most_memory(stack.envoy_pid().unwrap()).unwrap(), memory_limit());
+    assert!(most < limit * 3 / 4, "{most} of {limit} kB");
+}
+
+/// What Envoy may use in a pod, in kilobytes.
+fn memory_limit() -> u64 {
+    let sidecar = std::fs::read_to_string(workspace::root().join("k8s/sidecar/sidecar.yaml")).unwrap();
+    let (_, envoy) = sidecar.split_once("name: scoretap-envoy").unwrap();
+    let (_, limit) = envoy.split_once("limits: {cpu: \"2\", memory: ").unwrap();
+    limit.split("Mi}").next().unwrap().parse::<u64>().unwrap() * 1024
 }
 
 /// An app that hands over the bytes of the first request and always answers [`RESPONSE`].

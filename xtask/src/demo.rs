@@ -48,7 +48,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     install(args)?;
-    package::build()?;
+    package::build_for_demo()?;
     // From here on an interrupt means: stop everything, then end.
     let stop = stop_on_signal()?;
     let stack = start()?;

@@ -30,6 +30,8 @@ enum Command {
     Package(package::Args),
     /// Does to the system, under load, what goes wrong in production
     Soak(soak::Args),
+    /// Looks for inputs that break what must be true of all
+    Fuzz(fuzz::Args),
     /// Measures what Scoretap costs
     Bench(bench::Args),
 }
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Package(args) => package::run(&args),
         Command::Soak(args) => soak::run(&args),
+        Command::Fuzz(args) => fuzz::search(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {
@@ -48,5 +51,29 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of a command, up to the end of its line, of its code, or to a comment.
+    fn commands(text: &str) -> impl Iterator<Item = Vec<&str>> {
+        let lines = text.split("cargo xtask ").skip(1).filter_map(|rest| rest.split(['\n', '`', '#']).next());
+        lines.map(|line| line.split_whitespace().collect())
+    }
+
+    #[test]
+    fn every_command_that_a_document_shows_is_one_with_all_its_arguments() {
+        let mut shown = 0;
+        for document in scoretap_tests::workspace::documents() {
+            for words in commands(&std::fs::read_to_string(&document).unwrap()) {
+                let parsed = Cli::try_parse_from(["cargo xtask"].iter().chain(&words));
+                assert!(parsed.is_ok(), "{}: {words:?}: {}", document.display(), parsed.unwrap_err());
+                shown += 1;
+            }
+        }
+        assert!(shown > 10, "{shown}");
     }
 }

@@ -1,6 +1,8 @@
-//! `cargo xtask package`: the shipped binaries, the same bytes from the same sources wherever they are built.
+//! `cargo xtask package`: the shipped binaries and what they are made of, the same bytes from the same sources wherever
+//! they are built.
 
 mod reproduce;
+mod sbom;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,11 +19,10 @@ pub(crate) use reproduce::reproduce;
 /// 150 KB: every Envoy of a fleet loads it, and compiles it once per worker.
 const MODULE_LIMIT: u64 = 150 * 1024;
 
-/// The packages whose programs are shipped.
-const PROGRAMS: [(&str, &[&str]); 2] = [
-    ("scoretap-exporter", &["scoretap-exporter"]),
-    ("scoretap-injector", &["scoretap-injector", "scoretap-sidecar"]),
-];
+/// A package, and those of its programs that are shipped.
+type Programs = (&'static str, &'static [&'static str]);
+const EXPORTER: Programs = ("scoretap-exporter", &["scoretap-exporter"]);
+const PROGRAMS: [Programs; 2] = [EXPORTER, ("scoretap-injector", &["scoretap-injector", "scoretap-sidecar"])];
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
@@ -58,6 +59,19 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
+/// Builds what runs without Kubernetes, for those who cannot wait. Who has packaged once keeps a whole folder.
+pub(crate) fn build_for_demo() -> Result<()> {
+    let dist = workspace::dist();
+    if dist.join("SHA256SUMS").exists() {
+        return build();
+    }
+    eprintln!("building the filter and the exporter, which takes some minutes the first time");
+    tools::targets(&[tools::WASM_TARGET, tools::MUSL_TARGET])?;
+    let workshop = Workshop { sources: workspace::root(), target: workspace::target() };
+    copy(&workshop.module(&[])?, &workspace::module())?;
+    workshop.install(EXPORTER, &dist)
+}
+
 /// The modules with features that no release has.
 pub(crate) fn test_modules() -> Result<()> {
     tools::targets(&[tools::WASM_TARGET])?;
@@ -90,15 +104,12 @@ impl Workshop {
     /// Everything that is shipped, and its checksums, into `dist`.
     fn build(&self, dist: &Path) -> Result<()> {
         copy(&self.module(&[])?, &dist.join("scoretap.wasm"))?;
-        for (package, programs) in PROGRAMS {
-            let built = self.programs(package)?;
-            for program in programs {
-                copy(&built.join(program), &dist.join(program))?;
-            }
-        }
-        let mut sums = Command::new("sha256sum");
-        sums.arg("scoretap.wasm").args(PROGRAMS.iter().flat_map(|(_, programs)| *programs)).current_dir(dist);
-        fs::write(dist.join("SHA256SUMS"), output(&mut sums)?)?;
+        PROGRAMS.into_iter().try_for_each(|programs| self.install(programs, dist))?;
+        let programs = PROGRAMS.iter().flat_map(|(_, programs)| programs.iter().map(ToString::to_string));
+        let built: Vec<String> = ["scoretap.wasm".to_owned()].into_iter().chain(programs).collect();
+        let of_built = sha256sums(dist, &built)?;
+        sbom::write(&self.sources, dist, &of_built)?;
+        fs::write(dist.join("SHA256SUMS"), of_built + &sha256sums(dist, &sbom::names())?)?;
         Ok(())
     }
 
@@ -109,11 +120,11 @@ impl Workshop {
         Ok(self.target.join(tools::WASM_TARGET).join("wasm/scoretap_filter.wasm"))
     }
 
-    /// The folder with the static programs of a package.
-    fn programs(&self, package: &str) -> Result<PathBuf> {
-        let args = ["build", "--package", package, "--release", "--target", tools::MUSL_TARGET];
-        self.cargo(&args)?;
-        Ok(self.target.join(tools::MUSL_TARGET).join("release"))
+    /// The static programs of a package, into `dist`.
+    fn install(&self, (package, programs): Programs, dist: &Path) -> Result<()> {
+        self.cargo(&["build", "--package", package, "--release", "--target", tools::MUSL_TARGET])?;
+        let built = self.target.join(tools::MUSL_TARGET).join("release");
+        programs.iter().try_for_each(|program| copy(&built.join(program), &dist.join(program)))
     }
 
     fn cargo(&self, args: &[&str]) -> Result<()> {
@@ -125,6 +136,10 @@ impl Workshop {
         command.env(format!("CC_{}", tools::MUSL_TARGET), "cc");
         visibly(&mut command)
     }
+}
+
+fn sha256sums(dist: &Path, files: &[String]) -> Result<String> {
+    output(Command::new("sha256sum").args(files).current_dir(dist))
 }
 
 /// Messages of panics name source files; these must not tell where the sources were.

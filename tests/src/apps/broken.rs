@@ -2,13 +2,18 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use socket2::SockRef;
 
 use super::local;
+use crate::http::DEADLINE;
 use crate::ports;
+use crate::wait::{STARTUP, wait_for};
 
 /// How to break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +28,8 @@ pub enum Break {
     ResetMidBody,
     /// Headers and a chunk, then an orderly end without the last chunk.
     CloseMidChunks,
+    /// Nothing until [`Broken::let_go`], then `{}` with 200.
+    Held,
     /// Nothing, until the peer leaves.
     Hang,
     /// Headers and a part of the body, then nothing until the peer leaves.
@@ -34,7 +41,7 @@ pub enum Break {
 }
 
 impl Break {
-    /// Every way.
+    /// Every way that needs no [`Broken::let_go`].
     pub const ALL: [Self; 9] = [
         Self::Ok,
         Self::Reset,
@@ -55,6 +62,7 @@ impl Break {
             Self::Close => "close",
             Self::ResetMidBody => "reset-mid-body",
             Self::CloseMidChunks => "close-mid-chunks",
+            Self::Held => "held",
             Self::Hang => "hang",
             Self::HangMidBody => "hang-mid-body",
             Self::Drip => "drip",
@@ -68,32 +76,66 @@ impl Break {
     }
 }
 
-/// The server. It listens until the process ends.
+/// The server. It listens until the process ends, or it is stopped.
 #[derive(Debug)]
 pub struct Broken {
     /// Where it listens.
     pub address: SocketAddr,
+    over: Arc<AtomicBool>,
+    let_go: Arc<AtomicBool>,
+    acceptor: JoinHandle<()>,
 }
 
 impl Broken {
     /// Starts it.
     pub fn start() -> Result<Self> {
-        let address = local(ports::free());
-        let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-        std::thread::spawn(move || {
+        Self::start_at(local(ports::free()))
+    }
+
+    /// As [`Broken::start`], at this address, as soon as nobody else listens there.
+    pub fn start_at(address: SocketAddr) -> Result<Self> {
+        let mut listener = None;
+        wait_for("its address is free", STARTUP, || {
+            listener = TcpListener::bind(address).ok();
+            listener.is_some()
+        })?;
+        let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
+        let over = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&over);
+        let let_go = Arc::new(AtomicBool::new(false));
+        let may_go = Arc::clone(&let_go);
+        let acceptor = std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                std::thread::spawn(move || serve(stream));
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let may_go = Arc::clone(&may_go);
+                std::thread::spawn(move || serve(stream, &may_go));
             }
         });
-        Ok(Self { address })
+        Ok(Self { address, over, let_go, acceptor })
+    }
+
+    /// Answers the calls that are [held](Break::Held), and from now on all such at once.
+    pub fn let_go(&self) {
+        self.let_go.store(true, Ordering::Relaxed);
+    }
+
+    /// Listens no longer. Connections that are open end when the peer leaves.
+    pub fn stop(self) {
+        self.over.store(true, Ordering::Relaxed);
+        // It looks up when somebody comes.
+        let _ = TcpStream::connect(self.address);
+        let _ = self.acceptor.join();
     }
 }
 
-fn serve(mut stream: TcpStream) {
+fn serve(mut stream: TcpStream, may_go: &AtomicBool) {
     // A peer that leaves in between is what some tests are about.
     while let Ok(Some(path)) = read_request(&mut stream) {
-        let wanted = Break::ALL.into_iter().find(|way| way.path() == path).unwrap_or(Break::Ok);
-        match answer(&mut stream, wanted) {
+        let wanted =
+            Break::ALL.into_iter().chain([Break::Held]).find(|way| way.path() == path).unwrap_or(Break::Ok);
+        match answer(&mut stream, wanted, may_go) {
             Ok(true) => {}
             Ok(false) | Err(_) => return,
         }
@@ -101,11 +143,13 @@ fn serve(mut stream: TcpStream) {
 }
 
 /// Answers one request; whether the connection goes on.
-fn answer(stream: &mut TcpStream, wanted: Break) -> io::Result<bool> {
+fn answer(stream: &mut TcpStream, wanted: Break, may_go: &AtomicBool) -> io::Result<bool> {
     match wanted {
-        Break::Ok => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")?;
-            return Ok(true);
+        Break::Ok => return well(stream),
+        Break::Held => {
+            wait_for("it is let go", DEADLINE, || may_go.load(Ordering::Relaxed))
+                .map_err(io::Error::other)?;
+            return well(stream);
         }
         Break::Reset => reset(stream)?,
         Break::Close => stream.shutdown(Shutdown::Both)?,
@@ -128,6 +172,11 @@ fn answer(stream: &mut TcpStream, wanted: Break) -> io::Result<bool> {
         Break::Garbage => stream.write_all(b"\x16\x03\x01 this is no HTTP\r\n\r\n")?,
     }
     Ok(false)
+}
+
+fn well(stream: &mut TcpStream) -> io::Result<bool> {
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")?;
+    Ok(true)
 }
 
 fn begin_body(stream: &mut TcpStream) -> io::Result<()> {

@@ -44,13 +44,18 @@ impl Prometheus {
         alertmanager: Option<SocketAddr>,
     ) -> Result<Self> {
         let rules = write_rules(folders)?;
+        Self::with(folders, port, &config_of(targets, alertmanager, &rules), &[])
+    }
+
+    /// Starts it with a configuration and flags of the caller's, and waits until it is ready.
+    pub fn with(folders: &Folders, port: u16, content: &Value, flags: &[&str]) -> Result<Self> {
         let config = folders.run.join("prometheus.json");
-        fs::write(&config, config_of(targets, alertmanager, &rules).to_string())?;
+        fs::write(&config, content.to_string())?;
         let address = local(port);
         let mut command = Command::new(relocated(&tools::prometheus()?, "/usr/share/prometheus/web")?);
         command.arg(format!("--config.file={}", config.display()));
         command.arg(format!("--storage.tsdb.path={}", folders.run.join("tsdb").display()));
-        command.arg(format!("--web.listen-address={address}"));
+        command.arg(format!("--web.listen-address={address}")).args(flags);
         let root = tools::tools_dir().join("debian-prometheus/root");
         command.current_dir(&root);
         let mut child = Child::spawn("Prometheus", &command, &folders.logs.join("prometheus.log"))?;
@@ -60,18 +65,13 @@ impl Prometheus {
 
     /// What an expression gives now: series with `metric` and `value`.
     pub fn query(&self, expr: &str) -> Result<Vec<Value>> {
-        let path = format!("/api/v1/query?query={}", encoded(expr));
+        let path = format!("/api/v1/query?query={}", http::percent_encode(expr));
         let answer = http::get(&Endpoint::Tcp(self.address), &path).with_context(|| expr.to_owned())?;
         let answer: Value = serde_json::from_str(&answer)?;
         ensure!(answer["status"] == "success", "{expr}: {answer}");
         let result = &answer["data"]["result"];
         result.as_array().cloned().with_context(|| format!("{expr}: no series but {result}"))
     }
-}
-
-/// One series per line of a query string must survive: everything is escaped.
-fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 fn write_rules(folders: &Folders) -> Result<Vec<String>> {

@@ -1,5 +1,5 @@
-//! The shipped rules and routes with every duration replaced by a short one, by one table and nothing else: expressions,
-//! thresholds and order stay. What is minutes in a cluster is seconds here.
+//! The shipped rules and routes with every duration replaced by a short one, by one table and nothing else:
+//! expressions, thresholds and order stay. What is minutes in a cluster is seconds here.
 
 use std::net::SocketAddr;
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 
 use super::Stack;
+use super::clock;
 use super::folders::Folders;
-use super::parts::{EnvoySpec, ExporterSpec};
+use super::parts::{EnvoySpec, ExporterSpec, Row};
 use crate::apps::{Scorer, local};
 use crate::bootstrap::{Bootstrap, Places};
 use crate::http::Endpoint;
@@ -61,6 +62,8 @@ pub struct StackBuilder {
     concurrency: u32,
     drain_seconds: u32,
     dynamic: bool,
+    hot_restartable: bool,
+    own_clock: bool,
     module: PathBuf,
     filter_config: String,
     edits: Vec<Edit>,
@@ -81,6 +84,8 @@ impl StackBuilder {
             concurrency: 2,
             drain_seconds: 1,
             dynamic: false,
+            hot_restartable: false,
+            own_clock: false,
             module: workspace::module(),
             filter_config: "{}".to_owned(),
             edits: Vec::new(),
@@ -125,6 +130,18 @@ impl StackBuilder {
     /// Delivers the listener by LDS, so that [`Stack::reconfigure`] works.
     pub fn dynamic(mut self) -> Self {
         self.dynamic = true;
+        self
+    }
+
+    /// Lets another Envoy take over from a running one, so that [`Stack::hot_restart`] works.
+    pub fn hot_restartable(mut self) -> Self {
+        self.hot_restartable = true;
+        self
+    }
+
+    /// Gives Envoy a wall clock of its own, so that [`Stack::set_clock`] works.
+    pub fn own_clock(mut self) -> Self {
+        self.own_clock = true;
         self
     }
 
@@ -203,6 +220,7 @@ impl StackBuilder {
             address: local(listener),
             admin,
             exporter: Endpoint::Tcp(exporter),
+            way_in: self.way_in,
             scorer,
             envoy_spec,
             exporter_spec,
@@ -278,6 +296,8 @@ impl StackBuilder {
             drain_seconds: self.drain_seconds,
             bootstrap: path,
             listener,
+            environment: if self.own_clock { clock::environment(folders)? } else { Vec::new() },
+            row: self.hot_restartable.then(Row::default),
         })
     }
 

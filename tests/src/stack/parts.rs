@@ -1,5 +1,7 @@
 //! How Envoy and the exporter are started, and started again.
 
+use std::ffi::OsString;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -23,20 +25,64 @@ pub(super) struct EnvoySpec {
     pub(super) bootstrap: PathBuf,
     /// The listener's file and its content, where it is delivered by LDS.
     pub(super) listener: Option<(PathBuf, Bootstrap)>,
+    pub(super) environment: Vec<(&'static str, OsString)>,
+    /// Where one Envoy can take over from another.
+    pub(super) row: Option<Row>,
+}
+
+/// Envoys of which each takes over from the one before. They find each other by a number that the first one picks.
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    epoch: u32,
+    number: String,
+}
+
+impl Drop for Row {
+    fn drop(&mut self) {
+        // Envoy itself leaves it behind.
+        let _ = fs::remove_file(format!("/dev/shm/envoy_shared_memory_{}0", self.number));
+    }
 }
 
 impl EnvoySpec {
     /// Starts Envoy and waits until its listener is up.
-    pub(super) fn start(&self, folders: &Folders, admin: &Endpoint) -> Result<Child> {
-        let mut command = Command::new(tools::envoy(self.version)?);
-        command.arg("--config-path").arg(&self.bootstrap);
-        // Several Envoys run on this machine at once: hot restart would have them share memory by number.
-        command.args(["--disable-hot-restart", "--concurrency", &self.concurrency.to_string()]);
-        command.args(["--log-level", "info", "--drain-strategy", "immediate"]);
-        command.args(["--drain-time-s", &self.drain_seconds.to_string()]);
+    pub(super) fn start(&mut self, folders: &Folders, admin: &Endpoint) -> Result<Child> {
+        let mut command = self.command()?;
+        let number = folders.run.join("base-id");
+        match &self.row {
+            Some(_) => command.args(["--use-dynamic-base-id", "--base-id-path"]).arg(&number),
+            // Several Envoys run on this machine at once: with hot restart they would share memory by number.
+            None => command.arg("--disable-hot-restart"),
+        };
         let mut child = Child::spawn("Envoy", &command, &folders.logs.join("envoy.log"))?;
         child.wait_ready(STARTUP, || http::get(admin, "/ready").is_ok())?;
+        if let Some(row) = &mut self.row {
+            *row = Row { epoch: 0, number: fs::read_to_string(number)?.trim().to_owned() };
+        }
         Ok(child)
+    }
+
+    /// Starts an Envoy that takes over from the running one, and waits until it has.
+    pub(super) fn take_over(&mut self, folders: &Folders, admin: &Endpoint) -> Result<Child> {
+        let mut command = self.command()?;
+        let row = self.row.as_mut().context("only a stack built with hot_restartable() can be taken over")?;
+        row.epoch += 1;
+        command.args(["--base-id", &row.number, "--restart-epoch", &row.epoch.to_string()]);
+        command.args(["--parent-shutdown-time-s", "2"]);
+        let mut child = Child::spawn("Envoy", &command, &folders.logs.join("envoy.log"))?;
+        let (path, said) = ("/stats?filter=hot_restart_epoch", format!("hot_restart_epoch: {}\n", row.epoch));
+        child.wait_ready(STARTUP, || http::get(admin, path).is_ok_and(|stats| stats.contains(&said)))?;
+        Ok(child)
+    }
+
+    fn command(&self) -> Result<Command> {
+        let mut command = Command::new(tools::envoy(self.version)?);
+        command.arg("--config-path").arg(&self.bootstrap);
+        command.args(["--concurrency", &self.concurrency.to_string()]);
+        command.args(["--log-level", "info", "--drain-strategy", "immediate"]);
+        command.args(["--drain-time-s", &self.drain_seconds.to_string()]);
+        command.envs(self.environment.iter().cloned());
+        Ok(command)
     }
 
     /// Writes the listener's file with this configuration of the filter.

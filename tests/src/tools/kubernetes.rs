@@ -5,25 +5,24 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::install::{on_path, once, step};
-use super::{apt, pip};
+use super::install::on_path;
+use super::{apt, npm, pip};
 
 /// A Python with Kubernetes' own schemas, of all versions from 1.25 to 1.37.
 pub fn kubernetes_validate() -> Result<PathBuf> {
     Ok(pip::packages("kubernetes-validate", &["kubernetes-validate==1.37.0"])?.join("bin/python"))
 }
 
-/// The folder of Node's packages that hold the schemas of the prometheus-operator's objects and of Istio's.
+/// The folder of Node's packages that hold validators and types of the prometheus-operator's objects, Istio's and
+/// cert-manager's, and the compiler that reads the types.
 pub fn kubernetes_models() -> Result<PathBuf> {
-    let packages = ["@kubernetes-models/prometheus-operator@6.0.0", "@kubernetes-models/istio@3.0.1"];
-    let dir = once("kubernetes-models", &packages.join(" "), |dir| {
-        let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
-            .arg(dir)
-            .args(packages);
-        step("the schemas of CRDs", &mut npm, "Node 20 with npm is needed, and the npm registry")
-    })?;
-    Ok(dir.join("node_modules"))
+    let packages = [
+        "@kubernetes-models/prometheus-operator@6.0.0",
+        "@kubernetes-models/istio@3.0.1",
+        "@kubernetes-models/cert-manager@6.0.0",
+        "typescript@5.9.3",
+    ];
+    npm::packages("kubernetes-models", &packages)
 }
 
 /// `kubectl kustomize` renders without a cluster. It is the machine's own: Debian's is of 2021 and reads no folder as a
@@ -53,4 +52,20 @@ pub fn buildah() -> Result<Buildah> {
     let root = apt::with_dependencies("buildah", &["buildah"])?;
     let libraries = root.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH));
     Ok(Buildah { program: root.join("usr/bin/buildah"), libraries })
+}
+
+/// Debian's docker-compose, which reads compose files without an engine.
+pub fn docker_compose() -> Result<Command> {
+    let root = apt::with_dependencies("docker-compose", &["docker-compose"])?;
+    let mut command = Command::new("python3");
+    // What the system has of its libraries is not unpacked beside it.
+    let packages = [root.join("usr/lib/python3/dist-packages"), "/usr/lib/python3/dist-packages".into()];
+    command.arg(root.join("usr/bin/docker-compose")).env("PYTHONPATH", std::env::join_paths(packages)?);
+    Ok(command)
+}
+
+/// A Python with CycloneDX's own schemas of bills of materials.
+pub fn cyclonedx() -> Result<PathBuf> {
+    let packages = ["cyclonedx-python-lib[json-validation]==11.12.0"];
+    Ok(pip::packages("cyclonedx", &packages)?.join("bin/python"))
 }

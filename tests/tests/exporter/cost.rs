@@ -1,5 +1,11 @@
 //! What does not depend on how busy a machine is: sizes.
 
+use std::fs;
+
+use scoretap_core::outcome::{Outcome, Status};
+use scoretap_tests::workspace;
+use serde_json::Value;
+
 use crate::support::Made;
 
 /// One call of each of so many models, as the filter counts them.
@@ -17,18 +23,78 @@ fn stats(models: usize) -> String {
 
 #[test]
 fn the_binary_has_at_most_6_mb() {
-    let size = std::fs::metadata(scoretap_tests::workspace::exporter()).unwrap().len();
+    let size = fs::metadata(workspace::exporter()).unwrap().len();
     assert!(size <= 6_000_000, "{size} bytes");
 }
 
 #[test]
-fn memory_is_at_most_10_mb_idle_and_25_mb_at_1000_models() {
-    let made = Made::start("exporter-memory", stats(1000), &[]);
-    assert!(made.most_memory() <= 10.0, "{} MB idle", made.most_memory());
-    for _ in 0..20 {
-        let text = made.scrape("text/plain;version=0.0.4");
-        assert_eq!(text.matches("\nprediction_duration_seconds_count{").count(), 1001);
-        made.scrape("application/openmetrics-text;version=1.0.0");
+fn memory_is_at_most_10_mb_idle_25_mb_at_1000_models_and_50_mb_at_5000() {
+    for (models, most) in [(1000, 25.0), (5000, 50.0)] {
+        let made = Made::start(&format!("exporter-memory-{models}"), stats(models), &[]);
+        assert!(made.most_memory() <= 10.0, "{} MB idle", made.most_memory());
+        for _ in 0..10 {
+            let text = made.scrape("text/plain;version=0.0.4");
+            assert_eq!(text.matches("\nprediction_duration_seconds_count{").count(), models + 1);
+            made.scrape("application/openmetrics-text;version=1.0.0");
+        }
+        assert!(made.most_memory() <= most, "{} MB at {models} models", made.most_memory());
     }
-    assert!(made.most_memory() <= 25.0, "{} MB", made.most_memory());
+}
+
+/// So many models, each of which has ended in every way, with every histogram and as many bounds as there may be.
+fn full_stats(models: usize) -> String {
+    let bounds: Vec<_> = (1..=40).map(|bound| (bound * 1_000_000).to_string()).collect();
+    let mut stats = String::new();
+    for family in ["duration", "backend_latency"] {
+        stats += &format!("wasmcustom.scoretap.bounds.{family}.{}: 1\n", bounds.join("_"));
+    }
+    for number in 0..models {
+        let series = format!("kserve-v1.model-{number:05}.~.POST./v1/models/{{model}}%3Apredict");
+        for outcome in Outcome::ALL {
+            stats += &format!("wasmcustom.scoretap.call.{series}.200.{}: 1\n", outcome.as_str());
+        }
+        for (family, status) in ["duration", "backend_latency", "request_bytes", "response_bytes"]
+            .iter()
+            .flat_map(|family| Status::ALL.map(|status| (family, status.as_str())))
+        {
+            stats += &format!("wasmcustom.scoretap.cell.{series}.{family}.{status}.inf: 1\n");
+            stats += &format!("wasmcustom.scoretap.sum.{series}.{family}.{status}: 1\n");
+        }
+    }
+    stats
+}
+
+/// How many samples each configuration of a scraper takes from a sidecar.
+fn sample_limits() -> Vec<(&'static str, u64)> {
+    let read = |(file, limit)| {
+        let text = fs::read_to_string(workspace::root().join(file)).unwrap();
+        let config: Value = serde_norway::from_str(&text).unwrap();
+        (file, config.pointer(limit).and_then(Value::as_u64).unwrap_or_else(|| panic!("{file}: {limit}")))
+    };
+    [
+        ("k8s/monitors/operator/pod-monitor.yaml", "/spec/sampleLimit"),
+        ("k8s/monitors/services/operator/service-monitor.yaml", "/spec/sampleLimit"),
+        ("k8s/prometheus/prometheus.yml", "/scrape_configs/0/sample_limit"),
+        ("compose/prometheus.yml", "/scrape_configs/0/sample_limit"),
+    ]
+    .map(read)
+    .into()
+}
+
+/// A scrape with more than the limit would be refused whole.
+#[test]
+fn what_the_filter_allows_by_default_is_scraped_and_fits_the_exporters_memory() {
+    let made = Made::start("exporter-samples", full_stats(200), &[]);
+    let text = made.scrape("application/openmetrics-text;version=1.0.0");
+    let samples = text.lines().filter(|line| !line.starts_with('#')).count() as u64;
+    assert!(
+        (70_000..=70_100).contains(&samples),
+        "{samples} samples: pod-monitor.yaml and k8s/injection.md say 70,000"
+    );
+    for (file, limit) in sample_limits() {
+        assert!(samples < limit, "{file}: {samples} samples, of which {limit} are taken");
+        assert_eq!(limit, sample_limits()[0].1, "{file}: one limit for all");
+    }
+    // The container's limit is 64Mi.
+    assert!(made.most_memory() < 60.0, "{} MB", made.most_memory());
 }

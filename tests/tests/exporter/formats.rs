@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
 use scoretap_tests::http::{self, Call, Endpoint, Protocol};
+use scoretap_tests::monitoring::serve;
 use scoretap_tests::tools;
 
-use crate::support::{Made, Prometheus, text_only};
+use crate::support::{Made, Prometheus};
 
 const NATIVE: &str = "--enable-feature=native-histograms";
 const TEXT: &str = "text/plain;version=0.0.4";
@@ -133,9 +134,10 @@ fn promtool_has_nothing_to_say() {
 fn prometheus_reads_back_every_name_in_every_format() {
     let (made, names) = made("exporter-hostile");
     let exporter = Endpoint::Tcp(made.exporter);
-    let relayed = text_only(move || {
+    let relayed = serve(move || {
         http::call(&exporter, Protocol::Http1, Call::get("/metrics").header("accept", TEXT)).unwrap().text()
-    });
+    })
+    .unwrap();
     let targets = [("openmetrics", made.exporter), ("text", relayed)];
     let classic = Prometheus::start("exporter-hostile-classic", &targets, &[]);
     let native = Prometheus::start("exporter-hostile-native", &[("protobuf", made.exporter)], &[NATIVE]);

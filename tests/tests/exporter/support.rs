@@ -1,20 +1,19 @@
 //! A real Prometheus, an Envoy that says what a test wants, and an exporter that reads it.
 
-use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use scoretap_tests::apps::local;
-use scoretap_tests::child::Child;
-use scoretap_tests::http::{self, Call, Endpoint, Protocol};
+use scoretap_tests::child::{self, Child};
+use scoretap_tests::http::{self, Call, Endpoint, Protocol, percent_encode};
 use scoretap_tests::stack::Folders;
 use scoretap_tests::wait::{STARTUP, wait_until};
-use scoretap_tests::{ports, tools, workspace};
-use serde_json::Value;
+use scoretap_tests::{monitoring, ports, workspace};
+use serde_json::{Value, json};
 
 /// Long enough for a few scrapes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,8 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) type Sample = (Value, f64);
 
 pub(crate) struct Prometheus {
-    endpoint: Endpoint,
-    _child: Child,
+    server: monitoring::Prometheus,
     _folders: Folders,
 }
 
@@ -32,26 +30,22 @@ impl Prometheus {
     /// Scrapes each target, a job by its name, every half second.
     pub(crate) fn start(name: &str, targets: &[(&str, SocketAddr)], flags: &[&str]) -> Self {
         let folders = Folders::create(name).unwrap();
-        let jobs: String = targets.iter().map(|(job, target)| job_config(job, *target)).collect();
-        let config = folders.run.join("prometheus.yml");
-        let global = "global: {scrape_interval: 500ms, scrape_timeout: 500ms}\nscrape_configs:\n";
-        fs::write(&config, format!("{global}{jobs}")).unwrap();
-        let address = local(ports::free());
-        let mut command = Command::new(tools::prometheus().unwrap());
-        command.arg(format!("--config.file={}", config.display()));
-        command.arg(format!("--storage.tsdb.path={}", folders.run.join("data").display()));
-        command.arg(format!("--web.listen-address={address}")).args(flags);
-        let mut child = Child::spawn("Prometheus", &command, &folders.logs.join("prometheus.log")).unwrap();
-        let endpoint = Endpoint::Tcp(address);
-        child.wait_ready(STARTUP, || http::get(&endpoint, "/-/ready").is_ok()).unwrap();
-        Self { endpoint, _child: child, _folders: folders }
+        let jobs = targets.iter().map(|(job, target)| {
+            let target = json!({"targets": [target.to_string()], "labels": {"namespace": "ml"}});
+            json!({"job_name": job, "static_configs": [target]})
+        });
+        let config = json!({
+            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
+            "scrape_configs": jobs.collect::<Vec<_>>(),
+        });
+        let server = monitoring::Prometheus::with(&folders, ports::free(), &config, flags).unwrap();
+        Self { server, _folders: folders }
     }
 
     /// What an expression is now.
     #[track_caller]
     pub(crate) fn query(&self, expression: &str) -> Vec<Sample> {
-        let answer = self.api(&format!("query?query={}", encoded(expression)));
-        let result = answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{expression}: {answer}"));
+        let result = self.server.query(expression).unwrap();
         let value = |sample: &Value| sample["value"][1].as_str().map(|text| text.parse().unwrap());
         let samples =
             result.iter().map(|sample| (sample["metric"].clone(), value(sample).unwrap_or(f64::NAN)));
@@ -68,7 +62,9 @@ impl Prometheus {
 
     /// The values of a label, sorted.
     pub(crate) fn label_values(&self, label: &str, selector: &str) -> Vec<String> {
-        let answer = self.api(&format!("label/{label}/values?match%5B%5D={}", encoded(selector)));
+        let path = format!("/api/v1/label/{label}/values?match%5B%5D={}", percent_encode(selector));
+        let answer = http::get(&Endpoint::Tcp(self.server.address), &path).unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
         let values = answer["data"].as_array().unwrap_or_else(|| panic!("{answer}"));
         let mut values: Vec<String> = values.iter().map(|value| value.as_str().unwrap().to_owned()).collect();
         values.sort();
@@ -96,22 +92,6 @@ impl Prometheus {
             "{expression}: {found}, not {expected}"
         );
     }
-
-    fn api(&self, path: &str) -> Value {
-        let call = Call::get(&format!("/api/v1/{path}"));
-        let answer = http::call(&self.endpoint, Protocol::Http1, call).unwrap();
-        serde_json::from_str(&answer.text()).unwrap_or_else(|error| panic!("{error}: {}", answer.text()))
-    }
-}
-
-fn job_config(job: &str, target: SocketAddr) -> String {
-    format!(
-        "- job_name: {job}\n  static_configs:\n  - targets: [\"{target}\"]\n    labels: {{namespace: ml}}\n"
-    )
-}
-
-fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 /// An Envoy whose statistics are `stats`, and an exporter that reads it.
@@ -137,9 +117,7 @@ impl Made {
 
     /// The most memory that the exporter ever had at once, in megabytes.
     pub(crate) fn most_memory(&self) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+        child::most_memory(self.child.pid()).unwrap() as f64 / 1024.0
     }
 
     pub(crate) fn scrape(&self, accept: &str) -> String {
@@ -158,21 +136,6 @@ fn serve(socket: &Path, stats: String) {
             drop(stream.write_all(format!("{head}{stats}").as_bytes()));
         }
     });
-}
-
-/// A server whose `/metrics` is what `exposition` says, as text 0.0.4 whatever a scraper would rather have.
-pub(crate) fn text_only(exposition: impl Fn() -> String + Send + 'static) -> SocketAddr {
-    let address = local(ports::free());
-    let listener = TcpListener::bind(address).unwrap();
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            drain_head::<TcpStream>(&mut stream);
-            let body = exposition();
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\nconnection: close\r\n";
-            drop(stream.write_all(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes()));
-        }
-    });
-    address
 }
 
 fn drain_head<S: Read>(stream: &mut S) {

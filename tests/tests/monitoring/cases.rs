@@ -1,8 +1,8 @@
 //! Each alert fires at its fault and is silent where it should be: `cases/ALERT.yaml`, judged by promtool.
 //!
 //! A case lists series and the values that are scraped. What a series does not say of itself is added ([`Family`]), so
-//! that a case shows what it is about. From one file come several of promtool's tests: the fault, each way to be silent,
-//! and one with no series at all.
+//! that a case shows what it is about. From one file come several of promtool's tests: the fault, each way to be
+//! silent, and one with no series at all.
 
 use std::collections::BTreeMap;
 use std::fs;

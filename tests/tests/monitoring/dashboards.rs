@@ -1,4 +1,5 @@
-//! The dashboards: what each panel has to have, and that its queries have data ([`check_queries`], called by the proof).
+//! The dashboards: what each panel has to have, and that its queries have data ([`check_queries`], called by the
+//! proof).
 
 use std::fs;
 
@@ -146,4 +147,12 @@ fn config_maps_are_the_dashboards() {
             &body,
         );
     }
+}
+
+/// The chart's default is `ALL`: a tenant's ConfigMap could take the place of a dashboard of ours.
+#[test]
+fn grafana_loads_dashboards_from_no_tenants_namespace() {
+    let values = fs::read_to_string(k8s("values/kube-prometheus-stack.yaml")).unwrap();
+    let values: Value = serde_norway::from_str(&values).unwrap();
+    assert_eq!(values["grafana"]["sidecar"]["dashboards"]["searchNamespace"], "");
 }

@@ -1,5 +1,5 @@
-//! Our alerts under the names that teams already route on: `k8s/familiar-names.md` is the table, `familiar-names.yaml` is
-//! made of it, and each is judged by the cases of ours.
+//! Our alerts under the names that teams already route on: `k8s/familiar-names.md` is the table, `familiar-names.yaml`
+//! is made of it, and each is judged by the cases of ours.
 
 use std::fs;
 

@@ -1,6 +1,7 @@
-//! The proof in one run: real Envoys, a real Prometheus with the shipped rules at shortened windows, a real Alertmanager
-//! with the shipped routes. Faults are switched on; each alert of the calls goes pending, fires, reaches the webhook of
-//! whom it concerns, and is resolved when its fault is over. On the way, every panel of every dashboard has data.
+//! The proof in one run: real Envoys, a real Prometheus with the shipped rules at shortened windows, a real
+//! Alertmanager with the shipped routes. Faults are switched on; each alert of the calls goes pending, fires, reaches
+//! the webhook of whom it concerns, and is resolved when its fault is over. On the way, every panel of every dashboard
+//! has data.
 //!
 //! A fault is a model's name: alerts are by tenant and model, so all faults run side by side and none disturbs another.
 

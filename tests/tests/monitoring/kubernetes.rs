@@ -1,24 +1,13 @@
 //! What kube-state-metrics and cAdvisor would say of the pods of the proof, from a page of text.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
-use scoretap_tests::apps::local;
-use scoretap_tests::ports;
+use scoretap_tests::monitoring;
 
 /// Serves the page until the process ends. Both sources at once: rules and panels cannot tell the difference.
 pub(crate) fn serve() -> SocketAddr {
-    let address = local(ports::free());
-    let listener = TcpListener::bind(address).unwrap();
-    std::thread::spawn(move || {
-        for (scrapes, mut stream) in listener.incoming().flatten().enumerate() {
-            let page = page(scrapes);
-            let _ = stream.read(&mut [0; 4096]);
-            let head = format!("content-type: text/plain; version=0.0.4\r\ncontent-length: {}", page.len());
-            let _ = write!(stream, "HTTP/1.1 200 OK\r\n{head}\r\nconnection: close\r\n\r\n{page}");
-        }
-    });
-    address
+    let mut scrapes = 0..;
+    monitoring::serve(move || page(scrapes.next().unwrap())).unwrap()
 }
 
 fn page(scrapes: usize) -> String {

@@ -2,6 +2,7 @@
 //! them agrees.
 
 mod alertmanager;
+mod azure;
 mod cases;
 mod dashboards;
 mod documents;

@@ -1,5 +1,5 @@
-//! Kubernetes objects made of the plain files: PrometheusRule, AlertmanagerConfig, ConfigMaps of dashboards. They are in
-//! the repository so that `kubectl apply` needs no tool of ours, and are written here alone:
+//! Kubernetes objects made of the plain files: PrometheusRule, AlertmanagerConfig, ConfigMaps of dashboards. They are
+//! in the repository so that `kubectl apply` needs no tool of ours, and are written here alone:
 //! `UPDATE_K8S=1 cargo test -p scoretap-tests --test monitoring`.
 
 use std::fs;
@@ -13,7 +13,12 @@ const HEAD: &str = "# Made of SOURCE by UPDATE_K8S=1 cargo test -p scoretap-test
 /// The file is what its source makes, or is written anew.
 #[track_caller]
 pub(crate) fn check(path: &str, source: &str, body: &str) {
-    let expected = format!("{}{body}", HEAD.replace("SOURCE", source));
+    check_whole(path, source, &format!("{}{body}", HEAD.replace("SOURCE", source)));
+}
+
+/// The same of a file that says by itself what it was made of.
+#[track_caller]
+pub(crate) fn check_whole(path: &str, source: &str, expected: &str) {
     if std::env::var_os("UPDATE_K8S").is_some() {
         fs::create_dir_all(k8s(path).parent().unwrap()).unwrap();
         return fs::write(k8s(path), expected).unwrap();
@@ -147,7 +152,7 @@ fn channel(config: &Value) -> Value {
     mapping(fields.collect::<Vec<_>>())
 }
 
-fn mapping<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+pub(crate) fn mapping<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     Value::Mapping(fields.into_iter().map(|(name, value)| (name.into(), value)).collect::<Mapping>())
 }
 

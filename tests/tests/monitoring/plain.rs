@@ -75,9 +75,10 @@ fn target(job: &str, name: &str, pod: Value) -> Value {
 }
 
 #[test]
-fn a_pod_with_the_annotation_is_scraped_as_who_kubernetes_says_it_is() {
+fn a_pod_with_the_exporter_is_scraped_as_who_kubernetes_says_it_is() {
+    // All that pods measured through Istio have: the annotation is of those into which the sidecar is injected.
     let pod = json!({
-        "__meta_kubernetes_pod_annotation_scoretap_dev_inject": "true",
+        "__meta_kubernetes_pod_label_scoretap_dev_injected": "true",
         "__meta_kubernetes_pod_container_port_name": "scoretap-metrics",
     });
     let labels = target("scoretap", "pod", pod.clone());
@@ -94,7 +95,7 @@ fn a_pod_with_the_annotation_is_scraped_as_who_kubernetes_says_it_is() {
     }
     for (name, label, value) in [
         ("other-port", "__meta_kubernetes_pod_container_port_name", "http"),
-        ("no-annotation", "__meta_kubernetes_pod_annotation_scoretap_dev_inject", "false"),
+        ("no-exporter", "__meta_kubernetes_pod_label_scoretap_dev_injected", "false"),
         ("finished", "__meta_kubernetes_pod_phase", "Succeeded"),
     ] {
         let mut pod = pod.clone();
@@ -126,6 +127,31 @@ fn an_mlflow_server_with_annotations_has_the_job_that_its_alert_knows() {
     ];
     for (label, value) in expected {
         assert_eq!(labels[label], value, "{labels}");
+    }
+}
+
+#[test]
+fn no_annotated_pod_is_taken_for_an_exporter() {
+    for name in ["scoretap", "scoretap-x"] {
+        let pod = json!({
+            "__meta_kubernetes_pod_annotation_prometheus_io_scrape": "true",
+            "__meta_kubernetes_pod_label_app_kubernetes_io_name": name,
+        });
+        assert_eq!(target("annotated", name, pod)["job"], "annotated", "{name}");
+    }
+}
+
+#[test]
+fn no_pod_can_say_endlessly_much() {
+    let config = config();
+    let jobs = config["scrape_configs"].as_array().unwrap();
+    let of_pods: Vec<_> =
+        jobs.iter().filter(|job| job["kubernetes_sd_configs"] == json!([{"role": "pod"}])).collect();
+    assert_eq!(of_pods.len(), 2);
+    for job in of_pods {
+        for limit in ["sample_limit", "label_limit"] {
+            assert!(job[limit].as_u64().is_some_and(|limit| limit > 0), "{limit}: {job}");
+        }
     }
 }
 

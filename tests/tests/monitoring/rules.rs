@@ -33,8 +33,7 @@ pub(crate) struct File {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Group {
     pub(crate) name: String,
-    #[serde(rename = "interval")]
-    _interval: String,
+    pub(crate) interval: String,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -42,13 +41,11 @@ pub(crate) struct Group {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
-    #[serde(rename = "record")]
-    _record: Option<String>,
+    pub(crate) record: Option<String>,
     pub(crate) alert: Option<String>,
-    #[serde(rename = "expr")]
-    _expr: String,
+    pub(crate) expr: String,
     #[serde(rename = "for")]
-    _for: Option<String>,
+    pub(crate) hold: Option<String>,
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
     #[serde(default)]

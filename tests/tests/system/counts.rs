@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use scoretap_tests::apps::{Break, Broken};
 use scoretap_tests::exposition::{Exposition, Labels};
 use scoretap_tests::http::{Call, Protocol};
-use scoretap_tests::stack::{Stack, WayIn};
+use scoretap_tests::stack::{Stack, Upstream, WayIn};
 use scoretap_tests::tools::EnvoyVersion;
-use scoretap_tests::wait::wait_until;
+use scoretap_tests::wait::{STARTUP, wait_until};
 
 use crate::{ROW, by_envoy, in_both_ways, score, seen};
 
@@ -201,12 +202,14 @@ fn zero_series_are_there_before_the_first_call_and_for_every_model_from_its_firs
 
 #[test]
 fn calls_in_flight_are_shown_while_they_are() {
-    let stack = start("in-flight", WayIn::AccessLog, EnvoyVersion::V1_40);
-    let slow = || stack.call(Call::post("/score", r#"{"data": [], "sleep_ms": 1500}"#)).unwrap();
+    let broken = Broken::start().unwrap();
+    let stack = Stack::builder("in-flight").upstream(Upstream::Http1(broken.address)).start().unwrap();
+    let held = || stack.call(Call::post(&Break::Held.path(), "{}")).unwrap();
     std::thread::scope(|scope| {
-        let callers = [scope.spawn(slow), scope.spawn(slow)];
+        let callers = [scope.spawn(held), scope.spawn(held)];
         let in_flight = || stack.metrics().get("prediction_requests_in_flight", &[]);
-        wait_until("two calls are in flight", Duration::from_secs(1), || in_flight() == Some(2.0));
+        wait_until("two calls are in flight", STARTUP, || in_flight() == Some(2.0));
+        broken.let_go();
         callers.into_iter().for_each(|caller| assert_eq!(caller.join().unwrap().status, 200));
     });
     stack.settle();

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use scoretap_tests::apps::{Break, Broken};
 use scoretap_tests::http::Call;
-use scoretap_tests::stack::{Stack, StackBuilder, WayIn};
-use scoretap_tests::wait::wait_until;
+use scoretap_tests::stack::{Stack, StackBuilder, Upstream, WayIn};
+use scoretap_tests::wait::{STARTUP, wait_until};
 use scoretap_tests::workspace::TestModule;
 
 use crate::{by_envoy, in_both_ways, score, seen};
@@ -84,15 +85,18 @@ fn as_an_access_logger_no_call_fails_however_often_it_traps() {
 /// Not even those that are still in flight. (As an HTTP filter these fail with the VM: README.md says so.)
 #[test]
 fn as_an_access_logger_calls_in_flight_outlive_the_vm() {
-    let stack = reloading("trap-in-flight", WayIn::AccessLog).start().unwrap();
-    let slow = || stack.call(Call::post("/score", r#"{"data": [], "sleep_ms": 1000}"#)).unwrap();
+    let broken = Broken::start().unwrap();
+    let builder = reloading("trap-in-flight", WayIn::AccessLog);
+    let stack = builder.upstream(Upstream::Http1(broken.address)).start().unwrap();
+    let held = || stack.call(Call::post(&Break::Held.path(), "{}")).unwrap();
     std::thread::scope(|scope| {
-        let callers: Vec<_> = (0..6).map(|_| scope.spawn(slow)).collect();
-        let active = || stack.envoy_stat("http.inbound_scoretap.downstream_rq_active");
-        wait_until("six calls are in flight", Duration::from_secs(1), || active() == 6);
+        let callers: Vec<_> = (0..6).map(|_| scope.spawn(held)).collect();
+        wait_until("six calls are in flight", STARTUP, || stack.in_flight() == 6);
         for _ in 0..6 {
             assert_eq!(stack.call(trapping()).unwrap().status, 200);
         }
+        wait_until("only they are in flight", STARTUP, || stack.in_flight() == 6);
+        broken.let_go();
         callers.into_iter().for_each(|caller| assert_eq!(caller.join().unwrap().status, 200));
     });
 }

@@ -1,12 +1,12 @@
 //! Callers who want harm: names without end, names that are no names, bytes that are no requests.
 
-use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use scoretap_tests::apps::Broken;
+use scoretap_tests::child;
 use scoretap_tests::http::{Call, Protocol, raw};
 use scoretap_tests::stack::{Stack, Upstream, WayIn};
 use scoretap_tests::tools;
@@ -33,14 +33,15 @@ fn a_hundred_thousand_names_get_no_more_series_than_the_limit_across_workers_and
         let stack = start(name, way_in);
         let flood = |range| stack.load(Protocol::Http2, 8).run(models(range));
         assert!(flood(0..20_000).iter().all(Result::is_ok));
-        let settled = resident_kilobytes(&stack);
+        let memory = || child::memory(stack.envoy_pid().unwrap()).unwrap();
+        let settled = memory();
         for part in 1..5 {
             // Each VM that traps comes back knowing nothing but what the VMs share.
             let _ = stack.call(trapping());
             assert!(flood(part * 20_000..(part + 1) * 20_000).iter().all(Result::is_ok));
         }
         stack.settle();
-        let grown = resident_kilobytes(&stack).saturating_sub(settled);
+        let grown = memory().saturating_sub(settled);
         assert!(grown < 20_000, "Envoy has grown by {grown} KB");
         let metrics = stack.metrics();
         let requests = |model: &str| metrics.sum("prediction_requests_total", &[("model_name", model)]);
@@ -54,12 +55,6 @@ fn a_hundred_thousand_names_get_no_more_series_than_the_limit_across_workers_and
         // The trapping calls, and for each the few that came before its VM was back.
         assert!((4.0..1_000.0).contains(&gap), "{gap}");
     });
-}
-
-fn resident_kilobytes(stack: &Stack) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", stack.envoy_pid().unwrap())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// Paths as they are written, the model that each names if it is one that can be a label, and how they end for Envoy.

@@ -12,7 +12,7 @@ use scoretap_tests::http::{self, Call, Endpoint, Protocol, grpc};
 use scoretap_tests::ports;
 use scoretap_tests::stack::{Folders, Stack, StackBuilder, Upstream, WayIn};
 use scoretap_tests::tools::EnvoyVersion;
-use scoretap_tests::wait::wait_until;
+use scoretap_tests::wait::{STARTUP, wait_until};
 
 use crate::{ROW, by_envoy, responses, score, seen};
 
@@ -150,8 +150,7 @@ fn calls_that_envoy_itself_cuts_off_are_not_the_callers_doing() {
                 let call = Call::post(&way.path(), "{}");
                 scope.spawn(move || http::call(&Endpoint::Tcp(address), Protocol::Http1, call));
             }
-            let active = || stack.envoy_stat("http.inbound_scoretap.downstream_rq_active");
-            wait_until("both calls are in flight", Duration::from_secs(2), || active() == 2);
+            wait_until("both calls are in flight", STARTUP, || stack.in_flight() == 2);
             stack.reconfigure(r#"{"max_series": 100}"#).unwrap();
         });
         for (way, code, outcome) in ways {
@@ -201,18 +200,20 @@ fn no_healthy_upstream() {
 #[test]
 fn a_full_circuit_breaker() {
     everywhere("breaker", |builder| {
+        let broken = Broken::start().unwrap();
         let stack = builder
+            .upstream(Upstream::Http1(broken.address))
             .edit_cluster(|bootstrap| {
                 bootstrap.cluster()["circuit_breakers"] = json!({"thresholds": [{"max_requests": 1}]});
             })
             .start()
             .unwrap();
-        let slow = || stack.call(Call::post("/predict", r#"{"data": [], "sleep_ms": 2000}"#)).unwrap();
         std::thread::scope(|scope| {
-            let caller = scope.spawn(slow);
+            let caller = scope.spawn(|| stack.call(Call::post(&Break::Held.path(), "{}")).unwrap());
             let active = || stack.envoy_stat("cluster.app.upstream_rq_active");
-            wait_until("the one call allowed is in flight", Duration::from_secs(2), || active() == 1);
+            wait_until("the one call allowed is in flight", STARTUP, || active() == 1);
             assert_eq!(stack.call(score()).unwrap().status, 503);
+            broken.let_go();
             assert_eq!(caller.join().unwrap().status, 200);
         });
         check(&stack, "score", "unknown", "503", "overloaded", 1);
@@ -243,8 +244,7 @@ fn a_caller_who_leaves_first() {
 fn leave_while_sending(stack: &Stack) {
     let mut caller = TcpStream::connect(stack.address).unwrap();
     caller.write_all(b"POST /score HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{").unwrap();
-    let active = || stack.envoy_stat("http.inbound_scoretap.downstream_rq_active");
-    wait_until("the call has begun", Duration::from_secs(2), || active() == 1);
+    wait_until("the call has begun", STARTUP, || stack.in_flight() == 1);
 }
 
 #[test]

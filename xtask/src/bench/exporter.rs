@@ -4,21 +4,19 @@
 //! all alike. A figure is the median, with the 10th and 90th percentile beside it.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use scoretap_tests::apps::local;
-use scoretap_tests::child::Child;
+use scoretap_tests::apps::Broken;
+use scoretap_tests::child;
 use scoretap_tests::http::{self, Call, Endpoint, Protocol};
 use scoretap_tests::stack::{Stack, Upstream};
 use scoretap_tests::tools::{self, EnvoyVersion};
-use scoretap_tests::wait::STARTUP;
-use scoretap_tests::{ports, workspace};
+use scoretap_tests::workspace;
 
 use crate::package;
 
@@ -97,15 +95,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn measure(models: usize, runs: usize) -> Result<String> {
     let stack = Stack::builder("bench-exporter")
-        .upstream(Upstream::Http1(app()?))
+        .upstream(Upstream::Http1(Broken::start()?.address))
         .filter_config(r#"{"max_series": 10000}"#)
         .concurrency(1)
-        .without_exporter()
         .start()?;
-    let (exporter, address) = start_exporter(&stack)?;
-    let exporter_endpoint = Endpoint::Tcp(address);
-    http::get(&exporter_endpoint, "/metrics")?;
-    let idle = resident(exporter.pid())?;
+    let memory = || {
+        let kilobytes = child::most_memory(stack.exporter_pid().context("the exporter is gone")?)?;
+        anyhow::Ok(kilobytes as f64 / 1024.0)
+    };
+    http::get(&stack.exporter, "/metrics")?;
+    let idle = memory()?;
     call_each(&stack, models)?;
     let mut times: [Vec<f64>; 4] = Default::default();
     let mut size = 0;
@@ -113,11 +112,11 @@ fn measure(models: usize, runs: usize) -> Result<String> {
     for _ in 0..runs {
         let [envoys, text, protobuf, gzip] = &mut times;
         envoys.push(timed(&stack.admin, ENVOYS_OWN, "", &mut buffer)?.0);
-        let (time, bytes) = timed(&exporter_endpoint, "/metrics", TEXT, &mut buffer)?;
+        let (time, bytes) = timed(&stack.exporter, "/metrics", TEXT, &mut buffer)?;
         text.push(time);
         size = bytes;
-        protobuf.push(timed(&exporter_endpoint, "/metrics", PROTOBUF, &mut buffer)?.0);
-        gzip.push(timed(&exporter_endpoint, "/metrics", GZIP, &mut buffer)?.0);
+        protobuf.push(timed(&stack.exporter, "/metrics", PROTOBUF, &mut buffer)?.0);
+        gzip.push(timed(&stack.exporter, "/metrics", GZIP, &mut buffer)?.0);
     }
     let python = python(models, runs.min(20))?;
     let [envoys, text, protobuf, gzip] = times.map(Spread::of);
@@ -130,7 +129,7 @@ fn measure(models: usize, runs: usize) -> Result<String> {
         gzip.shown(),
         Spread::of(python).shown(),
         size.div_ceil(1024),
-        resident(exporter.pid())?
+        memory()?
     ))
 }
 
@@ -174,17 +173,6 @@ impl Spread {
     }
 }
 
-fn start_exporter(stack: &Stack) -> Result<(Child, SocketAddr)> {
-    let Endpoint::Unix(admin) = &stack.admin else { anyhow::bail!("the admin interface is no socket") };
-    let address = local(ports::free());
-    let mut command = Command::new(workspace::exporter());
-    command.args(["--web.listen-address", &address.to_string()]);
-    command.arg("--envoy.admin").arg(format!("unix://{}", admin.display()));
-    let mut child = Child::spawn("the exporter", &command, &stack.folders.logs.join("exporter.log"))?;
-    child.wait_ready(STARTUP, || http::get(&Endpoint::Tcp(address), "/-/ready").is_ok())?;
-    Ok((child, address))
-}
-
 fn call_each(stack: &Stack, models: usize) -> Result<()> {
     let calls = (0..models).map(|number| Call::post(&format!("/v1/models/model-{number:05}:predict"), "{}"));
     let answers = stack.load(Protocol::Http1, 8).run(calls.collect());
@@ -199,48 +187,4 @@ fn python(models: usize, runs: usize) -> Result<Vec<f64>> {
     command.args(["-c", GENERATE_LATEST, &models.to_string(), &runs.to_string()]);
     let printed = crate::run::output(&mut command)?;
     printed.lines().map(|line| line.parse().context("a time of generate_latest")).collect()
-}
-
-/// The most that it ever had at once, in megabytes.
-fn resident(process: u32) -> Result<f64> {
-    let status = fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse().context("VmHWM")?;
-    Ok(kilobytes / 1024.0)
-}
-
-/// An app that answers everything at once: it is not what is measured.
-fn app() -> Result<SocketAddr> {
-    let address = local(ports::free());
-    let listener = TcpListener::bind(address)?;
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || drop(answer(stream)));
-        }
-    });
-    Ok(address)
-}
-
-fn answer(stream: TcpStream) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    let mut writer = stream.try_clone()?;
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let line = line.trim_end().to_ascii_lowercase();
-            if let Some(text) = line.strip_prefix("content-length:") {
-                length = text.trim().parse().unwrap_or(0);
-            }
-            if line.is_empty() {
-                break;
-            }
-        }
-        reader.read_exact(&mut vec![0; length])?;
-        writer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")?;
-    }
 }

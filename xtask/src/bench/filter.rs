@@ -2,12 +2,13 @@
 //! people would use in its place.
 //!
 //! Everything is measured side by side: each epoch starts one Envoy for each variant, each round asks every one of them
-//! in turn, and what is told are medians over all rounds, with the quartiles. A figure of one run means little on a machine
-//! that others use too; a ratio within it means more.
+//! in turn, and what is told are medians over all rounds, with the quartiles. A figure of one run means little on a
+//! machine that others use too; a ratio within it means more.
 
 mod flask;
 mod kind;
 mod load;
+mod memory;
 mod plot;
 mod process;
 mod report;
@@ -19,6 +20,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use scoretap_tests::apps::Broken;
+use scoretap_tests::child;
 use scoretap_tests::stack::Stack;
 use scoretap_tests::tools::{self, EnvoyVersion};
 use scoretap_tests::workspace;
@@ -28,9 +30,12 @@ use process::Threads;
 use samples::{Cell, Sample, Samples};
 use variant::Variant;
 
-/// Where the README finds the plot and the tables.
+/// Where the README finds the plot and all tables. The first of them it has itself.
 const PLOT: &str = "docs/cost.svg";
 const TABLES: &str = "docs/cost.md";
+const README: &str = "README.md";
+const SECTION: &str = "<!-- generated: cost -->\n";
+const END_OF_SECTION: &str = "<!-- /generated -->";
 
 /// Envoy has a core to itself where it has one worker; callers and app are on the other.
 const ENVOY_CORE: u32 = 0;
@@ -44,13 +49,13 @@ pub(crate) struct Args {
     /// How often each Envoy is measured after each start
     #[arg(long, value_name = "N", default_value_t = 10)]
     rounds: usize,
-    /// Calls for one figure: few, so that what else the machine does meets all variants alike
-    #[arg(long, value_name = "N", default_value_t = 400)]
+    /// Calls for one figure
+    #[arg(long, value_name = "N", default_value_t = 2048)]
     calls: usize,
     /// Only POST of 1 KB with one worker
     #[arg(long)]
     quick: bool,
-    /// Write docs/cost.md and docs/cost.svg, which the README shows
+    /// Write the README's table, and docs/cost.md and docs/cost.svg
     #[arg(long)]
     write: bool,
 }
@@ -68,16 +73,28 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     if !args.quick {
-        samples.apps = flask::measure(args.epochs * args.rounds / 2, args.calls / 4)?;
+        samples.apps = flask::measure(args.epochs * args.rounds / 2, args.calls / 8)?;
+        samples.memory = memory::measure(app.address)?;
     }
-    let tables = report::tables(&samples)?;
-    println!("{tables}");
+    let (summary, details) = (report::summary(&samples)?, report::details(&samples)?);
+    println!("{summary}\n{details}");
     if args.write {
-        let root = workspace::root();
-        fs::create_dir_all(root.join("docs"))?;
-        fs::write(root.join(TABLES), tables).context(TABLES)?;
-        fs::write(root.join(PLOT), plot::svg(&samples)).context(PLOT)?;
+        write(&samples, &summary, &details)?;
     }
+    Ok(())
+}
+
+fn write(samples: &Samples, summary: &str, details: &str) -> Result<()> {
+    let root = workspace::root();
+    fs::create_dir_all(root.join("docs"))?;
+    fs::write(root.join(TABLES), format!("{summary}\n{details}")).context(TABLES)?;
+    fs::write(root.join(PLOT), plot::svg(samples)).context(PLOT)?;
+    let readme = fs::read_to_string(root.join(README))?;
+    let section = readme.split_once(SECTION).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(END_OF_SECTION)?;
+        Some(format!("{before}{SECTION}{summary}{END_OF_SECTION}{after}"))
+    });
+    fs::write(root.join(README), section.with_context(|| format!("{README} has no {SECTION}"))?)?;
     Ok(())
 }
 
@@ -104,14 +121,15 @@ fn measure(args: &Args, epoch: usize, workers: u32, app: SocketAddr, samples: &m
             for path in Path::ALL {
                 let cell = Cell { workers, kind, path };
                 for envoy in &envoys {
-                    let sample = sample(envoy, cell, args.calls)?;
+                    let sample = sample(envoy, cell, args.calls)
+                        .with_context(|| format!("{}, {}", envoy.variant.title(), kind.title()))?;
                     samples.add(envoy.variant, cell, (epoch, round), sample);
                 }
             }
         }
     }
     for envoy in &envoys {
-        samples.resident.entry((envoy.variant, workers)).or_default().push(process::resident(envoy.pid)?);
+        samples.resident.entry((envoy.variant, workers)).or_default().push(child::memory(envoy.pid)? as f64);
     }
     Ok(())
 }
@@ -129,15 +147,18 @@ fn start(variant: Variant, app: SocketAddr, workers: u32) -> Result<Running> {
     Ok(Running { variant, stack, pid })
 }
 
-/// Enough that a worker is not woken up for each call alone, which costs more than what is to be measured.
+/// So many that a worker always has a call to work on: to be woken up costs more than what is to be measured, and how
+/// often it is depends on what else the machine does.
 const fn callers(workers: u32) -> usize {
-    8 * workers as usize
+    64 * workers as usize
 }
 
 fn sample(envoy: &Running, cell: Cell, calls: usize) -> Result<Sample> {
     let request = cell.kind.request(cell.path);
     let before = process::cpu_time(envoy.pid, Threads::EnvoyWorkers)?;
-    let took = load::run(envoy.stack.address, &request, callers(cell.workers), calls)?;
+    load::run(envoy.stack.address, &request, callers(cell.workers), calls)?;
     let spent = process::cpu_time(envoy.pid, Threads::EnvoyWorkers)? - before;
-    Ok(Sample::new(spent, took))
+    // How long a call takes is of interest where none waits for another.
+    let took = load::run(envoy.stack.address, &request, 1, calls / 8)?;
+    Ok(Sample::new(spent / u32::try_from(calls)?, took))
 }

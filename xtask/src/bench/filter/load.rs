@@ -28,7 +28,7 @@ pub(super) fn run(
 fn caller(address: SocketAddr, request: &[u8], calls: usize) -> Result<Vec<Duration>> {
     let mut stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let mut answer = Vec::with_capacity(16_384);
     (0..calls)
         .map(|_| {

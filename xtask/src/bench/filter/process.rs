@@ -32,13 +32,6 @@ pub(super) fn cpu_time(pid: u32, threads: Threads) -> Result<Duration> {
     Ok(Duration::from_nanos(nanoseconds))
 }
 
-/// Memory in use, in kilobytes.
-pub(super) fn resident(pid: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    line.trim().trim_end_matches(" kB").parse().context("VmRSS")
-}
-
 /// The processes that it started.
 pub(super) fn children(pid: u32) -> Result<Vec<u32>> {
     let mut found = Vec::new();

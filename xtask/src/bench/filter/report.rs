@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::flask::App;
 use super::kind::{Kind, Path};
+use super::memory::{CALLS, Memory, SETTLED};
 use super::samples::{Cell, Sample, Samples, Spread};
 use super::variant::Variant;
 
@@ -30,12 +31,20 @@ const AIMS: [Aim; 6] = [
     Aim { variant: Variant::Filter, path: Path::Unmatched, other: Variant::NoOpFilter, limit: 1.7 },
 ];
 
-pub(super) fn tables(samples: &Samples) -> Result<String> {
+/// What the README shows.
+pub(super) fn summary(samples: &Samples) -> Result<String> {
     let mut out = String::new();
     main_table(samples, &mut out)?;
     aims(samples, &mut out)?;
-    all_cells(samples, &mut out)?;
     apps(samples, &mut out)?;
+    memory(samples, &mut out)?;
+    Ok(out)
+}
+
+/// The rest.
+pub(super) fn details(samples: &Samples) -> Result<String> {
+    let mut out = String::new();
+    all_cells(samples, &mut out)?;
     Ok(out)
 }
 
@@ -69,7 +78,7 @@ fn main_table(samples: &Samples, out: &mut String) -> Result<()> {
             samples.added_when_quiet(variant, unmatched),
             samples.added(variant, MAIN, |sample| sample.p50).text(),
             samples.added(variant, MAIN, |sample| sample.p99).text(),
-            memory(samples, variant),
+            memory_of_a_worker(samples, variant),
             module_size(variant)?,
         )?;
     }
@@ -106,7 +115,7 @@ fn all_cells(samples: &Samples, out: &mut String) -> Result<()> {
         kinds.flat_map(move |kind| Path::ALL.into_iter().map(move |path| Cell { workers, kind, path }))
     });
     let cells: Vec<Cell> = cells.filter(|cell| samples.has(*cell)).collect();
-    writeln!(out, "\nCPU added to a call, microseconds: median (quartiles).\n")?;
+    writeln!(out, "CPU added to a call, microseconds: median (quartiles).\n")?;
     write!(out, "| workers | call |")?;
     for variant in Variant::ALL {
         write!(out, " {} |", variant.title())?;
@@ -143,8 +152,21 @@ fn apps(samples: &Samples, out: &mut String) -> Result<()> {
     Ok(())
 }
 
+fn memory(samples: &Samples, out: &mut String) -> Result<()> {
+    if samples.memory.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nMemory of Envoy, two workers:\n")?;
+    writeln!(out, "| in Envoy | after {SETTLED} calls | after {CALLS} calls |\n|---|---|---|")?;
+    for Memory { variant, settled, end } in &samples.memory {
+        let megabytes = |kilobytes: &f64| format!("{:.1} MB", kilobytes / 1024.0);
+        writeln!(out, "| {} | {} | {} |", variant.title(), megabytes(settled), megabytes(end))?;
+    }
+    Ok(())
+}
+
 /// What one worker more costs beyond what it costs an Envoy with nothing.
-fn memory(samples: &Samples, variant: Variant) -> String {
+fn memory_of_a_worker(samples: &Samples, variant: Variant) -> String {
     let resident = |variant, workers| {
         samples.resident.get(&(variant, workers)).cloned().map_or(f64::NAN, |all| Spread::of(all).median)
     };

@@ -1,0 +1,223 @@
+//! What goes wrong, one function each. Calls flow meanwhile.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+use super::RECOVERY;
+use super::callers::{Callers, ROW, is_answered, meanwhile, score};
+use crate::apps::{Break, Broken};
+use crate::http::{self, Call, Endpoint, Load, Protocol};
+use crate::stack::{Stack, WayIn};
+use crate::wait::wait_for;
+
+const PATIENCE: Duration = Duration::from_millis(300);
+const MODELS: usize = 10_000;
+/// The filter's `max_series`, as it is by default.
+const MOST_SERIES: usize = 200;
+
+/// At moments that nobody chooses, in the middle of scrapes. A scrape comes whole or not at all.
+pub(super) fn kill_exporter(stack: &mut Stack, _: &Callers) -> Result<()> {
+    let scrapes = Load { endpoint: stack.exporter.clone(), protocol: Protocol::Http1, callers: 2 };
+    let scraped = meanwhile(
+        || scrapes.run(vec![Call::get("/metrics"); 4]),
+        || {
+            (0..5).try_for_each(|_| {
+                std::thread::sleep(some_time_below(Duration::from_millis(30)));
+                stack.stop_exporter();
+                stack.start_exporter()
+            })
+        },
+    )?;
+    for answer in scraped.into_iter().flatten().filter(|answer| answer.complete) {
+        ensure!(is_read(&answer.text()), "half a scrape was served as a whole one: {}", answer.text());
+    }
+    Ok(())
+}
+
+/// Connections that idle take all descriptors: a scrape finds none. It does again when they are gone, without a hand.
+pub(super) fn starve_exporter(stack: &mut Stack, callers: &Callers) -> Result<()> {
+    let Endpoint::Tcp(address) = stack.exporter else { unreachable!("the exporter listens on TCP") };
+    let scrape = |stack: &Stack| {
+        let answer =
+            http::call(&stack.exporter, Protocol::Http1, Call::get("/metrics").abort_after(PATIENCE));
+        answer.is_ok_and(|answer| is_read(&answer.text()))
+    };
+    with_few_descriptors(stack.exporter_pid(), 4, || {
+        let idle: Vec<_> = (0..20).map(|_| TcpStream::connect(address)).collect();
+        ensure!(!scrape(stack), "there was a descriptor left");
+        callers.call_well(vec![score(); 50])?;
+        drop(idle);
+        wait_for("scrapes succeed again", RECOVERY, || scrape(stack))
+    })
+}
+
+pub(super) fn kill_envoy(stack: &mut Stack, _: &Callers) -> Result<()> {
+    restart_envoy(stack)
+}
+
+pub(super) fn restart_envoy(stack: &mut Stack) -> Result<()> {
+    stack.stop_envoy();
+    stack.start_envoy()
+}
+
+pub(super) fn hot_restart(stack: &mut Stack, _: &Callers) -> Result<()> {
+    stack.hot_restart()
+}
+
+/// As an access logger the VM is started anew by itself. As an HTTP filter calls pass unseen until somebody configures
+/// it anew.
+pub(super) fn trap(stack: &mut Stack, callers: &Callers) -> Result<()> {
+    (0..20).try_for_each(|_| callers.call_well(vec![score().header("x-scoretap-trap", "1")]))?;
+    if stack.way_in == WayIn::HttpFilter {
+        stack.reconfigure(r#"{"max_series": 100}"#)?;
+        stack.reconfigure("{}")?;
+    }
+    Ok(())
+}
+
+pub(super) fn swap(stack: &mut Stack, callers: &Callers) -> Result<()> {
+    for configuration in [r#"{"max_series": "many"}"#, "{", "{}"] {
+        stack.reconfigure(configuration)?;
+        callers.call_well(vec![score(); 20])?;
+    }
+    Ok(())
+}
+
+/// New connections find no descriptor, or none is left for one to the app; the ones that are open go on.
+pub(super) fn starve_envoy(stack: &mut Stack, callers: &Callers) -> Result<()> {
+    with_few_descriptors(stack.envoy_pid(), 0, || {
+        let idle: Vec<_> = (0..40).map(|_| TcpStream::connect(stack.address)).collect();
+        let turned_away = callers.call(vec![score().abort_after(Duration::from_secs(1))]);
+        drop(idle);
+        ensure!(!turned_away.iter().any(is_answered), "there was a descriptor left");
+        Ok(())
+    })
+}
+
+/// Everything that Envoy and the exporter say meets "no space left on device", until they are started again.
+pub(super) fn fill_disk(stack: &mut Stack) -> Result<()> {
+    let logs = ["envoy.log", "exporter.log"].map(|log| stack.folders.logs.join(log));
+    stack.stop_envoy();
+    stack.stop_exporter();
+    for log in &logs {
+        fs::rename(log, log.with_extension("before"))?;
+        symlink("/dev/full", log)?;
+    }
+    stack.start_envoy()?;
+    stack.start_exporter()?;
+    logs.iter().try_for_each(fs::remove_file)?;
+    Ok(())
+}
+
+/// An hour on, then back to before it began, and right again. The bounds shown are those that were configured last,
+/// whatever the time was.
+pub(super) fn step_clock(stack: &mut Stack, callers: &Callers) -> Result<()> {
+    for (hours, bound) in [(1, "0.3"), (-2, "0.4"), (0, "0.6")] {
+        stack.set_clock(hours)?;
+        stack.reconfigure(&format!(r#"{{"bounds_seconds": [{bound}]}}"#))?;
+        callers.call_well(vec![score(); 50])?;
+        let metrics = stack.metrics();
+        let buckets = metrics.select("prediction_duration_seconds_bucket", &[]);
+        let shown: BTreeSet<_> = buckets.filter_map(|(labels, _)| labels.get("le")).collect();
+        ensure!(shown.iter().eq(&["+Inf", bound]), "{hours} h off, bounds are {shown:?} in place of {bound}");
+    }
+    stack.reconfigure("{}")
+}
+
+pub(super) fn kill_app(stack: &mut Stack, callers: &Callers) -> Result<()> {
+    stack.app()?.kill();
+    let answers = callers.call(vec![score(); 50]);
+    let refused = answers.iter().flatten().filter(|answer| answer.status == 503).count();
+    ensure!(refused == 50, "{refused} of 50 calls were answered with 503");
+    stack.app()?.start_again()
+}
+
+/// It takes calls and answers none, until it goes on. Some callers leave.
+pub(super) fn hang_app(stack: &mut Stack, callers: &Callers) -> Result<()> {
+    stack.app()?.pause();
+    let gone = callers.call(vec![score().abort_after(PATIENCE); 8]);
+    stack.app()?.go_on();
+    ensure!(gone.iter().all(Result::is_err), "the app did not hang");
+    Ok(())
+}
+
+/// In the app's place there is for a while one that breaks in every way there is.
+pub(super) fn break_app(stack: &mut Stack, callers: &Callers) -> Result<()> {
+    let app = stack.app()?;
+    app.kill();
+    let broken = Broken::start_at(app.address)?;
+    let ways = Break::ALL.iter().cycle().take(4 * Break::ALL.len());
+    let calls = ways.map(|way| Call::post(&way.path(), "{}").abort_after(Duration::from_millis(800)));
+    callers.call(calls.collect());
+    broken.stop();
+    stack.app()?.start_again()
+}
+
+pub(super) fn abuse(stack: &mut Stack, callers: &Callers) -> Result<()> {
+    let slow = Call::post("/score", r#"{"data": [], "sleep_ms": 300}"#);
+    callers.call(vec![slow.abort_after(Duration::from_millis(50)); 10]);
+    let request = |more: &str| {
+        format!("POST /score HTTP/1.1\r\nhost: x\r\n{more}content-length: {}\r\n\r\n{ROW}", ROW.len())
+    };
+    let pipelined = request("").repeat(50);
+    let answers = http::raw(stack.address, pipelined.as_bytes(), Duration::from_secs(1))?;
+    let answered = String::from_utf8_lossy(&answers).matches("HTTP/1.1 200").count();
+    ensure!(answered == 50, "{answered} of 50 pipelined calls were answered");
+    let mut dripping = TcpStream::connect(stack.address)?;
+    for byte in request("connection: close\r\n").bytes() {
+        dripping.write_all(&[byte])?;
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let mut answer = String::new();
+    dripping.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "who drips was answered {answer}");
+    callers.called_well(answered + 1);
+    Ok(())
+}
+
+pub(super) fn send_large_headers(stack: &mut Stack, callers: &Callers) -> Result<()> {
+    callers.call([100_000, 1_000_000].map(|size| score().header("x", &"a".repeat(size))).to_vec());
+    let request = format!("POST /score HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(2_000_000));
+    // More than Envoy takes: it refuses in the middle.
+    let _ = http::raw(stack.address, request.as_bytes(), PATIENCE);
+    Ok(())
+}
+
+pub(super) fn flood(stack: &mut Stack, callers: &Callers) -> Result<()> {
+    let calls = (0..MODELS).map(|number| Call::post(&format!("/v1/models/name-{number}:predict"), "{}"));
+    let answers = callers.call(calls.collect());
+    ensure!(answers.iter().all(Result::is_ok), "not all were answered");
+    let metrics = stack.metrics();
+    let families = metrics.select("prediction_requests_total", &[("status", "success")]);
+    let named = families.filter(|(labels, _)| labels["model_name"].starts_with("name-")).count();
+    ensure!((1..=MOST_SERIES).contains(&named), "{named} models have series of their own");
+    Ok(())
+}
+
+/// While `action` runs, a process can open `spare` files more and then none.
+fn with_few_descriptors<T>(pid: Option<u32>, spare: u64, action: impl FnOnce() -> Result<T>) -> Result<T> {
+    let raw = pid.and_then(|pid| i32::try_from(pid).ok()).context("the process is gone")?;
+    let (pid, open) = (Pid::from_raw(raw), fs::read_dir(format!("/proc/{raw}/fd"))?.count() as u64);
+    let few = Rlimit { current: Some(open + spare), ..getrlimit(Resource::Nofile) };
+    let usual = prlimit(pid, Resource::Nofile, few)?;
+    let result = action();
+    prlimit(pid, Resource::Nofile, usual)?;
+    result
+}
+
+fn is_read(exposition: &str) -> bool {
+    exposition.contains("\nscoretap_up 1\n")
+}
+
+/// The standard library's only source of randomness.
+fn some_time_below(limit: Duration) -> Duration {
+    limit.mul_f64(RandomState::new().hash_one(()) as f64 / u64::MAX as f64)
+}

@@ -1,0 +1,334 @@
+//! Azure: the rules as an ARM template, what its agent has to keep, and the questions in Kusto's language.
+//!
+//! Nothing here has run in Azure. The rules are the very expressions that promtool and a real Prometheus were given;
+//! what is around them is read by Microsoft's own client, and the queries by Microsoft's own parser.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use scoretap_core::outcome::{Ending, Overrides};
+use scoretap_tests::{tools, workspace};
+use serde_json::json;
+use serde_norway::Value;
+
+use crate::objects::{check_whole, mapping};
+use crate::rules::{self, Group, Rule};
+use crate::{dashboards, k8s};
+
+const TEMPLATE: &str = "azure/rule-groups.json";
+const SOURCE: &str = "k8s/rules";
+
+/// Those that are on by default.
+fn groups() -> impl Iterator<Item = Group> {
+    rules::FILES[..5].iter().flat_map(|file| rules::read(file).groups)
+}
+
+#[test]
+fn rule_groups_are_the_rule_files() {
+    let text = |value: &str| Value::from(value);
+    let parameter = |kind: &str, default: Option<Value>, description: &str| {
+        let default = default.map(|default| ("defaultValue", default));
+        let metadata = ("metadata", mapping([("description", text(description))]));
+        mapping([("type", text(kind))].into_iter().chain(default).chain([metadata]))
+    };
+    let parameters = mapping([
+        (
+            "azureMonitorWorkspaceId",
+            parameter("string", None, "The Azure Monitor workspace that has the metrics: its resource id."),
+        ),
+        (
+            "location",
+            parameter("string", Some(text("[resourceGroup().location]")), "Where that workspace is."),
+        ),
+        (
+            "actions",
+            parameter(
+                "array",
+                Some(Value::Sequence(vec![])),
+                "Who hears of each alert: objects with an `actionGroupId`.",
+            ),
+        ),
+    ]);
+    let made = "Made of k8s/rules by UPDATE_K8S=1 cargo test -p scoretap-tests --test monitoring";
+    let template = mapping([
+        ("$schema", text("https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#")),
+        ("contentVersion", text("1.0.0.0")),
+        ("metadata", mapping([("description", text(made))])),
+        ("parameters", parameters),
+        ("resources", groups().map(resource).collect::<Vec<_>>().into()),
+    ]);
+    check_whole(TEMPLATE, SOURCE, &format!("{}\n", serde_json::to_string_pretty(&template).unwrap()));
+}
+
+/// Not limited to a cluster: Azure would then look for the label `cluster`, which what these rules record does not
+/// have.
+fn resource(group: Group) -> Value {
+    let rules = group.rules.into_iter().map(rule).collect::<Vec<_>>();
+    let properties = mapping([
+        ("scopes", vec![Value::from("[parameters('azureMonitorWorkspaceId')]")].into()),
+        ("enabled", true.into()),
+        ("interval", interval(&group.interval).into()),
+        ("rules", rules.into()),
+    ]);
+    mapping([
+        ("type", "Microsoft.AlertsManagement/prometheusRuleGroups".into()),
+        ("apiVersion", "2023-03-01".into()),
+        ("name", group.name.into()),
+        ("location", "[parameters('location')]".into()),
+        ("properties", properties),
+    ])
+}
+
+fn rule(rule: Rule) -> Value {
+    let strings = |map: BTreeMap<String, String>| {
+        Value::Mapping(map.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    };
+    let labels = (!rule.labels.is_empty()).then(|| ("labels", strings(rule.labels.clone())));
+    if let Some(record) = rule.record {
+        return mapping(
+            [("record", record.into()), ("expression", rule.expr.into())].into_iter().chain(labels),
+        );
+    }
+    // Azure's own words for 0, 2 and 3 are critical, warning and informational.
+    let severity = match rule.labels["severity"].as_str() {
+        "critical" => 0,
+        "warning" => 2,
+        "info" => 3,
+        other => panic!("{other}: say how severe that is to Azure"),
+    };
+    let resolve = mapping([("autoResolved", true.into()), ("timeToResolve", "PT5M".into())]);
+    let hold = rule.hold.map(|hold| ("for", duration(&hold).into()));
+    mapping(
+        [("alert", rule.alert.unwrap().into()), ("expression", rule.expr.into())]
+            .into_iter()
+            .chain(hold)
+            .chain([("severity", severity.into())])
+            .chain(labels)
+            .chain([
+                ("annotations", strings(rule.annotations)),
+                ("resolveConfiguration", resolve),
+                ("actions", "[parameters('actions')]".into()),
+            ]),
+    )
+}
+
+/// Azure evaluates once a minute at most.
+fn interval(text: &str) -> String {
+    if text == "30s" { "PT1M".to_owned() } else { duration(text) }
+}
+
+fn duration(text: &str) -> String {
+    match text.strip_suffix('m') {
+        Some(minutes) => format!("PT{minutes}M"),
+        None => panic!("{text}: say how ISO 8601 spells it"),
+    }
+}
+
+/// The template as Azure would deploy it, with the example's parameters.
+fn deployed() -> Vec<serde_json::Value> {
+    let read = |file: &str| -> serde_json::Value {
+        serde_json::from_str(&fs::read_to_string(k8s(file)).unwrap()).unwrap()
+    };
+    let mut template = read(TEMPLATE);
+    let values = read("azure/rule-groups.parameters.json")["parameters"].take();
+    let declared = template["parameters"].as_object().unwrap().keys().collect::<Vec<_>>();
+    assert_eq!(values.as_object().unwrap().keys().collect::<Vec<_>>(), declared);
+    let mut resources = template["resources"].take();
+    fill_in(&mut resources, &values);
+    resources.as_array().unwrap().clone()
+}
+
+/// A string in brackets is an expression, whoever meant it so.
+fn fill_in(value: &mut serde_json::Value, values: &serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) if text.starts_with('[') => {
+            let name = text.strip_prefix("[parameters('").and_then(|rest| rest.strip_suffix("')]"));
+            let name = name.unwrap_or_else(|| panic!("{text} would be evaluated: write [[ for a bracket"));
+            *value = values[name]["value"].clone();
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| fill_in(item, values)),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(|field| fill_in(field, values)),
+        _ => {}
+    }
+}
+
+#[test]
+fn microsofts_client_knows_every_field_of_each_rule_group() {
+    let resources = deployed();
+    assert_eq!(said_by_the_client(&resources), [""; 0]);
+    assert_eq!(resources.len(), groups().count());
+
+    for (field, value) in [
+        ("/properties/rules/0/expression", json!(null)),
+        ("/properties/rules/0/severity", json!("2")),
+        ("/properties/rules/0/labels/tenant", json!(1)),
+        ("/properties/scopes", json!(null)),
+        ("/properties/interval", json!(60)),
+    ] {
+        let mut wrong =
+            resources.iter().find(|group| group["name"] == "scoretap.alerts.calls").unwrap().clone();
+        *wrong.pointer_mut(field).unwrap() = value;
+        assert!(!said_by_the_client(&[wrong]).is_empty(), "{field}");
+    }
+    let mut misspelt = resources[0].clone();
+    misspelt["properties"]["rules"][0]["expresion"] = "1".into();
+    assert!(!said_by_the_client(&[misspelt]).is_empty());
+}
+
+fn said_by_the_client(resources: &[serde_json::Value]) -> Vec<String> {
+    let mut checker = Command::new(tools::azure_alerts().unwrap());
+    said(checker.arg(workspace::python_file("azure_rules.py")), &json!(resources))
+}
+
+/// From Azure's limits and the documentation of the resource.
+#[test]
+fn rule_groups_keep_within_what_azure_takes() {
+    for resource in deployed() {
+        let (name, properties) = (resource["name"].as_str().unwrap(), &resource["properties"]);
+        assert!(!name.contains(|letter| ":@/#{}%&+*<>?".contains(letter)), "{name}");
+        assert_eq!(properties["scopes"].as_array().unwrap().len(), 1, "{name}");
+        let minutes =
+            properties["interval"].as_str().and_then(|text| text.strip_prefix("PT")?.strip_suffix('M'));
+        assert!(minutes.is_some_and(|minutes| (1..=15).contains(&minutes.parse().unwrap())), "{name}");
+        let rules = properties["rules"].as_array().unwrap();
+        assert!(rules.len() <= 20, "{name}: more than 20 rules; split the group in k8s/rules");
+        for rule in rules {
+            for (field, most) in [("labels", 10), ("annotations", 20)] {
+                let strings = rule[field].as_object().into_iter().flatten();
+                let long = strings.clone().find(|(_, value)| value.as_str().unwrap().len() > 1024);
+                assert!(long.is_none() && strings.count() <= most, "{name}: {rule}");
+            }
+            assert!(rule.get("alert").is_none() || rule["severity"].as_u64().unwrap() <= 4, "{name}: {rule}");
+        }
+    }
+}
+
+/// What Azure's minimal ingestion profile keeps by itself of what we ask for.
+const KEPT: [&str; 8] = [
+    "container_cpu_usage_seconds_total",
+    "container_memory_working_set_bytes",
+    "kube_deployment_spec_replicas",
+    "kube_deployment_status_replicas_available",
+    "kube_pod_container_resource_limits",
+    "kube_pod_container_status_restarts_total",
+    "kube_pod_container_status_waiting_reason",
+    "kube_pod_status_phase",
+];
+
+#[test]
+fn the_agent_keeps_every_series_of_kubernetes_that_rules_and_dashboards_ask_for() {
+    let mut asked: Vec<String> = groups().flat_map(|group| group.rules).map(|rule| rule.expr).collect();
+    asked.extend(dashboards::all().iter().map(ToString::to_string));
+    let names =
+        asked.iter().flat_map(|text| text.split(|letter: char| !letter.is_alphanumeric() && letter != '_'));
+    let of_kubernetes = names.filter(|name| name.starts_with("kube_") || name.starts_with("container_"));
+    let more: BTreeSet<&str> = of_kubernetes.filter(|name| !KEPT.contains(name)).collect();
+
+    let settings = yaml("azure/settings/settings.yaml");
+    let list = settings["data"]["default-targets-metrics-keep-list"].as_str().unwrap();
+    let line = list.lines().find_map(|line| line.strip_prefix("kubestate = \"")?.strip_suffix('"')).unwrap();
+    assert_eq!(line.split('|').collect::<BTreeSet<_>>(), more);
+}
+
+fn yaml(file: &str) -> Value {
+    serde_norway::from_str(&fs::read_to_string(k8s(file)).unwrap()).unwrap()
+}
+
+#[test]
+fn the_agent_is_led_to_the_exporter_and_let_in() {
+    let port = &yaml("sidecar/sidecar.yaml")["initContainers"][2]["ports"][0]["containerPort"];
+    let patch = yaml("azure/annotations/annotated.yaml");
+    let annotations = &patch["spec"]["template"]["metadata"]["annotations"];
+    assert_eq!(annotations["prometheus.io/port"].as_str().unwrap(), port.as_u64().unwrap().to_string());
+    assert_eq!(annotations["prometheus.io/path"], "/metrics");
+
+    let (tenants, azures) = (yaml("tenants/base/network-policy.yaml"), yaml("azure/network-policy.yaml"));
+    assert_eq!(tenants["spec"]["podSelector"], azures["spec"]["podSelector"]);
+    assert_eq!(&azures["spec"]["ingress"][0]["ports"][0]["port"], port);
+}
+
+/// As Azure documents them; the two codes are called numbers there and compared with strings.
+fn tables(code: &str) -> serde_json::Value {
+    let traffic = format!(
+        "(TimeGenerated: datetime, AuthType: string, AzureMLWorkspaceId: string, AzureMLWorkspaceName: string, \
+         DeploymentName: string, EndpointName: string, IdentityData: string, Location: string, Method: string, \
+         ModelStatusCode: {code}, ModelStatusReason: string, OperationName: string, Path: string, Protocol: string, \
+         RequestDurationMs: int, RequestPayloadSize: int, RequestThrottlingDelayMs: int, ResponseCode: {code}, \
+         ResponseCodeReason: string, ResponseDurationMs: int, ResponsePayloadSize: int, \
+         ResponseThrottlingDelayMs: int, TotalDurationMs: int, UserAgent: string, XMSClientRequestId: string, \
+         XRequestId: string)"
+    );
+    let console = "(TimeGenerated: datetime, OperationName: string, InstanceId: string, DeploymentName: string, \
+                   ContainerName: string, Message: string)";
+    json!({"AmlOnlineEndpointTrafficLog": traffic, "AmlOnlineEndpointConsoleLog": console})
+}
+
+/// Each by its first comment line. They are told apart by empty lines, as in the portal.
+fn queries() -> Vec<(String, String)> {
+    let text = fs::read_to_string(k8s("azure/endpoints.kql")).unwrap();
+    let paragraphs = text.split("\n\n").map(str::trim);
+    let queries = paragraphs.filter(|text| text.lines().any(|line| !line.starts_with("//")));
+    queries.map(|text| (text.lines().next().unwrap().to_owned(), text.to_owned())).collect()
+}
+
+fn said_by_kusto(queries: &[(String, String)], code: &str) -> Vec<String> {
+    let (name, function) = self::queries().remove(0);
+    assert!(name.starts_with("// ScoretapCalls: "));
+    let cases: Vec<_> = queries.iter().map(|(title, text)| json!({"title": title, "text": text})).collect();
+    let cases = json!({"tables": tables(code), "functions": {"ScoretapCalls": function}, "queries": cases});
+    let mut checker = Command::new("node");
+    checker.arg(workspace::root().join("tests/node/kusto.mjs")).arg(tools::kusto().unwrap());
+    said(&mut checker, &cases)
+}
+
+#[test]
+fn kustos_parser_understands_each_query_and_finds_each_column() {
+    let queries = queries();
+    assert_eq!(queries.len(), 9);
+    for code in ["int", "string"] {
+        assert_eq!(said_by_kusto(&queries, code), [""; 0], "{code}");
+    }
+    for wrong in
+        ["ScoretapCalls | where Nonsense == 1", "ScoretapCalls | summarise count()", "Nothing | take 1"]
+    {
+        assert!(!said_by_kusto(&[("wrong".to_owned(), wrong.to_owned())], "int").is_empty(), "{wrong}");
+    }
+}
+
+/// What the container answered is judged as the filter would judge it: its own code says so here.
+#[test]
+fn the_queries_call_what_the_model_answered_as_the_filter_does() {
+    let (_, function) = queries().remove(0);
+    let cases: Vec<_> = function.lines().filter_map(|line| line.trim().strip_prefix("Code ")).collect();
+    for code in 100..600 {
+        let name = cases.iter().find_map(|case| error_type(case, code)).unwrap_or("model_error");
+        let ending = Ending { code, details: Some(b"via_upstream"), grpc: None };
+        let outcome = ending.outcome(&Overrides::default(), || 0);
+        assert_eq!(name, outcome.error_type().unwrap_or_default(), "{code}");
+    }
+}
+
+/// What a case of the function says of this code; nothing where it is not for it, or not for what the model answered.
+fn error_type(case: &str, code: u16) -> Option<&str> {
+    let (condition, rest) = case.split_once(", \"")?;
+    let numbers =
+        condition.split(|letter: char| !letter.is_ascii_digit()).filter(|number| !number.is_empty());
+    let numbers: Vec<u16> = numbers.map(|number| number.parse().unwrap()).collect();
+    let fits = if condition.starts_with("between") {
+        (numbers[0]..=numbers[1]).contains(&code)
+    } else {
+        numbers.contains(&code)
+    };
+    (fits && !condition.contains("not(FromModel)")).then(|| rest.split_once('"').unwrap().0)
+}
+
+/// What a checker that reads a case and writes faults says.
+fn said(checker: &mut Command, case: &serde_json::Value) -> Vec<String> {
+    let mut child = checker.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(case.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{checker:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
