@@ -1,16 +1,14 @@
-//! README.md and ARCHITECTURE.md say what the code does. What they repeat of it is compared, or written with
-//! `UPDATE_DOCS=1 cargo test -p scoretap-tests --test docs`.
+//! README.md, ARCHITECTURE.md and what is in `k8s/` say what the code does. What they repeat of it is compared, or
+//! written with `UPDATE_DOCS=1 cargo test -p scoretap-tests --test docs`.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use scoretap_core::config::Config;
 use scoretap_core::outcome::Outcome;
 use scoretap_core::route::PRESETS;
+use scoretap_tests::faults::FAULTS;
 use scoretap_tests::workspace;
-
-const DOCUMENTS: [&str; 2] = ["README.md", "ARCHITECTURE.md"];
 
 fn document(name: &str) -> String {
     fs::read_to_string(workspace::root().join(name)).unwrap()
@@ -78,29 +76,29 @@ fn the_configurations_and_the_fault_that_are_shown_are_real() {
     assert!(readme.contains(&format!("\nscoretap configuration: {fault}\n")), "{fault}");
 }
 
-/// Words in backticks and targets of links that look like paths of ours.
-fn named_paths(text: &str) -> Vec<PathBuf> {
-    let ticked = text.split('`').skip(1).step_by(2);
-    let linked = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+/// Words in backticks that look like paths of ours, and targets of links but for those elsewhere.
+fn named_paths(text: &str) -> Vec<&str> {
     let folders = ["envoy", "exporter", "filter", "fuzz", "k8s", "tests", "xtask"];
     let ours = |word: &&str| {
         let first = word.split('/').next().unwrap();
-        word.ends_with(".md") || (word.contains('/') && folders.contains(&first) && !word.contains(' '))
+        let is_path = word.contains('/') && folders.contains(&first);
+        (is_path || word.ends_with(".md")) && !word.contains([' ', '*', '…'])
     };
-    ticked.chain(linked).filter(ours).map(PathBuf::from).collect()
+    let ticked = text.split('`').skip(1).step_by(2).filter(ours);
+    let linked = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+    ticked.chain(linked.filter(|target| !target.is_empty() && !target.contains("://"))).collect()
 }
 
 #[test]
 fn every_path_that_is_named_is_there() {
-    for name in DOCUMENTS {
-        let paths = named_paths(&document(name));
-        assert!(paths.len() > 2, "{name}: {paths:?}");
-        for path in paths {
-            assert!(
-                workspace::root().join(&path).exists(),
-                "{name} names {}, which is not there",
-                path.display()
-            );
+    let documents = workspace::documents();
+    assert!(documents.len() > 5, "{documents:?}");
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        for path in named_paths(&text) {
+            let from = [workspace::root(), document.with_file_name("")];
+            let is_there = from.iter().any(|folder| folder.join(path).exists());
+            assert!(is_there, "{} names {path}, which is not there", document.display());
         }
     }
 }
@@ -119,22 +117,28 @@ fn every_invariant_names_a_test_that_exists() {
     assert!(architecture.lines().count() < 200, "ARCHITECTURE.md is to be read in one go");
 }
 
+#[test]
+fn the_table_of_faults_has_each_of_them_and_the_test_that_does_it() {
+    let (readme, suite) = (document("README.md"), workspace::root().join("tests/tests/faults/main.rs"));
+    let (_, rest) =
+        readme.split_once("| fault | what happens | what is lost | test |\n|---|---|---|---|\n").unwrap();
+    let rows: Vec<_> = rest.lines().take_while(|line| line.starts_with('|')).collect();
+    assert_eq!(rows.len(), FAULTS.len());
+    let suite = fs::read_to_string(suite).unwrap();
+    for fault in FAULTS {
+        let named: Vec<_> =
+            rows.iter().filter(|row| row.starts_with(&format!("| {} |", fault.name))).collect();
+        assert_eq!(named.len(), 1, "{}", fault.name);
+        let test = named[0].split('`').nth_back(1).unwrap();
+        let (_, body) = suite.split_once(&format!("\nfn {test}() {{\n")).expect(test);
+        let body = body.split("\n}\n").next().unwrap();
+        assert!(body.contains(&format!("check(\"{}\", ", fault.name)), "{test} does not do it");
+    }
+}
+
 fn sources() -> Vec<String> {
     let mut find = Command::new("find");
     find.args(["filter", "exporter", "tests", "k8s", "-name", "*.rs"]).current_dir(workspace::root());
     let listed = String::from_utf8(find.output().unwrap().stdout).unwrap();
     listed.lines().map(|path| fs::read_to_string(workspace::root().join(path)).unwrap()).collect()
-}
-
-#[test]
-fn every_command_that_is_named_exists() {
-    let main = fs::read_to_string(workspace::root().join("xtask/src/main.rs")).unwrap();
-    for name in DOCUMENTS {
-        let text = document(name);
-        for command in text.split("cargo xtask ").skip(1) {
-            let command: String = command.chars().take_while(char::is_ascii_lowercase).collect();
-            let variant: String = command[..1].to_uppercase() + &command[1..];
-            assert!(main.contains(&variant), "{name} names cargo xtask {command}");
-        }
-    }
 }

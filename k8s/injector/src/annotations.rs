@@ -11,6 +11,9 @@ pub const APP_PORT: &str = "scoretap.dev/app-port";
 /// The filter's configuration, JSON.
 pub const CONFIG: &str = "scoretap.dev/config";
 
+/// `"false"` leaves an app without a `preStop` hook as it is.
+pub const PRE_STOP: &str = "scoretap.dev/pre-stop";
+
 /// On a Service that was led to the sidecar: where its port led before. Ours, not the tenant's.
 pub const TARGET_PORT: &str = "scoretap.dev/target-port";
 
@@ -21,7 +24,9 @@ pub const METRICS_PORT_NAME: &str = "scoretap-metrics";
 /// Their numbers.
 pub const PORTS: [u64; 2] = [15_100, 9_464];
 
-/// The containers that the sidecar consists of: a pod that has one of them has been injected.
+/// The label of pods that have been injected.
+pub const INJECTED: &str = "scoretap.dev/injected";
+/// The containers that the sidecar consists of.
 pub const CONTAINERS: [&str; 3] = ["scoretap-setup", "scoretap-envoy", "scoretap-exporter"];
 /// The volume that they share.
 pub const VOLUME: &str = "scoretap";

@@ -1,12 +1,12 @@
-//! Why a pod that asks for the sidecar cannot have it: one table, with each condition in Rust for the webhook and in CEL
-//! for the policies. A test holds the two against each other.
+//! Why a pod that asks for the sidecar cannot have it: one table, with each condition in Rust for the webhook and in
+//! CEL for the policies. A test holds the two against each other.
 //!
 //! A fault is told in a warning. Clients cut one after 256 characters: say at once what to write.
 
-use scoretap_core::config::Config;
+use scoretap_core::config::{Config, Fault as ConfigFault};
 
-use crate::annotations::{CONFIG, INJECT, MODEL_NAME, MODEL_VERSION, VOLUME};
-use crate::pod::{Pod, is_number, list, name};
+use crate::annotations::{CONFIG, INJECT, MODEL_NAME, MODEL_VERSION, PRE_STOP};
+use crate::pod::{Pod, is_number};
 
 /// One reason.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub const LONGEST_CONFIG: usize = 16_384;
 const LONGEST_NAME: usize = 256;
 
 /// All of them but those of the configuration's content, which CEL cannot read.
-pub const FAULTS: [Fault; 9] = [
+pub const FAULTS: [Fault; 11] = [
     Fault {
         holds: |pod| !["true", "false"].contains(&pod.annotation(INJECT).unwrap_or("false")),
         cel: "!(variables.inject in ['true', 'false'])",
@@ -64,9 +64,15 @@ pub const FAULTS: [Fault; 9] = [
                   the pod's own containers",
     },
     Fault {
-        holds: |pod| list(pod.spec("volumes")).any(|volume| name(volume) == Some(VOLUME)),
+        holds: |pod| pod.uses_our_containers(),
+        cel: "variables.containersTaken",
+        message: "the container names scoretap-setup, scoretap-envoy and scoretap-exporter are the sidecar's; give the \
+                  pod's own container another",
+    },
+    Fault {
+        holds: |pod| pod.uses_our_volume(),
         cel: "variables.volumeTaken",
-        message: "the volume name scoretap is the sidecar's; give the pod's own volume another",
+        message: "the volume name scoretap is the sidecar's; give the pod's own volume, and its mounts, another",
     },
     Fault {
         holds: |pod| {
@@ -76,6 +82,12 @@ pub const FAULTS: [Fault; 9] = [
         cel: "!variables.names.all(n, n.matches('^[^\\\\x00-\\\\x1f\\\\x7f]{1,256}$'))",
         message: "scoretap.dev/model-name and scoretap.dev/model-version become labels; write 1 to 256 characters \
                   without line ends or control characters, or remove the annotation",
+    },
+    Fault {
+        holds: |pod| !["true", "false"].contains(&pod.annotation(PRE_STOP).unwrap_or("true")),
+        cel: "!(variables.preStop in ['true', 'false'])",
+        message: "scoretap.dev/pre-stop is neither \"true\" nor \"false\"; write \"false\" to have no preStop hook added to the \
+                  app, or remove the annotation",
     },
     Fault {
         holds: |pod| pod.annotation(CONFIG).is_some_and(|config| config.chars().count() > LONGEST_CONFIG),
@@ -90,14 +102,22 @@ pub fn find(pod: Pod<'_>) -> Vec<String> {
     let mut messages: Vec<_> = found.map(|fault| filled(fault.message, pod)).collect();
     let config = pod.annotation(CONFIG).unwrap_or_default();
     if let Err(faults) = Config::parse(config.as_bytes()) {
-        messages.extend(faults.iter().map(|fault| format!("{CONFIG}: {fault}")));
+        // In Envoy's configuration JSON stands in a StringValue, in an annotation it stands as it is.
+        let message = |fault: &ConfigFault| fault.to_string().replace(", in a StringValue", "");
+        messages.extend(faults.iter().map(|fault| format!("{CONFIG}: {}", message(fault))));
     }
     messages
 }
 
 fn filled(message: &str, pod: Pod<'_>) -> String {
     let inject = pod.annotation(INJECT).unwrap_or_default();
-    message.replace("{inject}", inject).replace("{port}", pod.wanted_port())
+    message.replace("{inject}", &shown(inject)).replace("{port}", &shown(pod.wanted_port()))
+}
+
+/// A tenant's value, as far as it fits a warning: API servers drop one with a control character.
+pub(crate) fn shown(value: &str) -> String {
+    let visible = |char: char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char };
+    value.chars().take(60).map(visible).collect()
 }
 
 fn is_label(text: &str) -> bool {

@@ -16,15 +16,42 @@ pub struct Settings {
         long,
         env = "ENVOY_IMAGE",
         value_name = "IMAGE",
+        value_parser = |text: &str| image(text, "ENVOY_IMAGE"),
         default_value = "docker.io/envoyproxy/envoy:distroless-v1.40.0"
     )]
     pub envoy_image: String,
     /// Image of the exporter, the module and scoretap-sidecar, with its digest
-    #[arg(long, env = "EXPORTER_IMAGE", value_name = "IMAGE", default_value = "scoretap-exporter:0.1.0")]
+    #[arg(
+        long,
+        env = "EXPORTER_IMAGE",
+        value_name = "IMAGE",
+        value_parser = |text: &str| image(text, "EXPORTER_IMAGE"),
+        default_value = "scoretap-exporter:0.1.0"
+    )]
     pub exporter_image: String,
     /// How the sidecar's containers are run
     #[arg(long, env = "SIDECAR", value_enum, default_value_t)]
     pub sidecar: Kind,
+}
+
+/// An image as a container runtime takes it. Any other would keep every pod that asks from starting.
+fn image(text: &str, variable: &str) -> Result<String, String> {
+    let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
+    let is_part = |part: &str| {
+        part.starts_with(|char: char| char.is_ascii_alphanumeric())
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte))
+    };
+    let is_digest = |digest: &str| {
+        let hex = digest.split_once(':').map_or("", |(_, hex)| hex);
+        is_part(digest) && hex.len() >= 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    if name.split('/').all(is_part) && digest.is_none_or(is_digest) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "this is no image; write NAME:TAG or NAME@sha256:DIGEST, such as registry.example/scoretap-exporter:0.1.0, as \
+         the flag or as {variable}"
+    ))
 }
 
 /// What becomes of a pod.
@@ -74,7 +101,11 @@ pub fn decide(value: &Value, workload: Option<&str>, settings: &Settings) -> Dec
         return Decision::Refused(faults);
     }
     let mut injected = value.clone();
-    Sidecar::render(&slots(pod, workload, settings), settings.sidecar).add_to(&mut injected);
+    let sidecar = Sidecar::render(&slots(pod, workload, settings), settings.sidecar);
+    // An API server has no such pods; a manifest may.
+    if let Err(place) = sidecar.add_to(&mut injected, pod.app_without_hook()) {
+        return Decision::Refused(vec![format!("{place}; write one, or remove scoretap.dev/inject")]);
+    }
     Decision::Injected(Box::new(injected))
 }
 

@@ -24,6 +24,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Print manifests with the sidecar in them. What is wrong is said on standard error, and ends in exit code 1
+    #[command(after_help = format!("Kinds: {}; every other is printed as it is", manifest::kinds()))]
     Inject {
         /// File with manifests; `-` is standard input
         #[arg(short, long = "filename", value_name = "FILE")]
@@ -97,8 +98,11 @@ fn inject(filename: &PathBuf, settings: &Settings) -> Result<ExitCode> {
     }
     let injected = manifest::inject(&text, settings).with_context(|| format!("in {}", filename.display()))?;
     std::io::stdout().write_all(manifest::write(&injected.documents).as_bytes())?;
+    for warning in &injected.warnings {
+        eprintln!("warning: {}: {warning}", filename.display());
+    }
     for fault in &injected.faults {
-        eprintln!("warning: {}: {fault}", filename.display());
+        eprintln!("error: {}: {fault}", filename.display());
     }
     Ok(if injected.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

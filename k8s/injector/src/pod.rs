@@ -4,7 +4,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::annotations::{APP_PORT, CONTAINERS, INJECT, MODEL_NAME, MODEL_VERSION, NEVER_THE_APP};
+use crate::annotations::{
+    APP_PORT, CONTAINERS, INJECT, INJECTED, MODEL_NAME, MODEL_VERSION, NEVER_THE_APP, PRE_STOP, VOLUME,
+};
 
 /// Where a variable of the exporter comes from, the first of them that says something.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,10 @@ pub const INSTANCE: &str = "app.kubernetes.io/instance";
 /// Owners that outlive their pods and bear the name that people know.
 pub const NAMING_OWNERS: [&str; 3] = ["ReplicaSet", "StatefulSet", "DaemonSet"];
 
+/// A pod that is given less time to end keeps it for itself: it would be gone before its hook is over, or just after.
+/// An API server refuses a hook that sleeps for longer than there is time.
+pub const TIME_FOR_A_HOOK: i64 = 10;
+
 /// A pod, or the template of one.
 #[derive(Clone, Copy, Debug)]
 pub struct Pod<'a>(pub &'a Value);
@@ -68,8 +74,13 @@ impl<'a> Pod<'a> {
         self.annotation(INJECT).is_some_and(|value| value != "false")
     }
 
-    /// Whether a part of the sidecar is there.
+    /// Whether a part of the sidecar is there, and the label by which it is not the pod's own.
     pub fn is_injected(self) -> bool {
+        self.label(INJECTED) == Some("true") && self.uses_our_containers()
+    }
+
+    /// Whether a container has a name of the sidecar's.
+    pub fn uses_our_containers(self) -> bool {
         let containers = self.containers().chain(list(self.spec("initContainers")));
         containers.filter_map(name).any(|name| CONTAINERS.contains(&name))
     }
@@ -104,6 +115,17 @@ impl<'a> Pod<'a> {
         let declares = |container: &&&Value| declared(container).any(|port| is(port, wanted));
         let holder = if wanted.is_empty() { None } else { apps.iter().find(declares) };
         holder.or(apps.first()).copied()
+    }
+
+    /// Which of the containers is the app, if it is to get a `preStop` hook: it has none, and the pod's time allows for
+    /// one.
+    pub fn app_without_hook(self) -> Option<usize> {
+        let app = self.app()?;
+        let has_hook = app.pointer("/lifecycle/preStop").is_some_and(|hook| !hook.is_null());
+        let time = self.spec("terminationGracePeriodSeconds").and_then(Value::as_i64);
+        let wanted = self.annotation(PRE_STOP) != Some("false");
+        let index = self.containers().position(|container| std::ptr::eq(container, app));
+        index.filter(|_| wanted && !has_hook && time.is_none_or(|time| time >= TIME_FOR_A_HOOK))
     }
 
     /// The app's port. Where a name is wanted that nobody declares, or nothing is wanted or declared, it has no number.
@@ -154,6 +176,14 @@ impl<'a> Pod<'a> {
         };
         let declared = self.containers().flat_map(|container| list(container.get("ports"))).any(ours);
         declared || PORTS.iter().any(|port| self.app_port().number == port.to_string())
+    }
+
+    /// Whether the pod has a volume of the sidecar's name, or mounts one that it does not have: injected, it would have
+    /// it, and the app could open Envoy's admin socket.
+    pub fn uses_our_volume(self) -> bool {
+        let containers = self.containers().chain(list(self.spec("initContainers")));
+        let mounts = containers.flat_map(|container| list(container.get("volumeMounts")));
+        list(self.spec("volumes")).chain(mounts).any(|named| name(named) == Some(VOLUME))
     }
 }
 

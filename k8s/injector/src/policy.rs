@@ -9,7 +9,7 @@ mod variables;
 
 use serde_json::{Value, json};
 
-use crate::annotations::{CONTAINERS, HTTP_PORT_NAME, INJECT, TARGET_PORT};
+use crate::annotations::{HTTP_PORT_NAME, INJECT, INJECTED, TARGET_PORT};
 use crate::inject::Settings;
 use crate::sidecar::TEMPLATE;
 use crate::{faults, service, yaml};
@@ -50,10 +50,11 @@ pub fn manifests(settings: &Settings) -> String {
 }
 
 fn pods(settings: &Settings) -> Subject {
-    let names = literal::list(&CONTAINERS);
-    let none = |list: &str| format!("!object.spec.{list}.exists(c, c.name in {names})");
-    let untouched =
-        format!("{} && (!has(object.spec.initContainers) || {})", none("containers"), none("initContainers"));
+    let taken = variables::containers_taken("object.spec");
+    let untouched = format!(
+        "!has(object.metadata.labels) || !('{INJECTED}' in object.metadata.labels) || \
+         object.metadata.labels['{INJECTED}'] != 'true' || !({taken})"
+    );
     Subject {
         name: "scoretap-pods",
         resource: "pods",
@@ -101,11 +102,27 @@ fn add_sidecar() -> String {
     }
     format!(
         "variables.faulty ? [] :\n(has(object.metadata.labels) ? [] : [{}])\n+ (has(object.spec.volumes) ? [] : [{}])\n\
-         + (has(object.spec.initContainers) ? [] : [{}])\n+ [\n{}\n]",
+         + (has(object.spec.initContainers) ? [] : [{}])\n+ (!variables.hook ? [] : {})\n+ [\n{}\n]",
         patch("add", "/metadata/labels", "{}"),
         patch("add", "/spec/volumes", "[]"),
         patch("add", "/spec/initContainers", "[]"),
+        add_hook(&sidecar.pre_stop),
         patches.join(",\n"),
+    )
+}
+
+fn add_hook(hook: &Value) -> String {
+    const LIFECYCLE: &str = "Object.spec.containers.lifecycle";
+    let hook = literal::of(hook, &format!("{LIFECYCLE}.preStop"));
+    let add = |field: &str, value: &str| {
+        format!(
+            "[JSONPatch{{op: 'add', path: '/spec/containers/' + string(variables.index) + '{field}', value: {value}}}]"
+        )
+    };
+    format!(
+        "has(variables.app.lifecycle) ? {} : {}",
+        add("/lifecycle/preStop", &hook),
+        add("/lifecycle", &format!("{LIFECYCLE}{{preStop: {hook}}}")),
     )
 }
 

@@ -22,6 +22,7 @@ use tokio_rustls::server::TlsStream;
 use crate::inject::Settings;
 use crate::metrics::Metrics;
 use crate::review::{self, Exempt};
+use crate::say;
 use crate::tls::{Certificate, Files};
 
 /// An API object is at most 1.5 MiB, and a review holds two.
@@ -61,11 +62,11 @@ pub async fn run(serving: Serving) -> Result<()> {
     let acceptor = TlsAcceptor::from(Arc::new(certificate.server_config()?));
     let reviews = TlsListener::new(listen(serving.listen).await?, acceptor)?;
     let plain = listen(serving.metrics).await?;
-    eprintln!(
+    say(&format!(
         "info: reviews on https://{}/mutate, metrics on http://{}/metrics",
         reviews.address,
         plain.local_addr()?
-    );
+    ));
     tokio::spawn(certificate.watch(Arc::clone(&metrics)));
     let app = App { settings: serving.settings, exempt: serving.exempt, metrics: Arc::clone(&metrics) };
     let ending = ending()?;

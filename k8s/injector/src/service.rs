@@ -1,12 +1,13 @@
 //! Leads a Service to the sidecar, and back when it asks no longer.
 //!
-//! A Service's *named* target port is looked up in each pod, in restartable init containers too: `scoretap-http` is Envoy
-//! where it was injected. No packet is redirected, so nothing needs a privilege. Where the port led before is kept in an
-//! annotation.
+//! A Service's *named* target port is looked up in each pod, in restartable init containers too: `scoretap-http` is
+//! Envoy where it was injected. No packet is redirected, so nothing needs a privilege. Where the port led before is
+//! kept in an annotation.
 
 use serde_json::{Value, json};
 
 use crate::annotations::{APP_PORT, HTTP_PORT_NAME, INJECT, TARGET_PORT};
+use crate::faults::shown;
 use crate::pod::{Pod, list, name};
 
 /// Why a Service that asks cannot be led to the sidecar: in Rust, in CEL, in words.
@@ -21,7 +22,7 @@ pub struct Fault {
 }
 
 /// All of them.
-pub const FAULTS: [Fault; 3] = [
+pub const FAULTS: [Fault; 5] = [
     Fault {
         holds: |service| !["true", "false"].contains(&Pod(service).annotation(INJECT).unwrap_or("false")),
         cel: "!(variables.inject in ['true', 'false'])",
@@ -34,10 +35,22 @@ pub const FAULTS: [Fault; 3] = [
                   them call port 15100 and remove scoretap.dev/inject",
     },
     Fault {
-        holds: |service| chosen(service).is_none(),
-        cel: "size(variables.chosen) != 1",
+        holds: |service| wanted_port(service).is_none() && chosen(service).is_none(),
+        cel: "!('scoretap.dev/app-port' in variables.annotations) && size(variables.chosen) != 1",
         message: "which of the Service's TCP ports leads to the app is not clear; write its name or number as \
                   scoretap.dev/app-port",
+    },
+    Fault {
+        holds: |service| wanted_port(service).is_some() && chosen(service).is_none(),
+        cel: "'scoretap.dev/app-port' in variables.annotations && size(variables.chosen) != 1",
+        message: "scoretap.dev/app-port is \"{port}\"; write the name or the number of one of the Service's TCP ports",
+    },
+    Fault {
+        holds: another_is_led,
+        cel: "size(variables.chosen) == 1 && variables.ports.exists(p, p.port != variables.chosen[0].port && \
+              has(p.targetPort) && string(p.targetPort) == 'scoretap-http')",
+        message: "another of the Service's ports leads to the sidecar already, and a pod has one app; lead that one back \
+                  first: remove scoretap.dev/inject, apply, and add it again",
     },
 ];
 
@@ -59,8 +72,9 @@ pub fn decide(service: &Value) -> Decision {
         return restored(service);
     }
     let found = FAULTS.iter().filter(|fault| (fault.holds)(service));
-    let faults: Vec<_> =
-        found.map(|fault| fault.message.replace("{inject}", asks.unwrap_or_default())).collect();
+    let (inject, port) = (shown(asks.unwrap_or_default()), shown(wanted_port(service).unwrap_or_default()));
+    let filled = |message: &str| message.replace("{inject}", &inject).replace("{port}", &port);
+    let faults: Vec<_> = found.map(|fault| filled(fault.message)).collect();
     if !faults.is_empty() {
         return Decision::Refused(faults);
     }
@@ -74,9 +88,13 @@ fn has_pods_behind_a_port(service: &Value) -> bool {
     selects && !external && spec("clusterIP").is_none_or(|address| address != "None")
 }
 
+fn wanted_port(service: &Value) -> Option<&str> {
+    Pod(service).annotation(APP_PORT)
+}
+
 /// The position of the one TCP port that the annotation means, or that there is.
 fn chosen(service: &Value) -> Option<usize> {
-    let wanted = Pod(service).annotation(APP_PORT);
+    let wanted = wanted_port(service);
     let ports = list(service.pointer("/spec/ports")).enumerate();
     let tcp = ports.filter(|(_, port)| port.get("protocol").is_none_or(|protocol| protocol == "TCP"));
     let mut meant = tcp.filter(|(_, port)| wanted.is_none_or(|wanted| is(port, wanted)));
@@ -88,6 +106,14 @@ fn chosen(service: &Value) -> Option<usize> {
 
 fn is(port: &Value, wanted: &str) -> bool {
     name(port) == Some(wanted) || port.get("port").map(ToString::to_string).as_deref() == Some(wanted)
+}
+
+fn another_is_led(service: &Value) -> bool {
+    let ports: Vec<_> = list(service.pointer("/spec/ports")).collect();
+    let chosen = chosen(service).and_then(|position| ports.get(position));
+    let is_another = |port: &Value| chosen.is_some_and(|chosen| port.get("port") != chosen.get("port"));
+    let is_led = |port: &Value| port.get("targetPort").is_some_and(|target| target == HTTP_PORT_NAME);
+    ports.iter().any(|port| is_another(port) && is_led(port))
 }
 
 fn led(service: &Value) -> Option<Value> {

@@ -16,6 +16,8 @@ pub const DEFINITION: &str = include_str!("../../sidecar/sidecar.yaml");
 pub struct Sidecar {
     /// Labels of the pod.
     pub labels: Map<String, Value>,
+    /// The hook of the app's container, where it has none. Null for [`Kind::Ordinary`]: these clusters do not know it.
+    pub pre_stop: Value,
     /// Volumes.
     pub volumes: Vec<Value>,
     /// At the end of the pod's own.
@@ -28,7 +30,8 @@ pub struct Sidecar {
 /// How the two containers that stay are run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
-    /// Restartable init containers: they start before the app, end after it, and let a Job end. Kubernetes 1.29 or later
+    /// Restartable init containers: they start before the app, end after it, and let a Job end. Kubernetes 1.29 or
+    /// later
     #[default]
     Native,
     /// Containers beside the app's, for clusters before 1.29
@@ -59,23 +62,28 @@ impl Sidecar {
         }
         self.init_containers = setup;
         self.containers = lasting;
+        self.pre_stop = Value::Null;
         self
     }
 
-    /// Adds it to a pod.
-    pub fn add_to(self, pod: &mut Value) {
-        let Self { labels, volumes, init_containers, containers } = self;
-        let map = entry(pod, "metadata", json!({})).and_then(|metadata| entry(metadata, "labels", json!({})));
-        if let Some(map) = map.and_then(Value::as_object_mut) {
-            map.extend(labels);
+    /// Adds it to a pod, or to a part of it and says what of the pod has no place for the rest.
+    pub fn add_to(self, pod: &mut Value, app: Option<usize>) -> Result<(), String> {
+        let Self { labels, pre_stop, volumes, init_containers, containers } = self;
+        let app = app.and_then(|index| pod.pointer_mut(&format!("/spec/containers/{index}")));
+        if let Some(app) = app.filter(|_| !pre_stop.is_null()) {
+            let lifecycle = entry(app, "lifecycle", json!({}));
+            let hook = lifecycle.and_then(|lifecycle| entry(lifecycle, "preStop", pre_stop));
+            hook.ok_or("lifecycle of the app's container is no map")?;
         }
+        let map = entry(pod, "metadata", json!({})).and_then(|metadata| entry(metadata, "labels", json!({})));
+        map.and_then(Value::as_object_mut).ok_or("metadata.labels is no map")?.extend(labels);
         let lists = [("volumes", volumes), ("initContainers", init_containers), ("containers", containers)];
         for (name, more) in lists.into_iter().filter(|(_, more)| !more.is_empty()) {
             let list = entry(pod, "spec", json!({})).and_then(|spec| entry(spec, name, json!([])));
-            if let Some(list) = list.and_then(Value::as_array_mut) {
-                list.extend(more);
-            }
+            let list = list.and_then(Value::as_array_mut);
+            list.ok_or_else(|| format!("spec.{name} is no list"))?.extend(more);
         }
+        Ok(())
     }
 }
 
@@ -91,7 +99,7 @@ fn entry<'a>(value: &'a mut Value, field: &str, otherwise: Value) -> Option<&'a 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::annotations::{CONTAINERS, HTTP_PORT_NAME, METRICS_PORT_NAME, PORTS, VOLUME};
+    use crate::annotations::{CONTAINERS, HTTP_PORT_NAME, INJECTED, METRICS_PORT_NAME, PORTS, VOLUME};
 
     fn definition() -> Sidecar {
         serde_norway::from_str(DEFINITION).unwrap()
@@ -102,6 +110,7 @@ mod tests {
         let sidecar = definition();
         let names: Vec<_> = sidecar.init_containers.iter().map(|container| &container["name"]).collect();
         assert_eq!(names, CONTAINERS);
+        assert_eq!(sidecar.labels[INJECTED], "true");
         assert_eq!(sidecar.volumes[0]["name"], VOLUME);
         let ports = sidecar.init_containers.iter().filter_map(|container| container["ports"].as_array());
         let ports: Vec<_> = ports.flatten().map(|port| (&port["name"], &port["containerPort"])).collect();

@@ -15,6 +15,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::metrics::Metrics;
+use crate::say;
 
 /// How often the files are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -87,13 +88,13 @@ impl Certificate {
                 Ok(true) => {
                     last_fault.clear();
                     metrics.reload(true);
-                    eprintln!("info: the certificate was read again");
+                    say("info: the certificate was read again");
                 }
                 Err(error) => {
                     let fault = format!("{error:#}");
                     if fault != last_fault {
                         metrics.reload(false);
-                        eprintln!("warning: the certificate in use stays: {fault}");
+                        say(&format!("warning: the certificate in use stays: {fault}"));
                         last_fault = fault;
                     }
                 }

@@ -36,7 +36,8 @@ fn block(value: &Value, indent: usize, text: &mut String) {
                 block(item, indent + 2, text);
             }
         }
-        Value::String(string) if is_prose(string) => {
+        // A document of its own would end at the first line without a margin.
+        Value::String(string) if indent > 0 && is_prose(string) => {
             text.push_str("|-\n");
             for line in string.lines() {
                 margin(indent, text);
@@ -95,7 +96,7 @@ fn is_prose(string: &str) -> bool {
     string.contains('\n')
         && !string.ends_with('\n')
         && string.lines().all(plain)
-        && !string.chars().any(|char| char.is_control() && char != '\n')
+        && !string.chars().any(|char| is_odd(char) || char.is_control() && char != '\n')
 }
 
 /// Without quotes where that is safe in every YAML; else as JSON writes it, which is YAML too.
@@ -108,7 +109,15 @@ fn scalar(string: &str) -> String {
     if safe && !WORDS.contains(&string.to_ascii_lowercase().as_str()) {
         return string.to_owned();
     }
-    Value::from(string).to_string()
+    let json = Value::from(string).to_string();
+    let escaped = |char| if is_odd(char) { format!("\\u{:04x}", u32::from(char)) } else { char.to_string() };
+    if json.contains(is_odd) { json.chars().map(escaped).collect() } else { json }
+}
+
+/// What JSON has as it is, and YAML refuses or takes for the end of a line.
+/// <https://yaml.org/spec/1.1/#nb-char>
+const fn is_odd(char: char) -> bool {
+    matches!(char, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
 #[cfg(test)]
@@ -160,9 +169,16 @@ mod tests {
     }
 
     #[test]
+    fn what_yaml_takes_for_the_end_of_a_line_or_not_at_all_is_escaped() {
+        check(&json!({"a": "b\nc\u{2028}d"}), "a: \"b\\nc\\u2028d\"\n");
+        check(&json!({"\u{85}": "\u{7f}\u{feff}ü\u{1f600}"}), "\"\\u0085\": \"\\u007f\\ufeffü\u{1f600}\"\n");
+    }
+
+    #[test]
     fn lines_stay_lines() {
         check(&json!({"a": {"b": "one\ntwo"}}), "a:\n  b: |-\n    one\n    two\n");
         check(&json!({"a": "one\n"}), "a: \"one\\n\"\n");
         check(&json!({"a": [["x\ny"]]}), "a:\n- - |-\n    x\n    y\n");
+        check(&json!("one\ntwo"), "\"one\\ntwo\"\n");
     }
 }

@@ -36,7 +36,7 @@ fn the_command_makes_the_same_pods_as_the_webhook() {
         assert_eq!(output.status.success(), !matches!(case.expected, Expected::Refused(_)), "{}", case.name);
         let said = String::from_utf8(output.stderr).unwrap();
         for warning in answer.warnings {
-            let line = format!("warning: {}: Pod/scorer: {warning}\n", file.display());
+            let line = format!("error: {}: Pod/scorer: {warning}\n", file.display());
             assert!(said.contains(&line), "{}: {said}", case.name);
         }
     }
@@ -72,6 +72,118 @@ fn a_deployments_template_becomes_what_its_pods_would_become() {
     assert_eq!(cron.as_array().unwrap().len(), 3);
     fs::write(&file, &output.stdout).unwrap();
     assert_eq!(inject(&file).stdout, output.stdout, "a second time changes nothing");
+}
+
+/// What is said of a manifest that comes out as it went in.
+#[track_caller]
+fn check_said(object: &str, code: i32, said: &str) {
+    let folders = Folders::create("inject-said").unwrap();
+    let file = folders.run.join("object.yaml");
+    fs::write(&file, object).unwrap();
+    let output = inject(&file);
+    let (kind, words) = said.split_once(": ").unwrap();
+    let line = format!("{kind}: {}: {words}\n", file.display());
+    assert_eq!(
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()),
+        (Some(code), line)
+    );
+    assert_eq!(documents(&output), [serde_norway::from_str::<Value>(object).unwrap()]);
+}
+
+/// An API server would refuse such an annotation; nothing else would say so before.
+#[test]
+fn an_annotation_without_quotes_is_an_error_that_says_how_to_write_it() {
+    let pod = |annotation: &str| {
+        format!(
+            "{{kind: Pod, metadata: {{name: p, annotations: {{{annotation}}}}}, spec: {{containers: [{{name: a, ports: \
+             [{{containerPort: 80}}]}}]}}}}"
+        )
+    };
+    let asks = pod("scoretap.dev/inject: true");
+    check_said(&asks, 1, "error: Pod/p: scoretap.dev/inject is true without quotes; write \"true\"");
+    let port = pod("scoretap.dev/inject: 'true', scoretap.dev/app-port: 80");
+    check_said(&port, 1, "error: Pod/p: scoretap.dev/app-port is 80 without quotes; write \"80\"");
+    let service = "{kind: Service, metadata: {name: s, annotations: {scoretap.dev/inject: true}}}";
+    check_said(service, 1, "error: Service/s: scoretap.dev/inject is true without quotes; write \"true\"");
+    let others = "{kind: ConfigMap, metadata: {name: c, annotations: {scoretap.dev/inject: true}}}";
+    let folders = Folders::create("inject-others").unwrap();
+    let file = folders.run.join("object.yaml");
+    fs::write(&file, others).unwrap();
+    assert!(inject(&file).stderr.is_empty(), "what is not ours to read is not ours to judge");
+}
+
+#[test]
+fn an_annotation_where_nobody_looks_is_a_warning_that_says_where_to_write_it() {
+    let workload = |kind: &str, own: &str, pods: &str| {
+        format!(
+            "{{kind: {kind}, metadata: {{name: w, annotations: {{{own}}}}}, spec: {{template: {{metadata: \
+             {{annotations: {{{pods}}}}}, spec: {{containers: [{{name: a}}]}}}}}}}}"
+        )
+    };
+    let asks = "scoretap.dev/inject: 'true'";
+    check_said(
+        &workload("Deployment", asks, ""),
+        0,
+        "warning: Deployment/w: scoretap.dev/inject is on the Deployment itself, where nobody looks; write it to \
+         spec.template.metadata.annotations",
+    );
+    let cron = "{kind: CronJob, metadata: {name: c, annotations: {scoretap.dev/inject: 'true'}}, spec: {}}";
+    check_said(
+        cron,
+        0,
+        "warning: CronJob/c: scoretap.dev/inject is on the CronJob itself, where nobody looks; write it to \
+         spec.jobTemplate.spec.template.metadata.annotations",
+    );
+    let known = "Pod, Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob, Service and List";
+    for (kind, own, pods) in [("Rollout", "", asks), ("ReplicationController", asks, "")] {
+        let said = format!(
+            "warning: {kind}/w: scoretap.dev/inject does nothing here, as the kind is not known; known are {known}"
+        );
+        check_said(&workload(kind, own, pods), 0, &said);
+    }
+    let help = Command::new(workspace::injector()).args(["inject", "--help"]).output().unwrap();
+    assert!(String::from_utf8(help.stdout).unwrap().contains(known));
+}
+
+#[test]
+fn what_is_no_image_is_refused_before_anything_is_done() {
+    let digest = "a".repeat(64);
+    for (image, taken) in [
+        ("localhost:5000/a/b_c:v1.0-x", true),
+        (&*format!("registry.example/a:1@sha256:{digest}"), true),
+        ("", false),
+        ("a b@@", false),
+        (" a", false),
+        ("a\n", false),
+        ("a//b", false),
+        ("/a", false),
+        ("a/", false),
+        ("-a", false),
+        ("a@", false),
+        ("a@sha256:", false),
+        ("a@sha256:xyz", false),
+        ("'a'", false),
+    ] {
+        for (flag, variable) in [("--envoy-image", "ENVOY_IMAGE"), ("--exporter-image", "EXPORTER_IMAGE")] {
+            let ways = [
+                Command::new(workspace::injector()).args(["policy", &format!("{flag}={image}")]).output(),
+                Command::new(workspace::injector()).arg("policy").env(variable, image).output(),
+            ];
+            for output in ways.map(Result::unwrap) {
+                let said = String::from_utf8(output.stderr).unwrap();
+                assert_eq!(output.status.success(), taken, "{flag} {image:?}: {said}");
+                assert!(
+                    taken || (output.stdout.is_empty() && said.contains(flag) && said.contains(variable)),
+                    "{said}"
+                );
+            }
+        }
+    }
+    for way in [&["inject", "--filename", "-"][..], &["serve"]] {
+        let output = Command::new(workspace::injector()).args(way).env("ENVOY_IMAGE", "").output().unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{way:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("--envoy-image"), "{way:?}");
+    }
 }
 
 #[test]

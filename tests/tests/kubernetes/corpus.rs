@@ -70,7 +70,11 @@ const SCORER: Expected = Injected { port: "8080", model: "scorer" };
 
 /// All of them.
 pub(crate) fn pods() -> Vec<Case> {
-    [shapes(), ports(), identities(), refused()].into_iter().flatten().chain(misconfigured()).collect()
+    [shapes(), hooks(), ports(), identities(), refused()]
+        .into_iter()
+        .flatten()
+        .chain(misconfigured())
+        .collect()
 }
 
 fn shapes() -> Vec<Case> {
@@ -101,9 +105,35 @@ fn shapes() -> Vec<Case> {
             envoy["name"] = "scoretap-envoy".into();
             envoy["restartPolicy"] = "Always".into();
             pod["spec"]["initContainers"] = json!([envoy]);
+            pod["metadata"]["labels"]["scoretap.dev/injected"] = "true".into();
         }),
         case("already-injected-the-old-way", Unchanged, |pod| {
             second(pod, &json!({"name": "scoretap-exporter"}));
+            pod["metadata"]["labels"]["scoretap.dev/injected"] = "true".into();
+        }),
+        case("label-without-a-sidecar", SCORER, |pod| {
+            pod["metadata"]["labels"]["scoretap.dev/injected"] = "true".into();
+        }),
+    ]
+}
+
+fn hooks() -> Vec<Case> {
+    vec![
+        case("hook-of-its-own", SCORER, |pod| {
+            app(pod)["lifecycle"] = json!({"preStop": {"exec": {"command": ["sleep", "3"]}}});
+        }),
+        case("another-hook", SCORER, |pod| {
+            app(pod)["lifecycle"] = json!({"postStart": {"exec": {"command": ["true"]}}});
+        }),
+        case("no-hook-wanted", SCORER, |pod| annotate(pod, "scoretap.dev/pre-stop", "false")),
+        case("hook-wanted", SCORER, |pod| {
+            annotate(pod, "scoretap.dev/pre-stop", "true");
+            pod["spec"]["terminationGracePeriodSeconds"] = 10.into();
+        }),
+        case("no-time-for-a-hook", SCORER, |pod| pod["spec"]["terminationGracePeriodSeconds"] = 9.into()),
+        case("hook-of-the-second", Injected { port: "9000", model: "scorer" }, |pod| {
+            second(pod, &json!({"name": "b", "ports": [{"name": "score", "containerPort": 9000}]}));
+            annotate(pod, "scoretap.dev/app-port", "score");
         }),
     ]
 }
@@ -217,11 +247,32 @@ fn refused() -> Vec<Case> {
         case("port-name-of-ours", Refused("use others in the pod's own containers"), |pod| {
             app(pod)["ports"][0]["name"] = "scoretap-http".into();
         }),
-        case("volume-of-ours", Refused("give the pod's own volume another"), |pod| {
+        case("volume-of-ours", Refused("give the pod's own volume, and its mounts, another"), |pod| {
             pod["spec"]["volumes"] = json!([{"name": "scoretap", "emptyDir": {}}]);
+        }),
+        case("mount-of-ours", Refused("and its mounts, another"), |pod| {
+            app(pod)["volumeMounts"] = json!([{"name": "scoretap", "mountPath": "/admin"}]);
+        }),
+        case("container-name-of-ours", Refused("give the pod's own container another"), |pod| {
+            app(pod)["name"] = "scoretap-exporter".into();
+        }),
+        case("container-name-of-ours-before-the-app", Refused("own container another"), |pod| {
+            let mut init = app(pod).clone();
+            init["name"] = "scoretap-envoy".into();
+            pod["spec"]["initContainers"] = json!([init]);
+            pod["metadata"]["labels"]["scoretap.dev/injected"] = "false".into();
+        }),
+        case("mount-of-ours-before-the-app", Refused("and its mounts, another"), |pod| {
+            let mut init = app(pod).clone();
+            init["name"] = "init".into();
+            init["volumeMounts"] = json!([{"name": "scoretap", "mountPath": "/admin"}]);
+            pod["spec"]["initContainers"] = json!([init]);
         }),
         case("model-name-with-a-line-end", Refused("write 1 to 256 characters"), |pod| {
             annotate(pod, "scoretap.dev/model-name", "a\nb");
+        }),
+        case("hook-maybe", Refused("write \"false\" to have no preStop hook"), |pod| {
+            annotate(pod, "scoretap.dev/pre-stop", "no");
         }),
         case("endless-config", Refused("write a shorter configuration"), |pod| {
             annotate(pod, "scoretap.dev/config", &format!("{{}}{}", " ".repeat(16_384)));
@@ -239,7 +290,11 @@ fn misconfigured() -> Vec<Case> {
         Case { in_cel: false, ..case }
     };
     vec![
-        wrong("config-that-is-no-json", "max_series=3", "scoretap.dev/config: configuration: is not JSON"),
+        wrong(
+            "config-that-is-no-json",
+            "max_series=3",
+            "is not JSON: expected value at line 1 column 1; write an object such as {\"max_series\": 200}",
+        ),
         wrong(
             "config-with-a-wrong-field",
             r#"{"max_serie": 3}"#,

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use scoretap_tests::apps::{self, Scorer};
 use scoretap_tests::child::Child;
@@ -14,6 +14,9 @@ use scoretap_tests::tools::{self, EnvoyVersion};
 use scoretap_tests::wait::{STARTUP, wait_for, wait_until};
 use scoretap_tests::{ports, workspace};
 use serde_json::{Value, json};
+
+use crate::corpus;
+use crate::webhook::WEBHOOK;
 
 /// A pod's worth of Envoy, set up by `scoretap-sidecar setup`.
 struct Pod {
@@ -147,22 +150,68 @@ fn when_a_pod_ends_callers_are_sent_away_and_none_of_their_calls_fails() {
     assert_eq!(drain.output(), "");
 }
 
+/// How long the pod that is injected into an app without a hook has the app wait before its SIGTERM.
+fn sleep_before_the_end() -> Duration {
+    let pod = WEBHOOK.review(&corpus::pods().remove(0).pod).patched;
+    let hook = &pod["spec"]["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"];
+    Duration::from_secs(hook.as_u64().unwrap())
+}
+
+/// The kubelet's part is played here: it runs all hooks at once, and sends the app its SIGTERM when the app's is over.
+/// Callers go on coming, each with a connection of its own, until they have learnt of it: a second sooner.
+#[test]
+fn an_app_that_stops_at_once_loses_no_call_of_those_who_have_not_heard_that_its_pod_ends() {
+    let folders = Folders::create("sidecar-unaware-app").unwrap();
+    let scorer = Scorer::start(&folders.logs).unwrap();
+    let pod = Pod::start("sidecar-unaware", scorer.address, "");
+    let sleep = sleep_before_the_end();
+    let endpoint = Endpoint::Tcp(pod.address);
+    let begun = Instant::now();
+    let mut drain = drain(&pod.folder);
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            let endpoint = endpoint.clone();
+            std::thread::spawn(move || {
+                let mut statuses = Vec::new();
+                while begun.elapsed() < sleep - Duration::from_secs(1) {
+                    let answer = http::call(&endpoint, Protocol::Http1, score());
+                    statuses.push(answer.map_or(0, |answer| answer.status));
+                }
+                statuses
+            })
+        })
+        .collect();
+    let stopping = std::thread::spawn(move || {
+        std::thread::sleep(sleep.saturating_sub(begun.elapsed()));
+        drop(scorer);
+    });
+    for caller in callers {
+        let statuses = caller.join().unwrap();
+        assert!(statuses.len() > 1 && statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    }
+    assert!(drain.is_running(), "the app still listens: {}", drain.diagnosis());
+    stopping.join().unwrap();
+    wait_until("drain has ended", STARTUP, || !drain.is_running());
+    assert!(begun.elapsed() < Duration::from_secs(25), "{}", drain.diagnosis());
+    assert_eq!(drain.output(), "");
+}
+
 #[test]
 fn a_call_that_takes_its_time_is_over_before_envoy_may_end() {
     let folders = Folders::create("sidecar-drain-slow-app").unwrap();
     let scorer = Scorer::start(&folders.logs).unwrap();
     let pod = Pod::start("sidecar-drain-slow", scorer.address, "");
     let endpoint = Endpoint::Tcp(pod.address);
-    let slow = Call::post("/score", r#"{"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9]], "sleep_ms": 500}"#);
+    let slow = Call::post("/score", r#"{"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9]], "sleep_ms": 3000}"#);
     let call = std::thread::spawn(move || http::call(&endpoint, Protocol::Http1, slow));
     wait_until("the call is in flight", STARTUP, || in_flight(&pod) == 1);
     let mut drain = drain(&pod.folder);
     // gunicorn's answer to SIGTERM: it listens no longer and finishes what it has begun.
-    let stopped = std::thread::spawn(move || drop(scorer));
+    scorer.terminate();
     wait_until("drain has ended", STARTUP, || !drain.is_running());
     assert_eq!(in_flight(&pod), 0);
-    stopped.join().unwrap();
-    drop(call.join().unwrap());
+    let answer = call.join().unwrap().unwrap();
+    assert_eq!((answer.status, answer.complete), (200, true));
     drop(pod.folders);
 }
 

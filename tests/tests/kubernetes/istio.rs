@@ -1,33 +1,344 @@
-//! What Istio's injector adds: the same exporter as our own.
+//! Istio: what its injector adds, and what it would tell Envoy, on real Envoys.
+//!
+//! No istiod runs here. What it does with the shipped objects (merge an EnvoyFilter, make a filter of a WasmPlugin) is
+//! done by the functions at the end, as its sources have it.
 
 use std::fs;
 
+use scoretap_tests::exposition::Exposition;
+use scoretap_tests::http::Call;
+use scoretap_tests::stack::{Stack, StackBuilder};
+use scoretap_tests::tools::EnvoyVersion;
+use scoretap_tests::wait::{STARTUP, wait_until};
 use scoretap_tests::workspace;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::restricted::violations;
+
+const ROW: &str = r#"{"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9]]}"#;
+const MANAGER: &str = "envoy.filters.network.http_connection_manager";
+const STATISTICS: &str = "proxy.istio.io/config";
+const INBOUND: &str = include_str!("istio/inbound.yaml");
+/// What is laid over Deployments.
+pub(crate) const MEASURED: [&str; 2] = ["measured.yaml", "measured-as-logger.yaml"];
 
 fn read(file: &str) -> Value {
     serde_norway::from_str(&fs::read_to_string(workspace::root().join(file)).unwrap()).unwrap()
 }
 
-#[test]
-fn istios_template_has_the_exporter_of_the_one_definition() {
-    let values = read("k8s/istio/exporter-template.yaml");
-    let template = values["sidecarInjectorWebhook"]["templates"]["scoretap"].as_str().unwrap();
-    let template: Value = serde_norway::from_str(template).unwrap();
-    let mut ours = read("k8s/sidecar/sidecar.yaml")["initContainers"][2].take();
-    let mut theirs = template["spec"]["containers"][0].clone();
-    assert_eq!(theirs["args"][1], "http://127.0.0.1:15000");
-    // Where the two have to differ: what the one is a native sidecar for, and what each templating language fills in.
-    for field in ["image", "args", "restartPolicy", "volumeMounts", "env"] {
+/// A file below `k8s/istio`.
+pub(crate) fn istio(file: &str) -> Value {
+    read(&format!("k8s/istio/{file}"))
+}
+
+/// The text that Istio renders for each pod.
+pub(crate) fn template() -> String {
+    let values = istio("exporter-template.yaml");
+    values["sidecarInjectorWebhook"]["templates"]["scoretap"].as_str().unwrap().to_owned()
+}
+
+/// What a Deployment's pods get by one of the patches.
+fn measured(file: &str) -> Value {
+    istio(file)["spec"]["template"]["metadata"].take()
+}
+
+/// What a waypoint's pods get.
+fn waypoint() -> Value {
+    let config = istio("ambient/waypoint.yaml");
+    let deployment: Value = serde_norway::from_str(config["data"]["deployment"].as_str().unwrap()).unwrap();
+    deployment["spec"]["template"].clone()
+}
+
+fn exporter() -> Value {
+    read("k8s/sidecar/sidecar.yaml")["initContainers"][2].take()
+}
+
+/// Two containers without what has to differ: what each templating language fills in, and the way to Envoy.
+#[track_caller]
+fn assert_same_exporter(mut theirs: Value) {
+    let mut ours = exporter();
+    for field in ["image", "args", "volumeMounts", "env"] {
         ours.as_object_mut().unwrap().remove(field);
         theirs.as_object_mut().unwrap().remove(field);
     }
     assert_eq!(theirs, ours);
-    let labels = &template["metadata"]["labels"];
-    assert_eq!(labels["scoretap.dev/injected"], "true", "monitors select by it");
-    let plugin = read("k8s/istio/wasm-plugin/wasm-plugin.yaml");
-    assert_eq!(
-        labels["scoretap.dev/measured"],
-        plugin["spec"]["selector"]["matchLabels"]["scoretap.dev/measured"]
+}
+
+#[test]
+fn istios_pods_get_the_exporter_of_the_one_definition() {
+    let template: Value = serde_norway::from_str(&template()).unwrap();
+    assert_eq!(template["metadata"]["labels"]["scoretap.dev/injected"], "true", "monitors select by it");
+    let container = template["spec"]["initContainers"][0].clone();
+    assert_eq!(container["args"], json!(["--envoy.admin", "http://127.0.0.1:15000"]));
+    assert_same_exporter(container);
+    assert_eq!(violations(&template), [""; 0]);
+
+    let waypoint = waypoint();
+    assert_eq!(waypoint["metadata"]["labels"]["scoretap.dev/injected"], "true");
+    assert_same_exporter(waypoint["spec"]["initContainers"][0].clone());
+    assert_eq!(violations(&waypoint), [""; 0]);
+}
+
+#[test]
+fn under_strict_mtls_the_exporters_port_goes_around_envoy() {
+    let port = &exporter()["ports"][0]["containerPort"];
+    for file in MEASURED {
+        let annotations = &measured(file)["annotations"];
+        assert_eq!(annotations["traffic.sidecar.istio.io/excludeInboundPorts"], port.to_string(), "{file}");
+        let templates = annotations["inject.istio.io/templates"].as_str().unwrap();
+        assert_eq!(
+            templates, "sidecar,scoretap",
+            "{file}: the one of exporter-template.yaml, after Istio's own"
+        );
+    }
+}
+
+/// One label decides which way the module comes in, so it comes in once.
+#[test]
+fn each_way_in_selects_the_pods_of_its_own_patch_and_no_others() {
+    let labels = MEASURED.map(|file| measured(file)["labels"].take());
+    assert_ne!(labels[0], labels[1]);
+    for (file, selector, own) in [
+        ("traffic-extension/traffic-extension.yaml", "/spec/selector/matchLabels", 0),
+        ("wasm-plugin/wasm-plugin.yaml", "/spec/selector/matchLabels", 0),
+        ("envoy-filter/envoy-filter.yaml", "/spec/workloadSelector/labels", 1),
+    ] {
+        assert_eq!(istio(file).pointer(selector).unwrap(), &labels[own], "{file}");
+    }
+}
+
+#[test]
+fn the_logger_of_the_envoy_filter_is_the_sidecars_with_the_module_from_the_mounted_image() {
+    let mut ours = read("envoy/sidecar.yaml")
+        .pointer("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/access_log/0")
+        .unwrap()
+        .clone();
+    let mut theirs = logger(&istio("envoy-filter/envoy-filter.yaml")).clone();
+    let file = module(&mut theirs).take();
+    module(&mut ours).take();
+    assert_eq!(theirs, ours);
+
+    let annotations = measured("measured-as-logger.yaml")["annotations"].take();
+    let parsed = |name: &str| -> Value {
+        serde_json::from_str(annotations[format!("sidecar.istio.io/{name}")].as_str().unwrap()).unwrap()
+    };
+    let (volume, mount) = (parsed("userVolume"), parsed("userVolumeMount"));
+    let plugin = istio("wasm-plugin/wasm-plugin.yaml");
+    let image = format!("oci://{}", volume["scoretap"]["image"]["reference"].as_str().unwrap());
+    assert_eq!(plugin["spec"]["url"], image);
+    // What the image has in its last layer.
+    assert_eq!(file, format!("{}/plugin.wasm", mount["scoretap"]["mountPath"].as_str().unwrap()));
+}
+
+#[test]
+fn the_envoy_filter_counts_each_call_beside_istios_own_access_log() {
+    let filter = istio("envoy-filter/envoy-filter.yaml");
+    for version in EnvoyVersion::ALL {
+        let name = format!("istio-envoy-filter-{}", version.as_str());
+        let filter = filter.clone();
+        let stack = sidecar(&name, true, move |manager| {
+            apply(&filter, manager);
+            assert_eq!(manager["access_log"].as_array().unwrap().len(), 2, "Istio's own is lost");
+            *module(&mut manager["access_log"][1]) = workspace::module().display().to_string().into();
+        });
+        check_counts(&stack.envoy(version).start().unwrap());
+    }
+}
+
+#[test]
+fn what_istio_makes_of_the_plugin_counts_each_call() {
+    for way in ["traffic-extension", "wasm-plugin"] {
+        let plugin = istio(&format!("{way}/{way}.yaml"));
+        let stack = sidecar(&format!("istio-{way}"), true, move |manager| install(&plugin, manager));
+        check_counts(&stack.start().unwrap());
+    }
+}
+
+#[test]
+fn at_a_waypoint_the_exporter_finds_what_waypoints_call_their_services() {
+    let plugin = istio("ambient/traffic-extension.yaml");
+    let (pod, inbound) = (
+        waypoint(),
+        INBOUND.replace("inbound|8080||", "inbound-vip|80|http|scorer.tenant-a.svc.cluster.local"),
     );
+    let args = pod["spec"]["initContainers"][0]["args"].as_array().unwrap();
+    let args: Vec<_> = args.iter().map(|arg| arg.as_str().unwrap()).collect();
+    assert_eq!(args[..2], ["--envoy.admin", "http://127.0.0.1:15000"]);
+    let stack = proxy("istio-waypoint", &inbound, Some(&pod["metadata"]), move |manager| {
+        install(&plugin, manager);
+    });
+    check_counts(&stack.exporter_args(&args[2..]).start().unwrap());
+}
+
+#[test]
+fn the_plugins_configuration_reaches_the_module() {
+    let config = json!({"routes": [{"name": "mine", "method": "POST", "path": "/score"}]});
+    let plugin = istio("traffic-extension/traffic-extension.yaml");
+    let stack = sidecar("istio-plugin-config", false, move |manager| {
+        manager["http_filters"].as_array_mut().unwrap().insert(0, http_filter(&plugin, &config));
+    });
+    let stack = stack.start().unwrap();
+    assert_eq!(stack.call(Call::post("/score", ROW)).unwrap().status, 200);
+    wait_until("the call is counted", STARTUP, || requests(&stack.metrics(), "mine") == 1.0);
+}
+
+/// Without the annotation Istio keeps none of Envoy's own statistics, and our counters all the same.
+#[test]
+fn without_the_annotation_only_envoys_own_counts_are_missing() {
+    let filter = istio("envoy-filter/envoy-filter.yaml");
+    let stack = sidecar("istio-default-statistics", false, move |manager| {
+        apply(&filter, manager);
+        *module(&mut manager["access_log"][1]) = workspace::module().display().to_string().into();
+    });
+    let stack = stack.start().unwrap();
+    assert_eq!(stack.call(Call::post("/score", ROW)).unwrap().status, 200);
+    wait_until("the call is counted", STARTUP, || requests(&stack.metrics(), "score") == 1.0);
+    let metrics = stack.scrape("text/plain; version=0.0.4").1;
+    for missing in ["scoretap_envoy_requests_total", "prediction_requests_in_flight"] {
+        assert!(!metrics.contains(&format!("\n{missing}")), "{metrics}");
+    }
+}
+
+/// Which is why one patch brings label and volume.
+#[test]
+fn envoy_refuses_a_listener_whose_module_is_not_there() {
+    let filter = istio("envoy-filter/envoy-filter.yaml");
+    let stack = sidecar("istio-no-module", false, move |manager| {
+        apply(&filter, manager);
+        *module(&mut manager["access_log"][1]) = "/nowhere/plugin.wasm".into();
+    });
+    let error = format!("{:#}", stack.start().unwrap_err());
+    assert!(error.contains("/nowhere/plugin.wasm"), "{error}");
+}
+
+fn requests(metrics: &Exposition, route: &str) -> f64 {
+    metrics.sum("prediction_requests_total", &[("route", route)])
+}
+
+/// Ten calls that succeed, two that the app refuses, three that are no inference: each is counted, by both counters.
+#[track_caller]
+fn check_counts(stack: &Stack) {
+    for (count, call, status) in [
+        (10, Call::post("/score", ROW), 200),
+        (2, Call::post("/score", "no JSON"), 400),
+        (3, Call::get("/health"), 200),
+    ] {
+        for _ in 0..count {
+            assert_eq!(stack.call(call.clone()).unwrap().status, status);
+        }
+    }
+    let all = |metrics: &Exposition| metrics.sum("scoretap_calls_seen_total", &[]) == 15.0;
+    wait_until("each call is seen", STARTUP, || all(&stack.metrics()));
+    let metrics = stack.metrics();
+    let sum = |status| metrics.sum("prediction_requests_total", &[("route", "score"), ("status", status)]);
+    assert_eq!([sum("success"), sum("failure")], [10.0, 2.0], "{}", stack.diagnosis());
+    assert_eq!(metrics.sum("scoretap_calls_seen_total", &[("result", "unmatched")]), 3.0);
+    assert_eq!(metrics.sum("scoretap_config_valid", &[]), 1.0);
+    assert_eq!(metrics.sum("scoretap_envoy_requests_total", &[]), 15.0);
+    let page = stack.scrape("text/plain; version=0.0.4").1;
+    assert!(page.contains("\nprediction_requests_in_flight 0\n"), "{page}");
+}
+
+/// A sidecar as Istio sets one up, with something done to the connection manager of its inbound listener. Its exporter
+/// has no flags but where Envoy's admin interface is.
+fn sidecar(name: &str, annotated: bool, patch: impl FnOnce(&mut Value) + 'static) -> StackBuilder {
+    let [as_filter, as_logger] = MEASURED.map(measured);
+    assert_eq!(as_filter["annotations"][STATISTICS], as_logger["annotations"][STATISTICS]);
+    proxy(name, INBOUND, annotated.then_some(&as_filter), patch)
+}
+
+/// The same of any proxy of Istio's. What a pod's metadata say of statistics is added to those that Istio keeps.
+fn proxy(
+    name: &str,
+    inbound: &str,
+    metadata: Option<&Value>,
+    patch: impl FnOnce(&mut Value) + 'static,
+) -> StackBuilder {
+    let mut inbound: Value = serde_norway::from_str(inbound).unwrap();
+    if let Some(metadata) = metadata {
+        let config = metadata["annotations"][STATISTICS].as_str().unwrap();
+        let config: Value = serde_norway::from_str(config).unwrap();
+        let patterns = inbound.pointer_mut("/stats_config/stats_matcher/inclusion_list/patterns").unwrap();
+        for regex in config["proxyStatsMatcher"]["inclusionRegexps"].as_array().unwrap() {
+            patterns.as_array_mut().unwrap().push(json!({"safe_regex": {"regex": regex}}));
+        }
+    }
+    let (cluster, stats, mut listener) =
+        (inbound["cluster"].take(), inbound["stats_config"].take(), inbound["listener"].take());
+    patch(listener.pointer_mut("/filter_chains/0/filters/0/typed_config").unwrap());
+    Stack::builder(name)
+        .edit_cluster(move |bootstrap| {
+            *bootstrap.cluster() = cluster;
+            bootstrap.at("")["stats_config"] = stats;
+        })
+        .edit_listener(move |bootstrap| *bootstrap.listener() = listener)
+}
+
+/// The access logger that an EnvoyFilter brings.
+fn logger(filter: &Value) -> &Value {
+    &filter["spec"]["configPatches"][0]["patch"]["value"]["typed_config"]["access_log"][0]
+}
+
+/// Where a logger has its module.
+fn module(logger: &mut Value) -> &mut Value {
+    logger.pointer_mut("/typed_config/config/vm_config/code/local/filename").unwrap()
+}
+
+/// As istiod applies a patch to a network filter that it matches, here a connection manager.
+fn apply(filter: &Value, manager: &mut Value) {
+    let patch = &filter["spec"]["configPatches"][0];
+    assert_eq!(patch["applyTo"], "NETWORK_FILTER");
+    assert_eq!(patch["match"]["context"], "SIDECAR_INBOUND");
+    assert_eq!(patch["match"]["listener"]["filterChain"]["filter"]["name"], MANAGER);
+    assert_eq!(patch["patch"]["operation"], "MERGE");
+    merge(manager, &patch["patch"]["value"]["typed_config"]);
+}
+
+/// Protobuf's merge: messages field by field, lists by appending, all else by replacing.
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (name, value) in from {
+                merge(into.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(into), Value::Array(from)) => into.extend_from_slice(from),
+        (into, from) => *into = from.clone(),
+    }
+}
+
+/// Phase STATS: after Istio's own filters, before the router.
+fn install(plugin: &Value, manager: &mut Value) {
+    assert_eq!(plugin["spec"]["phase"], "STATS");
+    let filters = manager["http_filters"].as_array_mut().unwrap();
+    filters.insert(filters.len() - 1, http_filter(plugin, &json!({})));
+}
+
+/// As istiod makes a filter of a TrafficExtension or WasmPlugin, with the file that its agent has fetched.
+fn http_filter(plugin: &Value, config: &Value) -> Value {
+    let spec = &plugin["spec"];
+    let wasm = spec.get("wasm").unwrap_or(spec);
+    assert_eq!(wasm["pluginConfig"], json!({}), "the shipped configuration is the default");
+    let name = format!("istio-system.{}", plugin["metadata"]["name"].as_str().unwrap());
+    let variables = json!({
+        "ISTIO_META_WASM_PLUGIN_RESOURCE_VERSION": "1",
+        "ISTIO_META_WASM_IMAGE_PULL_POLICY": wasm["imagePullPolicy"],
+    });
+    let mut made = json!({
+        "name": name,
+        "root_id": wasm["pluginName"],
+        "failure_policy": wasm["failStrategy"],
+        "vm_config": {
+            "runtime": "envoy.wasm.runtime.v8",
+            "code": {"local": {"filename": workspace::module()}},
+            "environment_variables": {"key_values": variables},
+        },
+    });
+    // A configuration without fields is none.
+    if config != &json!({}) {
+        made["configuration"] =
+            json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": config.to_string()});
+    }
+    let kind = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+    json!({"name": name, "typed_config": {"@type": kind, "config": made}})
 }

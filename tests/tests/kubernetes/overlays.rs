@@ -1,50 +1,49 @@
 //! Every overlay that is shipped: it renders, each object is what its schema says, and what is named is there.
 
-use std::collections::BTreeMap;
+mod istio;
+mod monitors;
+mod references;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
-use scoretap_tests::stack::Folders;
 use scoretap_tests::{tools, workspace};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::manifests::{documents, folders, titled};
 use crate::restricted::violations;
-use crate::schema;
-use crate::webhook::WEBHOOK;
+use crate::schema::{self, Titled};
 
-/// Folders of another issue's, which has tests of its own.
-const OTHERS: [&str; 6] = ["rules", "alerts", "alertmanager", "dashboards", "prometheus", "grafana"];
+/// Below `k8s/`, each folder with a kustomization, and what that says.
+fn kustomizations() -> Vec<(PathBuf, Value)> {
+    let folders = folders(&workspace::root().join("k8s")).into_iter();
+    let read = |folder: PathBuf| Some((fs::read_to_string(folder.join("kustomization.yaml")).ok()?, folder));
+    folders.filter_map(read).map(|(text, folder)| (folder, serde_norway::from_str(&text).unwrap())).collect()
+}
 
-/// Kinds for which there is no published schema: read by eye, and by `kinds_without_a_schema_have_the_fields_of_their_crd`.
-const WITHOUT_A_SCHEMA: [&str; 3] = ["Certificate", "Issuer", "TrafficExtension"];
-
-/// Below `k8s/`, each folder with a kustomization.
+/// Those that render by themselves.
 fn overlays() -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![workspace::root().join("k8s")];
-    while let Some(folder) = folders.pop() {
-        if folder.join("kustomization.yaml").is_file() {
-            found.push(folder.clone());
-        }
-        let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-        let ours = |path: &PathBuf| !OTHERS.iter().any(|other| path.ends_with(format!("k8s/{other}")));
-        folders.extend(entries.filter(|path| path.is_dir()).filter(ours));
-    }
-    found.sort();
-    assert!(found.len() >= 10, "{found:?}");
+    let overlays =
+        kustomizations().into_iter().filter(|(_, kustomization)| kustomization["kind"] != "Component");
+    let found: Vec<_> = overlays.map(|(folder, _)| folder).collect();
+    assert!(found.len() >= 14, "{found:?}");
     found
 }
 
+/// All that is rendered, by whatever overlay.
+static OBJECTS: LazyLock<Vec<Titled>> = LazyLock::new(|| {
+    let each = |folder: PathBuf| render(&folder).into_iter().map(move |object| titled(object, &folder));
+    overlays().into_iter().flat_map(each).collect()
+});
+
+#[track_caller]
 fn render(folder: &Path) -> Vec<Value> {
     let output = Command::new(tools::kubectl().unwrap()).arg("kustomize").arg(folder).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{}: {said}", folder.display());
-    let text = String::from_utf8(output.stdout).unwrap();
-    serde_norway::Deserializer::from_str(&text)
-        .map(|document| Value::deserialize(document).unwrap())
-        .collect()
+    documents(&String::from_utf8(output.stdout).unwrap())
 }
 
 fn shipped(folder: &str) -> Vec<Value> {
@@ -58,87 +57,23 @@ fn one<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
     found[0]
 }
 
-/// All objects of all overlays, by where their schema comes from.
-fn by_schema() -> BTreeMap<&'static str, Vec<(String, Value)>> {
-    let mut sorted: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for folder in overlays() {
-        for object in render(&folder) {
-            let title = format!("{} in {}", object["kind"], folder.display());
-            let group = object["apiVersion"]
-                .as_str()
-                .unwrap()
-                .split_once('/')
-                .map_or("", |(group, _)| group)
-                .to_owned();
-            let source = match group.as_str() {
-                _ if WITHOUT_A_SCHEMA.iter().any(|kind| object["kind"] == *kind) => "none",
-                "monitoring.coreos.com"
-                | "azmonitoring.coreos.com"
-                | "extensions.istio.io"
-                | "networking.istio.io" => "models",
-                _ if object["kind"].as_str().unwrap().contains("AdmissionPolicy") => "1.36",
-                _ => "all",
-            };
-            sorted.entry(source).or_default().push((title, object));
-        }
-    }
-    sorted
-}
-
+/// One that no overlay names would never be rendered.
 #[test]
-fn every_object_is_what_its_schema_says() {
-    let sorted = by_schema();
-    schema::check(&sorted["all"], &["1.29", "1.33", "1.37"]);
-    schema::check(&sorted["1.36"], &["1.36", "1.37"]);
-    let faults = model_faults(&sorted["models"]);
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
-}
-
-/// What the CRDs' schemas have against these objects. Azure's group has the same objects under another name.
-fn model_faults(objects: &[(String, Value)]) -> Vec<String> {
-    let cases: Value = objects
-        .iter()
-        .map(|(title, object)| {
-            let mut object = object.clone();
-            let version = object["apiVersion"].as_str().unwrap().replace("azmonitoring", "monitoring");
-            object["apiVersion"] = version.into();
-            json!({"title": title, "object": object})
-        })
-        .collect();
-    let mut checker = Command::new("node");
-    checker.arg(workspace::root().join("tests/node/validate.mjs")).arg(tools::kubernetes_models().unwrap());
-    schema::said(&mut checker, &cases)
-}
-
-#[test]
-fn the_checker_of_crds_sees_an_unknown_field_and_a_wrong_type() {
-    for (pointer, value) in [("sampleLimit", json!("many")), ("smapleLimit", json!(1))] {
-        let mut monitor = one(&shipped("monitors/operator"), "PodMonitor").clone();
-        monitor["spec"][pointer] = value;
-        assert_eq!(model_faults(&[("wrong".into(), monitor)]).len(), 1, "{pointer}");
+fn every_component_is_a_part_of_some_overlay() {
+    let all = kustomizations();
+    let named = all.iter().flat_map(|(folder, kustomization)| {
+        let components = kustomization["components"].as_array().into_iter().flatten();
+        components.map(|path| folder.join(path.as_str().unwrap()).canonicalize().unwrap())
+    });
+    let named: Vec<_> = named.collect();
+    for (folder, _) in all.iter().filter(|(_, kustomization)| kustomization["kind"] == "Component") {
+        assert!(named.contains(&folder.canonicalize().unwrap()), "{}", folder.display());
     }
 }
 
 #[test]
-fn kinds_without_a_schema_have_the_fields_of_their_crd() {
-    const EXTENSION: [&str; 5] = ["selector", "phase", "priority", "match", "wasm"];
-    const WASM: [&str; 8] = [
-        "url",
-        "sha256",
-        "imagePullPolicy",
-        "pluginName",
-        "pluginConfig",
-        "failStrategy",
-        "vmConfig",
-        "type",
-    ];
-    let extension = one(&shipped("istio/traffic-extension"), "TrafficExtension").clone();
-    let unknown = |value: &Value, known: &[&str]| -> Vec<String> {
-        value.as_object().unwrap().keys().filter(|key| !known.contains(&key.as_str())).cloned().collect()
-    };
-    assert_eq!(unknown(&extension["spec"], &EXTENSION), [""; 0]);
-    assert_eq!(unknown(&extension["spec"]["wasm"], &WASM), [""; 0]);
-    assert_eq!(extension["spec"]["wasm"]["failStrategy"], "FAIL_OPEN");
+fn every_object_that_is_rendered_is_what_its_schema_says() {
+    schema::check_each(&OBJECTS);
 }
 
 /// What is said once for 1.30 and once for the releases before must be the same.
@@ -151,50 +86,36 @@ fn the_two_ways_into_istio_differ_in_form_alone() {
     assert_eq!(old.take(), new);
 }
 
+/// What is scraped can say anything: it is not believed, and not endlessly much of it is stored.
 #[test]
-fn monitors_find_what_was_injected() {
-    let pod = WEBHOOK.review(&crate::corpus::pods().remove(0).pod).patched;
-    for folder in ["operator", "kube-prometheus-stack", "native", "azure"] {
-        let monitor = one(&shipped(&format!("monitors/{folder}")), "PodMonitor").clone();
-        let labels = monitor["spec"]["selector"]["matchLabels"].as_object().unwrap();
-        assert!(labels.iter().all(|(name, value)| pod["metadata"]["labels"][name] == *value), "{folder}");
-        let endpoint = &monitor["spec"]["podMetricsEndpoints"][0];
-        let ports = pod["spec"]["initContainers"].as_array().unwrap().iter();
-        let mut ports = ports.filter_map(|container| container["ports"].as_array()).flatten();
-        assert!(ports.any(|port| port["name"] == endpoint["port"]), "{folder}");
-        assert_eq!(endpoint["honorLabels"], false, "{folder}: a tenant could name another");
-        assert!(monitor["spec"]["sampleLimit"].as_u64().is_some_and(|limit| limit > 0), "{folder}");
+fn monitors_believe_no_label_and_have_limits() {
+    for (title, monitor) in OBJECTS.iter().filter(|(_, object)| ends_with(object, "Monitor")) {
+        let spec = &monitor["spec"];
+        let endpoints = spec.get("podMetricsEndpoints").unwrap_or(&spec["endpoints"]).as_array().unwrap();
+        assert!(endpoints.iter().all(|endpoint| endpoint["honorLabels"] == false), "{title}");
+        assert!(spec["sampleLimit"].as_u64().is_some_and(|limit| limit > 0), "{title}");
     }
 }
 
+/// Istio denies all traffic where it cannot fetch a module, unless it is told exactly this.
 #[test]
-fn the_webhooks_parts_find_each_other() {
-    let objects = shipped("webhook");
-    let (deployment, service) = (one(&objects, "Deployment"), one(&objects, "Service"));
-    let template = &deployment["spec"]["template"];
-    let labels = &template["metadata"]["labels"];
-    for selector in [
-        &service["spec"]["selector"],
-        &one(&objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
-    ] {
-        assert!(
-            selector.as_object().unwrap().iter().all(|(name, value)| labels[name] == *value),
-            "{selector}"
-        );
+fn a_module_that_cannot_be_fetched_stops_no_traffic() {
+    let plugins =
+        OBJECTS.iter().filter(|(_, object)| ends_with(object, "Plugin") || ends_with(object, "Extension"));
+    let plugins: Vec<_> = plugins.map(|(title, plugin)| (title, &plugin["spec"])).collect();
+    assert!(plugins.len() >= 3);
+    for (title, spec) in plugins {
+        assert_eq!(spec.get("wasm").unwrap_or(spec)["failStrategy"], "FAIL_OPEN", "{title}");
     }
-    let ports = template["spec"]["containers"][0]["ports"].as_array().unwrap();
-    for port in service["spec"]["ports"].as_array().unwrap() {
-        assert!(ports.iter().any(|declared| declared["name"] == port["targetPort"]), "{port}");
-    }
-    let monitor = one(&shipped("monitors/operator"), "ServiceMonitor").clone();
-    assert_eq!(monitor["spec"]["endpoints"][0]["port"], service["spec"]["ports"][1]["name"]);
-    assert_eq!(monitor["spec"]["selector"]["matchLabels"], service["spec"]["selector"]);
-    let name =
-        format!("{}.{}.svc", service["metadata"]["name"], service["metadata"]["namespace"]).replace('"', "");
-    assert_eq!(one(&objects, "Certificate")["spec"]["dnsNames"], json!([name]));
-    let secret = &template["spec"]["volumes"][0]["secret"]["secretName"];
-    assert_eq!(&one(&objects, "Certificate")["spec"]["secretName"], secret);
-    let pod = json!({"spec": template["spec"]});
+}
+
+fn ends_with(object: &Value, kind: &str) -> bool {
+    object["kind"].as_str().is_some_and(|found| found.ends_with(kind))
+}
+
+#[test]
+fn the_webhook_itself_is_restricted() {
+    let pod = one(&shipped("webhook"), "Deployment")["spec"]["template"].clone();
     assert_eq!(violations(&pod), [""; 0]);
 }
 
@@ -249,31 +170,4 @@ fn a_tenants_metrics_are_for_the_monitoring_namespace_and_its_other_ports_for_al
             }
         }
     }
-}
-
-#[test]
-fn one_line_makes_the_next_tenant() {
-    let folders = Folders::create("new-tenant").unwrap();
-    let script = workspace::root().join("k8s/tenants/new.sh");
-    let new = |name: &str| Command::new(&script).arg(name).arg(&folders.run).output().unwrap();
-    assert!(new("tenant-c").status.success());
-    let text = fs::read_to_string(folders.run.join("tenant-c/kustomization.yaml")).unwrap();
-    let shipped =
-        fs::read_to_string(workspace::root().join("k8s/tenants/tenant-a/kustomization.yaml")).unwrap();
-    assert_eq!(text, shipped.replace("tenant-a", "tenant-c"));
-    for refused in ["tenant-c", "base", "", "Tenant", "a/b", "x\ny"] {
-        let output = new(refused);
-        assert!(!output.status.success(), "{refused}");
-        assert!(String::from_utf8_lossy(&output.stderr).starts_with("new.sh: "), "{refused}");
-    }
-}
-
-#[test]
-fn scripts_are_clean() {
-    let scripts =
-        Command::new("find").arg(workspace::root().join("k8s")).args(["-name", "*.sh"]).output().unwrap();
-    let scripts = String::from_utf8(scripts.stdout).unwrap();
-    assert!(scripts.lines().count() > 0);
-    let output = Command::new(tools::shellcheck().unwrap()).args(scripts.lines()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

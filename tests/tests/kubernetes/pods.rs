@@ -45,6 +45,7 @@ fn each_fault_is_a_warning_that_a_client_shows_whole() {
         for warning in WEBHOOK.review(&case.pod).warnings {
             assert!(warning.chars().count() <= 256, "{}: {warning}", case.name);
             assert!(!warning.contains('\n'), "{}: {warning}", case.name);
+            assert!(!warning.contains("StringValue"), "{}: there is none in an annotation", case.name);
         }
     }
     let two = pods().into_iter().find(|case| case.name == "two-faults").unwrap();
@@ -84,7 +85,12 @@ fn the_sidecar_is_restricted_where_the_pod_is_not() {
 fn what_the_pod_had_is_still_there_as_it_was() {
     for case in pods() {
         let patched = WEBHOOK.review(&case.pod).patched;
-        assert_eq!(patched["spec"]["containers"], case.pod["spec"]["containers"], "{}", case.name);
+        assert_eq!(
+            without_hooks_of_ours(&patched, &case.pod),
+            case.pod["spec"]["containers"],
+            "{}",
+            case.name
+        );
         assert_eq!(patched["metadata"]["annotations"], case.pod["metadata"]["annotations"], "{}", case.name);
         for list in ["volumes", "initContainers"] {
             let before = case.pod["spec"][list].as_array().cloned().unwrap_or_default();
@@ -94,10 +100,55 @@ fn what_the_pod_had_is_still_there_as_it_was() {
     }
 }
 
+/// The containers as they would be without a hook where there was none.
+fn without_hooks_of_ours(patched: &Value, pod: &Value) -> Value {
+    let mut containers = patched["spec"]["containers"].clone();
+    for (index, container) in containers.as_array_mut().unwrap().iter_mut().enumerate() {
+        let before = &pod["spec"]["containers"][index]["lifecycle"];
+        if before.get("preStop").is_none() && container.get("lifecycle").is_some() {
+            container["lifecycle"].as_object_mut().unwrap().remove("preStop");
+        }
+        if before.is_null() {
+            container.as_object_mut().unwrap().remove("lifecycle");
+        }
+    }
+    containers
+}
+
+#[test]
+fn an_app_without_a_hook_gets_one_that_sleeps_and_no_other_container_does() {
+    let sleep = json!({"preStop": {"sleep": {"seconds": 5}}});
+    let with_start = json!({"preStop": sleep["preStop"], "postStart": {"exec": {"command": ["true"]}}});
+    let own = json!({"preStop": {"exec": {"command": ["sleep", "3"]}}});
+    for (name, expected) in [
+        ("bare", vec![&sleep]),
+        ("hook-of-its-own", vec![&own]),
+        ("another-hook", vec![&with_start]),
+        ("no-hook-wanted", vec![&Value::Null]),
+        ("hook-wanted", vec![&sleep]),
+        ("no-time-for-a-hook", vec![&Value::Null]),
+        ("hook-of-the-second", vec![&Value::Null, &sleep]),
+        ("behind-istio", vec![&Value::Null, &sleep]),
+    ] {
+        let case = pods().into_iter().find(|case| case.name == name).unwrap();
+        let patched = WEBHOOK.review(&case.pod).patched;
+        let containers = patched["spec"]["containers"].as_array().unwrap().iter();
+        assert_eq!(
+            containers.map(|container| &container["lifecycle"]).collect::<Vec<_>>(),
+            expected,
+            "{name}"
+        );
+    }
+}
+
 #[test]
 fn only_the_sidecar_mounts_the_folder_of_the_admin_socket() {
     for case in pods() {
         let patched = WEBHOOK.review(&case.pod).patched;
+        // Who mounts what is not there is refused, and stays as it is.
+        if patched == case.pod {
+            continue;
+        }
         for list in ["containers", "initContainers"] {
             for container in patched["spec"][list].as_array().into_iter().flatten() {
                 let mounts = container["volumeMounts"].as_array().into_iter().flatten();
@@ -191,6 +242,7 @@ fn before_1_29_the_sidecar_is_ordinary_containers() {
     };
     assert_eq!(names("initContainers"), ["scoretap-setup"]);
     assert_eq!(names("containers"), ["app", "scoretap-envoy", "scoretap-exporter"]);
+    assert!(patched["spec"]["containers"][0].get("lifecycle").is_none(), "these clusters know no such hook");
     assert_eq!(violations(&patched), [""; 0]);
     schema::check(&[("ordinary".into(), patched)], &["1.25", "1.28"]);
     let job = pods().into_iter().find(|case| case.name == "job").unwrap().pod;

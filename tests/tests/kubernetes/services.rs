@@ -99,11 +99,28 @@ fn check_refused(service: &Value, words: &str) {
 #[test]
 fn a_service_whose_port_is_not_clear_stays_as_it_is_with_a_warning() {
     let two = json!({"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81}]});
-    check_refused(&asking(&two), "scoretap.dev/app-port");
-    check_refused(
-        &service(&json!({"scoretap.dev/inject": "true", "scoretap.dev/app-port": "c"}), &two),
-        "app-port",
-    );
+    check_refused(&asking(&two), "is not clear; write its name or number as scoretap.dev/app-port");
+    for wrong in ["c", "99", ""] {
+        let annotations = json!({"scoretap.dev/inject": "true", "scoretap.dev/app-port": wrong});
+        let words = format!("scoretap.dev/app-port is \"{wrong}\"; write the name or the number of one");
+        check_refused(&service(&annotations, &two), &words);
+    }
+}
+
+#[test]
+fn a_service_that_means_another_port_than_the_one_that_is_led_stays_as_it_is_with_a_warning() {
+    let ports = json!({"ports": [
+        {"name": "a", "port": 80, "targetPort": "scoretap-http"},
+        {"name": "b", "port": 81, "targetPort": 8081},
+    ]});
+    let meaning = |port: &str| {
+        let mut service =
+            service(&json!({"scoretap.dev/inject": "true", "scoretap.dev/target-port": "8080"}), &ports);
+        service["metadata"]["annotations"]["scoretap.dev/app-port"] = port.into();
+        service
+    };
+    check_refused(&meaning("b"), "another of the Service's ports");
+    assert_eq!(changed(&meaning("a")), (meaning("a"), vec![]));
 }
 
 #[test]

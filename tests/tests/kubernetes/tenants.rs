@@ -1,38 +1,22 @@
-//! A tenant whose pod lies about whose it is, before a real Prometheus that scrapes it as the shipped monitor says.
+//! Tenants: one whose pod lies about whose it is, before a real Prometheus that scrapes it as the shipped monitor says;
+//! and how the next one is made.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Command;
 
-use scoretap_tests::apps::local;
-use scoretap_tests::child::Child;
-use scoretap_tests::http::{self, Endpoint};
+use scoretap_tests::monitoring::{Prometheus, serve};
 use scoretap_tests::stack::Folders;
 use scoretap_tests::wait::{STARTUP, wait_until};
-use scoretap_tests::{ports, tools, workspace};
+use scoretap_tests::{ports, workspace};
 use serde_json::{Value, json};
 
 /// What tenant-a's pod says: that it is tenant-b's.
 const LIE: &str = "# TYPE prediction_requests_total counter\n\
     prediction_requests_total{namespace=\"tenant-b\",tenant=\"tenant-b\",pod=\"b-1\",job=\"b\",model_name=\"b\"} 1000\n";
 
-/// Serves one text to whoever asks.
-fn serve(text: String) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let _ = stream.read(&mut [0; 4096]);
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\n";
-            let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{text}", text.len());
-        }
-    });
-    address
-}
-
-/// The monitor as the operator would write it into Prometheus' configuration, with a pod of tenant-a in place of discovery.
+/// The monitor as the operator would write it into Prometheus' configuration, with a pod of tenant-a in place of
+/// discovery.
 fn scrape_config(target: SocketAddr) -> Value {
     let file = workspace::root().join("k8s/monitors/operator/pod-monitor.yaml");
     let monitor: Value = serde_norway::from_str(&fs::read_to_string(file).unwrap()).unwrap();
@@ -70,35 +54,19 @@ fn list(relabelings: &Value) -> Vec<Value> {
     serde_json::from_str(&text).unwrap()
 }
 
-fn prometheus(folders: &Folders, target: SocketAddr) -> (Child, Endpoint) {
-    let config = folders.run.join("prometheus.json");
-    fs::write(&config, json!({"scrape_configs": [scrape_config(target)]}).to_string()).unwrap();
-    let address = local(ports::free());
-    let root = tools::tools_dir().join("debian-prometheus/root");
-    let mut command = Command::new(tools::prometheus().unwrap());
-    command.arg(format!("--config.file={}", config.display())).arg(format!("--web.listen-address={address}"));
-    command.arg(format!("--storage.tsdb.path={}", folders.run.join("tsdb").display()));
-    command.arg(format!("--web.console.templates={}", root.join("etc/prometheus/consoles").display()));
-    command.current_dir(root);
-    let mut child = Child::spawn("Prometheus", &command, &folders.logs.join("prometheus.log")).unwrap();
-    let endpoint = Endpoint::Tcp(address);
-    child.wait_ready(STARTUP, || http::get(&endpoint, "/-/ready").is_ok()).unwrap();
-    (child, endpoint)
-}
-
-fn query(prometheus: &Endpoint, name: &str) -> Vec<Value> {
-    let answer: Value =
-        serde_json::from_str(&http::get(prometheus, &format!("/api/v1/query?query={name}")).unwrap())
-            .unwrap();
-    answer["data"]["result"].as_array().unwrap().clone()
+fn prometheus(folders: &Folders, target: SocketAddr) -> Prometheus {
+    let config = json!({"scrape_configs": [scrape_config(target)]});
+    Prometheus::with(folders, ports::free(), &config, &[]).unwrap()
 }
 
 #[test]
 fn a_pod_that_calls_itself_another_tenants_is_stored_as_its_own() {
     let folders = Folders::create("tenants-spoof").unwrap();
-    let (_child, prometheus) = prometheus(&folders, serve(LIE.to_owned()));
-    wait_until("it is scraped", STARTUP, || !query(&prometheus, "prediction_requests_total").is_empty());
-    let series = query(&prometheus, "prediction_requests_total");
+    let prometheus = prometheus(&folders, serve(|| LIE.to_owned()).unwrap());
+    wait_until("it is scraped", STARTUP, || {
+        !prometheus.query("prediction_requests_total").unwrap().is_empty()
+    });
+    let series = prometheus.query("prediction_requests_total").unwrap();
     assert_eq!(series.len(), 1);
     let labels = &series[0]["metric"];
     for (label, value) in
@@ -117,15 +85,40 @@ fn a_pod_that_says_endlessly_much_is_not_stored_at_all() {
     let folders = Folders::create("tenants-flood").unwrap();
     let flood =
         |lines: u32| (0..lines).map(|number| format!("flood{{n=\"{number}\"}} 1\n")).collect::<String>();
-    let (_child, prometheus) = prometheus(&folders, serve(flood(50_001)));
+    let prometheus = prometheus(&folders, serve(move || flood(100_001)).unwrap());
     wait_until("it is scraped", STARTUP, || {
-        query(&prometheus, "up").iter().any(|series| series["value"][1] == "0")
+        prometheus.query("up").unwrap().iter().any(|series| series["value"][1] == "0")
     });
-    assert_eq!(query(&prometheus, "count(flood)"), [] as [Value; 0]);
+    assert_eq!(prometheus.query("count(flood)").unwrap(), [] as [Value; 0]);
     // One less is stored: it was the limit.
     let folders = Folders::create("tenants-no-flood").unwrap();
-    let (_child, prometheus) = self::prometheus(&folders, serve(flood(50_000)));
+    let prometheus = self::prometheus(&folders, serve(move || flood(100_000)).unwrap());
     wait_until("all of it is stored", STARTUP, || {
-        query(&prometheus, "count(flood)").iter().any(|series| series["value"][1] == "50000")
+        prometheus.query("count(flood)").unwrap().iter().any(|series| series["value"][1] == "100000")
     });
+}
+
+#[test]
+fn one_line_makes_the_next_tenant() {
+    let folders = Folders::create("new-tenant").unwrap();
+    let script = workspace::root().join("k8s/tenants/new.sh");
+    let new = |name: &str| Command::new(&script).arg(name).arg(&folders.run).output().unwrap();
+    assert!(new("tenant-c").status.success());
+    let text = fs::read_to_string(folders.run.join("tenant-c/kustomization.yaml")).unwrap();
+    let shipped =
+        fs::read_to_string(workspace::root().join("k8s/tenants/tenant-a/kustomization.yaml")).unwrap();
+    assert_eq!(text, shipped.replace("tenant-a", "tenant-c"));
+    for refused in
+        ["tenant-c", "base", "", "Tenant", "a/b", "x\ny", "-a", "a-", "a.b", "a_b", &"a".repeat(64)]
+    {
+        let output = new(refused);
+        assert!(!output.status.success(), "{refused}");
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("new.sh: "), "{refused}");
+    }
+    for (arguments, code) in [(&[][..], 2), (&["a", "b", "c"], 2), (&["--help"], 0)] {
+        let output = Command::new(&script).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(said.contains("Usage: k8s/tenants/new.sh NAME [FOLDER]"), "{said}");
+    }
 }

@@ -1,4 +1,5 @@
-//! What the sidecar's own containers run beside Envoy and the exporter: `setup` before Envoy starts, `drain` before it ends.
+//! What the sidecar's own containers run beside Envoy and the exporter: `setup` before Envoy starts, `drain` before it
+//! ends.
 
 use std::path::Path;
 use std::process::ExitCode;

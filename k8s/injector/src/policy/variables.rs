@@ -4,11 +4,13 @@ use serde_json::{Value, json};
 
 use super::literal::{list, text, variable_name};
 use crate::annotations::{
-    APP_PORT, CONFIG, HTTP_PORT_NAME, INJECT, METRICS_PORT_NAME, MODEL_NAME, MODEL_VERSION, NEVER_THE_APP,
-    PORTS, TARGET_PORT, VOLUME,
+    APP_PORT, CONFIG, CONTAINERS, HTTP_PORT_NAME, INJECT, METRICS_PORT_NAME, MODEL_NAME, MODEL_VERSION,
+    NEVER_THE_APP, PORTS, PRE_STOP, TARGET_PORT, VOLUME,
 };
 use crate::inject::Settings;
-use crate::pod::{FRAMEWORK, INSTANCE, Identity, MODEL, NAMING_OWNERS, TEMPLATE_HASH, VERSION};
+use crate::pod::{
+    FRAMEWORK, INSTANCE, Identity, MODEL, NAMING_OWNERS, TEMPLATE_HASH, TIME_FOR_A_HOOK, VERSION,
+};
 use crate::slots::Slot;
 
 /// Variables of a policy, each of which may use those before it.
@@ -86,6 +88,7 @@ pub(super) fn of_pods(settings: &Settings) -> Variables {
          'kubernetes.io/os' in variables.spec.nodeSelector && variables.spec.nodeSelector['kubernetes.io/os'] == 'windows')",
     );
     port(&mut variables);
+    hook(&mut variables);
     taken(&mut variables);
     variables.add(
         "environment",
@@ -134,8 +137,23 @@ fn port(variables: &mut Variables) {
     );
 }
 
+/// Whether the app gets a `preStop` hook, and which container it is.
+fn hook(variables: &mut Variables) {
+    variables.annotation("preStop", PRE_STOP, "true");
+    variables.add("index", "variables.spec.containers.map(c, c.name).indexOf(variables.app.name)");
+    variables.add(
+        "hook",
+        format!(
+            "variables.preStop != 'false' && (!has(variables.app.lifecycle) || !has(variables.app.lifecycle.preStop)) && \
+             (!has(variables.spec.terminationGracePeriodSeconds) || variables.spec.terminationGracePeriodSeconds >= \
+             {TIME_FOR_A_HOOK})"
+        ),
+    );
+}
+
 fn taken(variables: &mut Variables) {
     let [http, metrics] = PORTS;
+    let mounts = format!("exists(c, has(c.volumeMounts) && c.volumeMounts.exists(m, m.name == '{VOLUME}'))");
     let names = list(&[HTTP_PORT_NAME, METRICS_PORT_NAME]);
     variables.add(
         "portsTaken",
@@ -144,10 +162,21 @@ fn taken(variables: &mut Variables) {
              || (has(p.name) && p.name in {names}))) || variables.appPort in ['{http}', '{metrics}']"
         ),
     );
+    variables.add("containersTaken", containers_taken("variables.spec"));
     variables.add(
         "volumeTaken",
-        format!("has(variables.spec.volumes) && variables.spec.volumes.exists(v, v.name == '{VOLUME}')"),
+        format!(
+            "(has(variables.spec.volumes) && variables.spec.volumes.exists(v, v.name == '{VOLUME}')) || \
+             variables.spec.containers.{mounts} || \
+             (has(variables.spec.initContainers) && variables.spec.initContainers.{mounts})"
+        ),
     );
+}
+
+/// Whether a container of this specification has a name of the sidecar's.
+pub(super) fn containers_taken(spec: &str) -> String {
+    let exists = format!("exists(c, c.name in {})", list(&CONTAINERS));
+    format!("{spec}.containers.{exists} || (has({spec}.initContainers) && {spec}.initContainers.{exists})")
 }
 
 fn deployment(variables: &mut Variables) {

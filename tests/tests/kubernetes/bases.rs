@@ -1,0 +1,170 @@
+//! The images of others that are named anywhere: each stands in `k8s/images/bases.txt`, and `pin.sh` pins them all.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use scoretap_tests::stack::Folders;
+use scoretap_tests::workspace;
+
+use crate::corpus::pods;
+use crate::manifests::folders;
+
+/// Those whose digests are not known yet: no registry of images could be asked. A line that is not among them has to
+/// have a digest; `k8s/images/pin.sh` pins these too.
+const BY_TAG: [&str; 4] = [
+    "docker.io/envoyproxy/envoy:distroless-v1.40.0",
+    "docker.io/grafana/grafana:12.3.0",
+    "docker.io/library/python:3.11.14-slim-bookworm",
+    "docker.io/prom/prometheus:v3.8.0",
+];
+
+/// Where images are named.
+const PLACES: [&str; 3] = ["k8s", "compose", "compose.yaml"];
+
+fn bases(root: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(root.join("k8s/images/bases.txt")).unwrap();
+    text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+/// Every file in these places.
+fn files(root: &Path) -> Vec<PathBuf> {
+    let places = PLACES.iter().map(|place| root.join(place));
+    let (inside, alone): (Vec<_>, Vec<_>) = places.partition(|place| place.is_dir());
+    let inside =
+        inside.iter().flat_map(|place| folders(place)).flat_map(|folder| fs::read_dir(folder).unwrap());
+    let inside = inside.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    inside.chain(alone).filter(|file| !file.ends_with("bases.txt")).collect()
+}
+
+/// What a text names as an image: after `image:`, `FROM` and the like, and whatever begins with a registry's name.
+fn images(text: &str) -> BTreeSet<String> {
+    let named = text.lines().filter_map(|line| {
+        let line = line.trim_start_matches([' ', '-']);
+        ["image:", "reference:", "FROM ", "newName:"].iter().find_map(|word| line.strip_prefix(word))
+    });
+    let registries =
+        ["docker.io/", "quay.io/", "ghcr.io/", "gcr.io/", "registry.k8s.io/", "mcr.microsoft.com/"];
+    let words = text.split(|char: char| char.is_whitespace() || "\"'(),".contains(char));
+    let located = words.filter(|word| registries.iter().any(|registry| word.starts_with(registry)));
+    let all = named.chain(located).filter_map(|image| image.split_whitespace().next());
+    all.map(|image| image.trim_matches('"').to_owned()).collect()
+}
+
+/// Built from `target/dist`, or named by whoever renders: not others'.
+fn is_ours(image: &str) -> bool {
+    ["scoretap-", "registry.example/", "oci://registry.example/", "$"]
+        .iter()
+        .any(|start| image.starts_with(start))
+        || image == "scratch"
+}
+
+#[test]
+fn every_image_of_others_is_on_the_list_and_every_one_of_the_list_is_used() {
+    let root = workspace::root();
+    let mut used = BTreeSet::new();
+    for file in files(&root) {
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        for image in images(&text).into_iter().filter(|image| !is_ours(image)) {
+            assert!(
+                bases(&root).contains(&image),
+                "{}: {image} is not in k8s/images/bases.txt",
+                file.display()
+            );
+            used.insert(image);
+        }
+    }
+    assert_eq!(used, bases(&root));
+}
+
+#[test]
+fn every_image_has_a_digest_but_those_that_are_known_not_to() {
+    for image in bases(&workspace::root()) {
+        let digest = image.split_once("@sha256:").map(|(_, digest)| digest);
+        let pinned = digest.is_some_and(|digest| {
+            digest.len() == 64 && digest.bytes().all(|byte| b"0123456789abcdef".contains(&byte))
+        });
+        assert!(
+            pinned || BY_TAG.contains(&image.as_str()),
+            "{image} has no digest: k8s/images/pin.sh finds it"
+        );
+        assert!(!image.contains(":latest"), "{image}");
+    }
+}
+
+#[test]
+fn images_are_found_in_manifests_recipes_and_code() {
+    let text = "  - image: a:1 # x\n    FROM b:2 AS c\nx {value: \"docker.io/d:3\"}\nimage: \"e:4\"\nimages: []\nfrom f\n";
+    assert_eq!(images(text), ["a:1", "b:2", "docker.io/d:3", "e:4"].map(str::to_owned).into());
+}
+
+/// A registry that knows one digest for everything, or nothing.
+fn pin(root: &Path, crane: &str) -> Output {
+    let bin = root.join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    fs::write(bin.join("crane"), format!("#!/bin/sh\n{crane}\n")).unwrap();
+    fs::set_permissions(bin.join("crane"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    Command::new(root.join("k8s/images/pin.sh")).env("PATH", path).output().unwrap()
+}
+
+#[test]
+fn one_command_pins_every_image_wherever_it_is_named_and_again() {
+    let folders = Folders::create("pin").unwrap();
+    let root = folders.run.join("copy");
+    fs::create_dir(&root).unwrap();
+    let mut copy = Command::new("cp");
+    copy.arg("-a").args(PLACES.map(|place| workspace::root().join(place))).arg(&root);
+    assert!(copy.status().unwrap().success());
+    let before = bases(&root);
+
+    let failed = pin(&root, "[ $2 != docker.io/prom/prometheus:v3.8.0 ] && echo sha256:0");
+    assert!(!failed.status.success() && bases(&root) == before, "{failed:?}");
+    for digit in ["a", "b"] {
+        let digest = digit.repeat(64);
+        let output = pin(&root, &format!("echo sha256:{digest}"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let pinned =
+            before.iter().map(|image| format!("{}@sha256:{digest}", image.split('@').next().unwrap()));
+        assert_eq!(bases(&root), pinned.collect::<BTreeSet<_>>());
+        let texts = files(&root).into_iter().filter_map(|file| fs::read_to_string(file).ok());
+        let named =
+            texts.flat_map(|text| images(&text)).filter(|image| !is_ours(image)).collect::<BTreeSet<_>>();
+        assert_eq!(named, bases(&root));
+    }
+}
+
+#[test]
+fn what_it_is_not_called_with_pins_nothing() {
+    for (argument, code) in [("--help", 0), ("--dry-run", 2)] {
+        let output =
+            Command::new(workspace::root().join("k8s/images/pin.sh")).arg(argument).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{argument}");
+        assert_eq!(output.stdout.starts_with(b"Usage: "), code == 0, "{argument}");
+    }
+}
+
+/// What is put into tenants' pods can be named by digest, in each way in.
+#[test]
+fn the_injector_takes_images_by_digest() {
+    let (envoy, exporter) =
+        (format!("a/envoy:1@sha256:{}", "a".repeat(64)), format!("b/e@sha256:{}", "b".repeat(64)));
+    let folders = Folders::create("digests").unwrap();
+    let pod = folders.run.join("pod.json");
+    fs::write(&pod, pods().remove(0).pod.to_string()).unwrap();
+    for way in [vec!["policy"], vec!["inject", "-f", pod.to_str().unwrap()]] {
+        let mut injector = Command::new(workspace::injector());
+        let output = injector
+            .args(&way)
+            .args(["--envoy-image", &envoy, "--exporter-image", &exporter])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            text.contains(&envoy) && text.contains(&exporter) && !text.contains("docker.io"),
+            "{way:?}: {text}"
+        );
+    }
+}
