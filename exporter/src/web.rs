@@ -1,7 +1,8 @@
 //! `--web.config.file`, in the format of Prometheus' exporter-toolkit: who may ask, and over what.
 //!
 //! The file and those that it names are looked at for each connection and each request, and read again when one of
-//! them has changed. A change that is not valid is said once, and what was valid before stays in force.
+//! them has changed. A change that is not valid is said once, and what was valid before stays in force until one of
+//! the files changes again: one that it names may come after it.
 //!
 //! <https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md>
 
@@ -31,13 +32,11 @@ pub struct WebConfig {
     pub users: Vec<(String, String)>,
     /// Of every answer.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// What else was read: certificates and keys.
-    files: Vec<PathBuf>,
 }
 
 /// Everything that is wrong with the file, for `--check-config`.
 pub fn check(path: &Path) -> Result<(), Vec<String>> {
-    load(path).map(|_| ())
+    load(path, &mut Vec::new()).map(|_| ())
 }
 
 /// The configuration that is in force.
@@ -50,59 +49,63 @@ pub struct Web {
 #[derive(Debug)]
 struct Loaded {
     config: Arc<WebConfig>,
-    /// What the files looked like when they were read.
-    seen: Vec<Option<Look>>,
+    /// All that was tried to read last, whether or not it could be.
+    seen: Vec<Seen>,
 }
 
-/// What differs when a file was written or replaced.
+/// A file, and what it looked like just before it was read: what is written or replaced later is then a change.
+#[derive(Debug)]
+struct Seen {
+    path: PathBuf,
+    look: Option<Look>,
+}
+
+/// What differs when a file was written or replaced, or may be read since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Look {
     device: u64,
     inode: u64,
     size: u64,
-    modified: (i64, i64),
+    changed: (i64, i64),
 }
 
 impl Web {
     /// Reads the file, if there is one.
     pub fn open(path: Option<PathBuf>) -> Result<Self, Vec<String>> {
-        let loaded = match &path {
-            None => Loaded { config: Arc::default(), seen: Vec::new() },
-            Some(path) => {
-                // Before it is read: what is written in between is then seen as a change.
-                let before = look(path);
-                let config = Arc::new(load(path)?);
-                let seen =
-                    std::iter::once(before).chain(config.files.iter().map(|file| look(file))).collect();
-                Loaded { config, seen }
-            }
-        };
-        Ok(Self { path, current: Mutex::new(loaded) })
+        let mut seen = Vec::new();
+        let config =
+            path.as_deref().map_or_else(|| Ok(WebConfig::default()), |path| load(path, &mut seen))?;
+        Ok(Self { path, current: Mutex::new(Loaded { config: Arc::new(config), seen }) })
     }
 
     /// What holds now.
     pub fn current(&self) -> Arc<WebConfig> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(path) = &self.path {
-            let seen: Vec<Option<Look>> = std::iter::once(look(path))
-                .chain(current.config.files.iter().map(|file| look(file)))
-                .collect();
-            if seen != current.seen {
-                current.seen = seen;
-                reload(path, &mut current);
-            }
+        if let Some(path) = &self.path
+            && current.seen.iter().any(Seen::has_changed)
+        {
+            reload(path, &mut current);
         }
         Arc::clone(&current.config)
     }
 }
 
+impl Seen {
+    fn now(path: &Path) -> Self {
+        Self { path: path.to_owned(), look: look(path) }
+    }
+
+    fn has_changed(&self) -> bool {
+        look(&self.path) != self.look
+    }
+}
+
 fn reload(path: &Path, current: &mut Loaded) {
-    match load(path) {
+    current.seen.clear();
+    match load(path, &mut current.seen) {
         Ok(config) => {
             log::info(format_args!("--web.config.file {}: has changed and was read again", path.display()));
             current.config = Arc::new(config);
-            current.seen.truncate(1);
-            current.seen.extend(current.config.files.iter().map(|file| look(file)));
         }
         Err(faults) => {
             for fault in faults {
@@ -112,12 +115,14 @@ fn reload(path: &Path, current: &mut Loaded) {
     }
 }
 
-fn load(path: &Path) -> Result<WebConfig, Vec<String>> {
+/// What the file says, and in `seen` all that was tried to read for it, also where there are faults.
+fn load(path: &Path, seen: &mut Vec<Seen>) -> Result<WebConfig, Vec<String>> {
     let file = format!("--web.config.file {}", path.display());
+    seen.push(Seen::now(path));
     let text = fs::read_to_string(path)
         .map_err(|cause| vec![format!("{file}: cannot be read: {cause}; give the path of a YAML file")])?;
     // Paths in it are relative to where it is.
-    parse(&file, &text, path.parent().unwrap_or(Path::new("")))
+    file::read(&file, &text, path.parent().unwrap_or(Path::new("")), seen)
 }
 
 fn look(path: &Path) -> Option<Look> {
@@ -126,6 +131,6 @@ fn look(path: &Path) -> Option<Look> {
         device: meta.dev(),
         inode: meta.ino(),
         size: meta.size(),
-        modified: (meta.mtime(), meta.mtime_nsec()),
+        changed: (meta.ctime(), meta.ctime_nsec()),
     })
 }

@@ -1,13 +1,13 @@
 //! The web configuration: YAML in, a [`WebConfig`] that cannot be wrong out, or every fault that was found.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use hyper::header::{HeaderName, HeaderValue};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::WebConfig;
 use super::tls::{self, ClientAuth, Settings};
+use super::{Seen, WebConfig};
 use crate::yaml::{Faults, Field, Table};
 
 const KEYS: [&str; 3] = ["tls_server_config", "http_server_config", "basic_auth_users"];
@@ -42,18 +42,22 @@ const HIGHEST_COST: u32 = 15;
 
 /// Reads the configuration; `folder` is what relative paths in it are relative to.
 pub fn parse(file: &str, text: &str, folder: &Path) -> Result<WebConfig, Vec<String>> {
-    let mut faults = Faults::new(file);
-    let mut files = Vec::new();
-    let config = document(text, folder, &mut files, &mut faults);
-    faults.conclude(config).map(|config| WebConfig { files, ..config })
+    read(file, text, folder, &mut Vec::new())
 }
 
-fn document(
+/// Reads the configuration, and adds to `seen` all that was tried to read for it, also where there are faults.
+pub(super) fn read(
+    file: &str,
     text: &str,
     folder: &Path,
-    files: &mut Vec<PathBuf>,
-    faults: &mut Faults<'_>,
-) -> Option<WebConfig> {
+    seen: &mut Vec<Seen>,
+) -> Result<WebConfig, Vec<String>> {
+    let mut faults = Faults::new(file);
+    let config = document(text, folder, seen, &mut faults);
+    faults.conclude(config)
+}
+
+fn document(text: &str, folder: &Path, seen: &mut Vec<Seen>, faults: &mut Faults<'_>) -> Option<WebConfig> {
     let value = faults.parse(text)?;
     let mut config = WebConfig::default();
     // An empty file asks for nothing.
@@ -62,7 +66,7 @@ fn document(
     }
     let table = faults.table(&Field { at: String::new(), value: &value }, &KEYS)?;
     if let Some(field) = table.get("tls_server_config") {
-        let mut reader = Reader { folder, files, faults };
+        let mut reader = Reader { folder, seen, faults };
         config.tls = reader.tls(&field);
     }
     if let Some(field) = table.get("http_server_config") {
@@ -125,7 +129,7 @@ fn http(field: &Field<'_>, faults: &mut Faults<'_>) -> Vec<(HeaderName, HeaderVa
 /// Reads what the TLS part names.
 struct Reader<'a, 'f, 'n> {
     folder: &'a Path,
-    files: &'a mut Vec<PathBuf>,
+    seen: &'a mut Vec<Seen>,
     faults: &'f mut Faults<'n>,
 }
 
@@ -175,7 +179,7 @@ impl Reader<'_, '_, '_> {
             self.faults.add(&field.at, format!("{name} is given, too; keep one of them"));
         }
         let path = self.folder.join(self.faults.text(&field)?);
-        self.files.push(path.clone());
+        self.seen.push(Seen::now(&path));
         match std::fs::read(&path) {
             Ok(pem) => Some((field.at, pem)),
             Err(cause) => {

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -183,6 +184,46 @@ fn tls_is_spoken_and_a_renewed_certificate_is_taken() {
     assert_eq!(scrape(&exporter, &before, None), Some(200));
     assert_eq!(scrape(&exporter, &after, None), None);
     tls(&folder, &after, "");
+    assert_eq!(scrape(&exporter, &after, None), Some(200));
+}
+
+#[test]
+fn a_certificate_that_comes_after_the_file_that_names_it_is_taken() {
+    let (folder, envoy) = (Folder::new(), healthy_envoy());
+    let (before, after) = (Authority::new(), Authority::new());
+    let file = tls(&folder, &before, "");
+    let exporter = Exporter::start(&["--envoy.admin", envoy.url(), "--web.config.file", &file]);
+    let (chain, key) = after.sign("exporter.test", ExtendedKeyUsagePurpose::ServerAuth);
+    folder.write("web.yaml", "tls_server_config: {cert_file: new.pem, key_file: new.key}\n");
+    assert_eq!(scrape(&exporter, &before, None), Some(200));
+    folder.write("new.pem", &chain);
+    assert_eq!(scrape(&exporter, &before, None), Some(200));
+    folder.write("new.key", &key);
+    assert_eq!(scrape(&exporter, &after, None), Some(200));
+}
+
+#[test]
+fn a_certificate_that_is_replaced_while_its_key_is_being_read_is_taken() {
+    let (folder, envoy) = (Folder::new(), healthy_envoy());
+    let (before, after) = (Authority::new(), Authority::new());
+    let file = tls(&folder, &before, "");
+    let exporter = Exporter::start(&["--envoy.admin", envoy.url(), "--web.config.file", &file]);
+    // The key comes from a pipe: whoever reads it waits for its writer, and has read the certificate already.
+    let [key, pipe] = ["server.key", "pipe"].map(|name| folder.0.join(name));
+    let old_key = std::fs::read_to_string(&key).unwrap();
+    let (new_chain, new_key) = after.sign("exporter.test", ExtendedKeyUsagePurpose::ServerAuth);
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::rename(&pipe, &key).unwrap();
+    std::thread::scope(|scope| {
+        let scraped = scope.spawn(|| scrape(&exporter, &before, None));
+        let mut writer = std::fs::File::options().write(true).open(&key).unwrap();
+        std::fs::remove_file(&key).unwrap();
+        folder.write("server.pem", &new_chain);
+        folder.write("server.key", &new_key);
+        writer.write_all(old_key.as_bytes()).unwrap();
+        drop(writer);
+        scraped.join().unwrap();
+    });
     assert_eq!(scrape(&exporter, &after, None), Some(200));
 }
 
