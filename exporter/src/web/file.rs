@@ -6,7 +6,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::tls::{self, ClientAuth, Settings};
+use super::tls::{self, ClientAuth, San, Settings};
 use super::{Seen, WebConfig};
 use crate::yaml::{Faults, Field, Table};
 
@@ -147,7 +147,7 @@ impl Reader<'_, '_, '_> {
         let roots = self.pem(&table, "client_ca").and_then(|(at, pem)| self.certificates(&at, &pem));
         let settings = Settings {
             client_auth: self.client_auth(&table, roots.is_some()),
-            sans: self.texts(&table, "client_allowed_sans"),
+            sans: self.sans(&table),
             versions: self.versions(&table),
             suites: self.known(&table, "cipher_suites", &tls::suites()),
             curves: self.known(&table, "curve_preferences", &tls::curves()),
@@ -232,7 +232,8 @@ impl Reader<'_, '_, '_> {
         }
         let chosen = self.faults.choice(&field, &ClientAuth::ALL, ClientAuth::as_str);
         let chosen = chosen.unwrap_or(ClientAuth::None);
-        if chosen.verifies() && !has_roots && table.get("client_ca_file").is_none() {
+        let is_given = ["client_ca", "client_ca_file"].iter().any(|key| table.get(key).is_some());
+        if chosen.verifies() && !has_roots && !is_given {
             self.faults.add(&field.at, "needs the authority to verify by; add `client_ca_file: …`");
         }
         chosen
@@ -253,9 +254,21 @@ impl Reader<'_, '_, '_> {
         (min, max)
     }
 
-    fn texts(&mut self, table: &Table<'_>, key: &str) -> Vec<String> {
-        let items = table.get(key).map(|field| self.faults.items(&field)).unwrap_or_default();
-        items.iter().filter_map(|item| self.faults.text(item).map(str::to_owned)).collect()
+    fn sans(&mut self, table: &Table<'_>) -> Vec<San> {
+        let items =
+            table.get("client_allowed_sans").map(|field| self.faults.items(&field)).unwrap_or_default();
+        let mut sans = Vec::new();
+        for item in items {
+            match item.value.as_str().and_then(San::parse) {
+                Some(san) => sans.push(san),
+                None => self.faults.expected(
+                    &item,
+                    "a DNS name, an IP address or a URI, as the client's certificate has it; an e-mail address \
+                     cannot be looked for",
+                ),
+            }
+        }
+        sans
     }
 
     /// Names of a list, each of which must be known.
@@ -326,6 +339,21 @@ mod tests {
                 ("basic_auth_users.", "no bcrypt hash"),
                 ("basic_auth_users.", "no \":\""),
                 ("basic_auth_users.", "found 7"),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_client_that_no_certificate_could_be_of_is_refused() {
+        check_faults(
+            "tls_server_config:\n  cert: a\n  key: b\n  client_auth_type: RequireAndVerifyClientCert\n  \
+             client_ca: c\n  client_allowed_sans: [ops@example.com, spiffe://a/b, 7, prom.example.com]\n",
+            &[
+                ("tls_server_config.cert: ", "holds no certificate"),
+                ("tls_server_config.key: ", "holds no private key"),
+                ("tls_server_config.client_ca: ", "holds no certificate"),
+                ("tls_server_config.client_allowed_sans[0]: ", "found \"ops@example.com\"; write a DNS name"),
+                ("tls_server_config.client_allowed_sans[2]: ", "found 7; write a DNS name"),
             ],
         );
     }

@@ -1,12 +1,12 @@
 //! TLS as exporter-toolkit describes it, by rustls.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::{NoClientAuth, ParsedCertificate, WebPkiClientVerifier};
+use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, ServerName};
+use rustls::server::{NoClientAuth, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
 /// Which certificates clients need.
@@ -67,10 +67,50 @@ impl Version {
     }
 }
 
+/// A name that a client's certificate may have: it is that very name or another, whatever a wildcard would stand for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum San {
+    /// Of DNS, or a URI.
+    Name(String),
+    /// However it was written.
+    Address(IpAddr),
+}
+
+impl San {
+    /// `None` where it is neither: no name that could be found in a certificate would ever be equal.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        if let Ok(address) = text.parse() {
+            return Some(Self::Address(address));
+        }
+        let is_dns = DnsName::try_from(text.strip_prefix("*.").unwrap_or(text)).is_ok();
+        (is_dns || is_uri(text)).then(|| Self::Name(text.to_owned()))
+    }
+
+    fn is_of(&self, certificate: &webpki::EndEntityCert<'_>) -> bool {
+        match self {
+            Self::Name(name) => {
+                certificate.valid_dns_names().chain(certificate.valid_uri_names()).any(|found| found == name)
+            }
+            Self::Address(address) => {
+                certificate.verify_is_valid_for_subject_name(&ServerName::from(*address)).is_ok()
+            }
+        }
+    }
+}
+
+/// As far as its scheme shows: <https://www.rfc-editor.org/rfc/rfc3986#section-3.1>
+fn is_uri(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, rest)| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+            && !rest.is_empty()
+    })
+}
+
 /// All that was configured, each part right by itself.
 pub(super) struct Settings {
     pub(super) client_auth: ClientAuth,
-    pub(super) sans: Vec<String>,
+    pub(super) sans: Vec<San>,
     pub(super) versions: (Version, Version),
     /// All, if empty.
     pub(super) suites: Vec<String>,
@@ -85,7 +125,7 @@ pub(super) struct Settings {
 pub struct Tls {
     /// For the handshake.
     pub server: Arc<ServerConfig>,
-    sans: Vec<String>,
+    sans: Vec<San>,
 }
 
 impl fmt::Debug for Tls {
@@ -144,17 +184,9 @@ impl Tls {
         if self.sans.is_empty() {
             return true;
         }
-        let Some(certificate) = certificate else { return false };
-        let uris: Vec<&str> = match webpki::EndEntityCert::try_from(certificate) {
-            Ok(parsed) => parsed.valid_uri_names().collect(),
-            Err(_) => return false,
-        };
-        let Ok(parsed) = ParsedCertificate::try_from(certificate) else { return false };
-        self.sans.iter().any(|allowed| {
-            let name = ServerName::try_from(allowed.as_str());
-            uris.contains(&allowed.as_str())
-                || name.is_ok_and(|name| verify_server_name(&parsed, &name).is_ok())
-        })
+        let parsed = certificate.map(webpki::EndEntityCert::try_from);
+        let Some(Ok(parsed)) = parsed else { return false };
+        self.sans.iter().any(|san| san.is_of(&parsed))
     }
 }
 
@@ -180,4 +212,53 @@ pub(super) fn suites() -> Vec<String> {
 /// The names of curves that may be configured.
 pub(super) fn curves() -> Vec<String> {
     ring::default_provider().kx_groups.into_iter().map(|group| curve_name(group).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    use super::*;
+
+    /// Whether a certificate with this name alone is one of a client whose name is listed so.
+    #[track_caller]
+    fn check(listed: &str, name: &SanType, expected: bool) {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.subject_alt_names = vec![name.clone()];
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let parsed = webpki::EndEntityCert::try_from(certificate.der()).unwrap();
+        let san = San::parse(listed).unwrap_or_else(|| panic!("{listed} is refused"));
+        assert_eq!(san.is_of(&parsed), expected, "{listed}, {name:?}");
+    }
+
+    #[test]
+    fn a_name_is_compared_to_the_letter_and_a_wildcard_stands_for_nothing() {
+        let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
+        check("prom.example.com", &dns("prom.example.com"), true);
+        check("prom.example.com", &dns("*.example.com"), false);
+        check("*.example.com", &dns("*.example.com"), true);
+        check("*.example.com", &dns("prom.example.com"), false);
+        check("prom.example.com", &dns("PROM.example.com"), false);
+        check("prom.example.com", &dns("example.com"), false);
+        let uri = |name: &str| SanType::URI(name.try_into().unwrap());
+        check("spiffe://example.com/prom", &uri("spiffe://example.com/prom"), true);
+        check("spiffe://example.com/prom", &uri("spiffe://example.com/prom/"), false);
+    }
+
+    #[test]
+    fn an_address_is_compared_by_value() {
+        let ip = |address: &str| SanType::IpAddress(address.parse().unwrap());
+        check("10.0.0.1", &ip("10.0.0.1"), true);
+        check("10.0.0.1", &ip("10.0.0.2"), false);
+        check("2001:DB8:0:0:0:0:0:1", &ip("2001:db8::1"), true);
+    }
+
+    #[test]
+    fn what_no_certificate_could_show_is_no_name() {
+        for text in
+            ["ops@example.com", "prom example com", "", "*", "*.", "p*.example.com", "10.0.0.1/8", "://a"]
+        {
+            assert_eq!(San::parse(text), None, "{text}");
+        }
+    }
 }

@@ -232,12 +232,14 @@ fn only_clients_with_the_right_certificate_are_answered() {
     let (folder, envoy) = (Folder::new(), healthy_envoy());
     let (authority, stranger) = (Authority::new(), Authority::new());
     let more = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n  \
-                client_allowed_sans: [prometheus.test]\n";
+                client_allowed_sans: [prometheus.test, prom.example.com]\n";
     let file = tls(&folder, &authority, more);
     let exporter = Exporter::start(&["--envoy.admin", envoy.url(), "--web.config.file", &file]);
     let signed = |by: &Authority, name| by.sign(name, ExtendedKeyUsagePurpose::ClientAuth);
     assert_eq!(scrape(&exporter, &authority, Some(&signed(&authority, "prometheus.test"))), Some(200));
     assert_eq!(scrape(&exporter, &authority, Some(&signed(&authority, "other.test"))), None);
+    // Who may be anybody is not who was named.
+    assert_eq!(scrape(&exporter, &authority, Some(&signed(&authority, "*.example.com"))), None);
     assert_eq!(scrape(&exporter, &authority, Some(&signed(&stranger, "prometheus.test"))), None);
     assert_eq!(scrape(&exporter, &authority, None), None);
 }
