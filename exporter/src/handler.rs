@@ -76,6 +76,7 @@ impl Handler {
             Access::Granted => self.granted(request).await,
             Access::Denied => denied(),
             Access::Busy => busy("Too many passwords are being checked.\n"),
+            Access::TooOften => reply(StatusCode::TOO_MANY_REQUESTS, PLAIN, "Too many requests.\n"),
         };
         add_headers(&web, reply.headers_mut());
         reply

@@ -8,6 +8,7 @@
 
 mod auth;
 mod file;
+mod limit;
 mod tls;
 
 use std::fs;
@@ -21,6 +22,7 @@ use crate::log;
 
 pub use auth::{Access, Guard};
 pub use file::parse;
+pub use limit::RateLimit;
 pub use tls::Tls;
 
 /// What holds for connections and requests.
@@ -32,6 +34,8 @@ pub struct WebConfig {
     pub users: Vec<(String, String)>,
     /// Of every answer.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Of all requests together; without it there is none.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// Everything that is wrong with the file, for `--check-config`.

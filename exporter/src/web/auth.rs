@@ -1,10 +1,12 @@
-//! Basic authentication against bcrypt's hashes, at a price that a caller cannot drive up.
+//! Who is let in: no more requests than the limit, if there is one, and of those the ones with basic authentication
+//! against bcrypt's hashes, at a price that a caller cannot drive up.
 //!
-//! A check takes tens of milliseconds by design. So each is made once and remembered by a digest, it is made off the
+//! A check of a password takes tens of milliseconds by design. So each is made once and remembered by a digest, it is made off the
 //! event loop and one at a time, and only so many wait for theirs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -13,6 +15,7 @@ use ring::digest::{SHA256, digest};
 use tokio::sync::Semaphore;
 
 use super::WebConfig;
+use super::limit::Bucket;
 
 /// Checks that were made already, of right and of wrong passwords.
 const REMEMBERED: usize = 100;
@@ -35,11 +38,14 @@ pub enum Access {
     Denied,
     /// Nobody has the time to say.
     Busy,
+    /// Not now: there were more requests than are let through.
+    TooOften,
 }
 
-/// Checks passwords and remembers what came of it.
+/// Counts requests, checks passwords and remembers what came of it.
 #[derive(Debug)]
 pub struct Guard {
+    bucket: Bucket,
     known: Mutex<HashMap<[u8; 32], bool>>,
     /// One check at a time.
     turn: Semaphore,
@@ -48,13 +54,22 @@ pub struct Guard {
 
 impl Default for Guard {
     fn default() -> Self {
-        Self { known: Mutex::default(), turn: Semaphore::new(1), waiting: Semaphore::new(WAITING) }
+        Self {
+            bucket: Bucket::default(),
+            known: Mutex::default(),
+            turn: Semaphore::new(1),
+            waiting: Semaphore::new(WAITING),
+        }
     }
 }
 
 impl Guard {
     /// Whether a request with this `Authorization` header may be answered.
     pub async fn check(&self, config: &Arc<WebConfig>, header: Option<&HeaderValue>) -> Access {
+        // Those who are not let in count, too.
+        if config.rate_limit.is_some_and(|limit| !self.bucket.take(limit, Instant::now())) {
+            return Access::TooOften;
+        }
         if config.users.is_empty() {
             return Access::Granted;
         }

@@ -1,16 +1,18 @@
 //! The web configuration: YAML in, a [`WebConfig`] that cannot be wrong out, or every fault that was found.
 
 use std::path::Path;
+use std::time::Duration;
 
 use hyper::header::{HeaderName, HeaderValue};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::limit::{self, RateLimit};
 use super::tls::{self, ClientAuth, San, Settings};
 use super::{Seen, WebConfig};
 use crate::yaml::{Faults, Field, Table};
 
-const KEYS: [&str; 3] = ["tls_server_config", "http_server_config", "basic_auth_users"];
+const KEYS: [&str; 4] = ["tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"];
 const TLS_KEYS: [&str; 13] = [
     "cert_file",
     "key_file",
@@ -27,6 +29,7 @@ const TLS_KEYS: [&str; 13] = [
     "curve_preferences",
 ];
 const HTTP_KEYS: [&str; 2] = ["http2", "headers"];
+const LIMIT_KEYS: [&str; 2] = ["interval", "burst"];
 
 /// Those that exporter-toolkit knows.
 const HEADERS: [&str; 5] = [
@@ -74,6 +77,9 @@ fn document(text: &str, folder: &Path, seen: &mut Vec<Seen>, faults: &mut Faults
     }
     if let Some(field) = table.get("basic_auth_users") {
         config.users = users(&field, faults);
+    }
+    if let Some(field) = table.get("rate_limit") {
+        config.rate_limit = rate_limit(&field, faults);
     }
     Some(config)
 }
@@ -124,6 +130,39 @@ fn http(field: &Field<'_>, faults: &mut Faults<'_>) -> Vec<(HeaderName, HeaderVa
         }
     }
     headers
+}
+
+/// None where the interval is 0.
+fn rate_limit(field: &Field<'_>, faults: &mut Faults<'_>) -> Option<RateLimit> {
+    let table = faults.table(field, &LIMIT_KEYS)?;
+    let interval = table.get("interval").and_then(|field| interval(&field, faults));
+    let burst = table.get("burst").and_then(|field| {
+        let burst = field.value.as_u64().and_then(|burst| u32::try_from(burst).ok());
+        if burst.is_none() {
+            faults.expected(&field, "how many requests may come at once, as 10");
+        }
+        burst
+    });
+    let interval = interval.filter(|interval| !interval.is_zero())?;
+    match burst {
+        Some(burst) if burst > 0 => Some(RateLimit { interval, burst }),
+        _ => {
+            faults.add(&field.at, "lets no request through; write `burst: 1` or more, or `interval: 0`");
+            None
+        }
+    }
+}
+
+fn interval(field: &Field<'_>, faults: &mut Faults<'_>) -> Option<Duration> {
+    // Go takes a number as nanoseconds.
+    let interval = match field.value.as_u64() {
+        Some(nanoseconds) => Some(Duration::from_nanos(nanoseconds)),
+        None => field.value.as_str().and_then(limit::duration),
+    };
+    if interval.is_none() {
+        faults.expected(field, "a duration, as 500ms, 1s or 1m30s, or 0 for no limit");
+    }
+    interval
 }
 
 /// Reads what the TLS part names.
@@ -321,15 +360,37 @@ mod tests {
         assert_eq!(config.headers[0].0, "x-frame-options");
     }
 
+    #[track_caller]
+    fn check_limit(text: &str, expected: Option<(Duration, u32)>) {
+        let limit = parse("web.yaml", &format!("rate_limit: {text}"), Path::new("")).unwrap().rate_limit;
+        assert_eq!(limit, expected.map(|(interval, burst)| RateLimit { interval, burst }), "{text}");
+    }
+
+    #[test]
+    fn a_rate_limit_is_read() {
+        check_limit("{interval: 1m30s, burst: 20}", Some((Duration::from_secs(90), 20)));
+        check_limit("{interval: 5000000, burst: 1}", Some((Duration::from_millis(5), 1)));
+        for none in ["", "{}", "{interval: 0, burst: 20}", "{interval: 0s}", "{burst: 20}"] {
+            check_limit(none, None);
+        }
+        for nothing in ["{interval: 1s}", "{interval: 1s, burst: 0}"] {
+            check_faults(&format!("rate_limit: {nothing}"), &[("rate_limit: ", "lets no request through")]);
+        }
+    }
+
     #[test]
     fn every_fault_is_said_with_its_place() {
         check_faults(
             "tls_server_config: {cert_file: a.pem, key_fil: b, client_auth_type: Sometimes, min_version: SSL3}\n\
              http_server_config: {headers: {X-Mine: a}}\n\
              basic_auth_users: {alice: secret, \"b:c\": x, dave: 7}\n\
-             rate_limit: 1\n",
+             rate_limit: {interval: soon, burst: -1, per: client}\n\
+             rate_limits: 1\n",
             &[
-                ("rate_limit: ", "write tls_server_config, http_server_config, basic_auth_users"),
+                (
+                    "rate_limits: ",
+                    "write tls_server_config, http_server_config, basic_auth_users, rate_limit",
+                ),
                 ("tls_server_config.key_fil: ", "write cert_file"),
                 ("tls_server_config.cert_file: ", "/nonexistent/a.pem cannot be read"),
                 ("tls_server_config: ", "has no key_file"),
@@ -339,6 +400,9 @@ mod tests {
                 ("basic_auth_users.", "no bcrypt hash"),
                 ("basic_auth_users.", "no \":\""),
                 ("basic_auth_users.", "found 7"),
+                ("rate_limit.per: ", "write interval, burst"),
+                ("rate_limit.interval: ", "found \"soon\"; write a duration, as 500ms"),
+                ("rate_limit.burst: ", "found -1; write how many requests"),
             ],
         );
     }

@@ -105,6 +105,24 @@ fn a_changed_file_holds_from_the_next_request_on_and_a_wrong_one_never() {
 }
 
 #[test]
+fn who_asks_more_often_than_the_file_allows_is_told_so_until_it_allows_more() {
+    let (folder, envoy) = (Folder::new(), healthy_envoy());
+    let users = format!("basic_auth_users: {{alice: {}}}\n", hash("secret"));
+    let file = folder.write("web.yaml", &format!("{users}rate_limit: {{interval: 1h, burst: 3}}\n"));
+    let exporter = Exporter::start(&["--envoy.admin", envoy.url(), "--web.config.file", &file]);
+    let alice = ["Authorization: Basic YWxpY2U6c2VjcmV0"];
+    // Whoever asks, and for what.
+    assert_eq!(exporter.get("/metrics", &alice).status, 200);
+    assert_eq!(exporter.get("/metrics", &[]).status, 401);
+    assert_eq!(exporter.get("/-/healthy", &alice).status, 200);
+    for _ in 0..2 {
+        assert_eq!(exporter.get("/metrics", &alice).status, 429);
+    }
+    folder.write("web.yaml", &users);
+    assert_eq!(exporter.get("/metrics", &alice).status, 200);
+}
+
+#[test]
 fn every_fault_of_the_file_is_said_before_anything_is_served() {
     let folder = Folder::new();
     let file = folder.write("web.yaml", "basic_auth_users: {a: b}\nnonsense: 1\n");
