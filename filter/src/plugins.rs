@@ -17,16 +17,20 @@ use crate::host::{self, Host};
 /// More than Envoy drains at a time. It does not say when it is done with one, at least not without a callback for
 /// every stream.
 const KEPT: usize = 16;
+/// What is in force is announced again after so many calls: a VM in which Envoy tried a configuration that it then
+/// refused has announced that one, and nobody tells it, or the others.
+const CALLS_OF_AN_ANNOUNCEMENT: u32 = 1_000;
 /// What is wrong with a large configuration is said in fewer lines than its own.
 const MOST_FAULTS_SAID: usize = 100;
 
 #[derive(Default)]
 pub(crate) struct Plugins {
-    /// The newest last.
+    /// The one that is in force last.
     plugins: Vec<Plugin>,
     /// As an HTTP filter, each stream has a context of its own, from its beginning to its log.
     plugin_of_stream: HashMap<u32, u32>,
     announced: Option<u32>,
+    calls_since: u32,
 }
 
 struct Plugin {
@@ -72,16 +76,23 @@ impl Plugins {
     }
 
     fn announce(&mut self, context: u32, callback: &Callback) {
-        if self.announced == Some(context) {
+        self.calls_since = self.calls_since.saturating_add(1);
+        if self.announced == Some(context) && self.calls_since < CALLS_OF_AN_ANNOUNCEMENT {
             return;
         }
         self.announced = Some(context);
+        self.calls_since = 0;
+        // The first to be forgotten is that which was not in force for longest.
+        if let Some(position) = self.plugins.iter().position(|plugin| plugin.context == context) {
+            let plugin = self.plugins.remove(position);
+            self.plugins.push(plugin);
+        }
         if let Some(plugin) = self.of_context(context) {
             plugin.observer.announce(&Host(callback), announcement(callback));
         }
     }
 
-    /// Of a plugin that is kept no longer the newest takes the calls.
+    /// The calls of a plugin that is kept no longer are for that which is in force.
     fn of_context(&mut self, context: u32) -> Option<&mut Plugin> {
         let position = self.plugins.iter().position(|plugin| plugin.context == context);
         match position {

@@ -10,7 +10,7 @@ use crate::histogram::{
     cell_index, time_bound,
 };
 use crate::outcome::{Outcome, Overrides};
-use crate::route::{Captures, PRESETS, Route, Source, Template, Variable};
+use crate::route::{Captures, Encoding, PRESETS, Route, Source, Template, Variable};
 
 /// Something wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,12 +104,10 @@ impl Config {
         path: &'p [u8],
         method: impl Fn() -> &'m [u8],
     ) -> Result<Match<'c, 'p>, NoMatch> {
-        // An encoded path may match whatever it begins with; any other is rejected by its first bytes.
-        let encoded = path.contains(&b'%');
+        let encoding = Encoding::of(path);
         let mut why = NoMatch::Path;
         for (position, route) in self.routes.iter().enumerate() {
-            let may_match = encoded || route.path.begins(path);
-            let Some(captures) = may_match.then(|| route.path.captures(path)).flatten() else { continue };
+            let Some(captures) = route.path.captures(path, encoding) else { continue };
             if route.method.as_bytes() == method() {
                 return Ok(Match { id: RouteId(position), route, captures });
             }

@@ -135,7 +135,7 @@ impl Observer {
         let matched = match found {
             Ok(matched) => matched,
             Err(why) => {
-                recent.put(path, Some(method()).filter(|_| why == NoMatch::Method), None);
+                recent.put(path, (why == NoMatch::Method).then(method), None);
                 return None;
             }
         };

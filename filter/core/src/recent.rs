@@ -39,7 +39,7 @@ impl<T: Copy> Recent<T> {
 
     /// What was found of a path. The method is asked for only where that depends on it.
     pub(crate) fn get<'m>(&self, path: &[u8], method: impl FnOnce() -> &'m [u8]) -> Option<T> {
-        let slot = self.slots.get(Self::position(path))?;
+        let slot = self.slots.get(Self::position(path)?)?;
         let (own_path, own_method) = slot.request.get(..slot.length)?.split_at_checked(slot.path_length)?;
         match slot.value.filter(|_| equal(own_path, path))? {
             Known::ForEveryMethod(value) => Some(value),
@@ -52,8 +52,9 @@ impl<T: Copy> Recent<T> {
         let value = if method.is_some() { Known::ForOneMethod(value) } else { Known::ForEveryMethod(value) };
         let method = method.unwrap_or_default();
         let length = path.len().saturating_add(method.len());
-        let position = Self::position(path);
-        let Some(slot) = self.slots.get_mut(position) else { return };
+        let Some(slot) = Self::position(path).and_then(|position| self.slots.get_mut(position)) else {
+            return;
+        };
         let Some((own_path, own_method)) =
             slot.request.get_mut(..length).and_then(|request| request.split_at_mut_checked(path.len()))
         else {
@@ -68,13 +69,16 @@ impl<T: Copy> Recent<T> {
 
     /// Any spread will do: who makes paths that share a place has them found out anew, which is what unknown paths
     /// cost.
-    fn position(path: &[u8]) -> usize {
+    fn position(path: &[u8]) -> Option<usize> {
+        if path.len() > LONGEST {
+            return None;
+        }
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
         let (words, rest) = path.as_chunks::<8>();
         let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(ODD).rotate_left(29);
         let hash = words.iter().fold(0_u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
         let hash = rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
-        usize::try_from(hash & LAST_SLOT).unwrap_or(0)
+        usize::try_from(hash & LAST_SLOT).ok()
     }
 }
 

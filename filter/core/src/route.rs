@@ -124,6 +124,8 @@ pub struct Template {
     text: Box<str>,
     /// What comes before the first variable.
     head: Box<[u8]>,
+    /// What comes behind the last variable, if there is one.
+    tail: Option<Box<[u8]>>,
     segments: Box<[Segment]>,
 }
 
@@ -167,8 +169,9 @@ impl Template {
                 return Err(format!("{text:?} has {{{}}} twice; write it once", variable.as_str()));
             }
         }
-        let head = text.split('{').next().unwrap_or(text).as_bytes().into();
-        Ok(Self { text: text.into(), head, segments })
+        let head = literal(text.split('{').next().unwrap_or(text));
+        let tail = text.rsplit_once('}').map(|(_, tail)| literal(tail));
+        Ok(Self { text: text.into(), head, tail, segments })
     }
 
     /// The template as it was written.
@@ -187,25 +190,50 @@ impl Template {
         self.segments.len() == 3
     }
 
-    /// Whether a path without percent-encoding begins as one that matches does.
-    pub(crate) fn begins(&self, path: &[u8]) -> bool {
-        path.starts_with(&self.head)
+    /// Matches a whole path, without its query. `%3A` is as good as `:`, as it is to the app.
+    pub fn captures<'p>(&self, path: &'p [u8], encoding: Encoding) -> Option<Captures<'p>> {
+        self.fits(path, encoding).then(|| self.read(path, encoding)).flatten()
     }
 
-    /// Matches a whole path, without its query. `%3A` is as good as `:`, as it is to the app.
-    pub fn captures<'p>(&self, path: &'p [u8]) -> Option<Captures<'p>> {
+    /// Whether it begins and ends as one that matches does: few templates are left to try, however long the path is.
+    fn fits(&self, path: &[u8], encoding: Encoding) -> bool {
+        encoding.strip_prefix(path, &self.head).is_some_and(|rest| match &self.tail {
+            Some(tail) => encoding.strip_suffix(rest, tail).is_some(),
+            None => rest.is_empty(),
+        })
+    }
+
+    fn read<'p>(&self, path: &'p [u8], encoding: Encoding) -> Option<Captures<'p>> {
         let mut captures = Captures::default();
-        let mut written = path.split(|byte| *byte == b'/');
+        let mut unread = Some(path);
         for segment in &self.segments {
-            let value = segment.value(percent_decoded(written.next()?))?;
+            let (written, rest) = split_at_slash(unread?);
+            unread = rest;
+            let value = segment.value(written, encoding)?;
             match segment.variable {
                 None => {}
-                Some((Variable::Model, _)) => captures.model = Some(value),
-                Some((Variable::Version, _)) => captures.version = Some(value),
+                Some((Variable::Model, _)) => captures.model = Some(captured(value)),
+                Some((Variable::Version, _)) => captures.version = Some(captured(value)),
             }
         }
-        written.next().is_none().then_some(captures)
+        unread.is_none().then_some(captures)
     }
+}
+
+/// A part of a template as it is compared: percent-encoded or not is the same there, too.
+fn literal(written: &str) -> Box<[u8]> {
+    percent_decoded(written.as_bytes()).into()
+}
+
+fn split_at_slash(path: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let slash = memchr::memchr(b'/', path).and_then(|slash| path.split_at_checked(slash));
+    slash.map_or((path, None), |(segment, rest)| (segment, rest.get(1..)))
+}
+
+/// What is too long for a label in any case is left as it was sent.
+fn captured(written: &[u8]) -> Cow<'_, [u8]> {
+    const LONGEST_WRITTEN: usize = 3 * LONGEST_LABEL;
+    if written.len() > LONGEST_WRITTEN { Cow::Borrowed(written) } else { percent_decoded(written) }
 }
 
 impl Segment {
@@ -214,7 +242,7 @@ impl Segment {
             Err(format!("{template:?} has a {brace} without its {other}; write {{model}} or {{version}}"))
         };
         let Some((prefix, opened)) = segment.split_once('{') else {
-            let prefix = segment.as_bytes().into();
+            let prefix = literal(segment);
             return if segment.contains('}') {
                 unmatched('}', '{')
             } else {
@@ -234,30 +262,20 @@ impl Segment {
         let variable = variable.ok_or_else(|| {
             format!("{template:?} has the variable {{{name}}}; write {{model}} or {{version}}")
         })?;
-        Ok(Self { prefix: prefix.as_bytes().into(), variable: Some((variable, suffix.as_bytes().into())) })
+        Ok(Self { prefix: literal(prefix), variable: Some((variable, literal(suffix))) })
     }
 
     fn is(&self, variable: Variable) -> bool {
         self.variable.as_ref().is_some_and(|(own, _)| *own == variable)
     }
 
-    /// What the variable stands for, or nothing where there is none; `None` where the segment does not match.
-    fn value<'p>(&self, written: Cow<'p, [u8]>) -> Option<Cow<'p, [u8]>> {
-        let value = |written: &'_ [u8]| -> Option<std::ops::Range<usize>> {
-            let rest = written.strip_prefix(self.prefix.as_ref())?;
-            let length = match &self.variable {
-                None => Some(0).filter(|_| rest.is_empty()),
-                Some((_, suffix)) => {
-                    Some(rest.strip_suffix(suffix.as_ref())?.len()).filter(|length| *length > 0)
-                }
-            }?;
-            let start = self.prefix.len();
-            Some(start..start.saturating_add(length))
-        };
-        let range = value(&written)?;
-        match written {
-            Cow::Borrowed(written) => written.get(range).map(Cow::Borrowed),
-            Cow::Owned(written) => written.get(range).map(|value| Cow::Owned(value.to_vec())),
+    /// What the variable stands for, or nothing where there is none, as it was sent; `None` where the segment does not
+    /// match.
+    fn value<'p>(&self, written: &'p [u8], encoding: Encoding) -> Option<&'p [u8]> {
+        let rest = encoding.strip_prefix(written, &self.prefix)?;
+        match &self.variable {
+            None => Some(rest).filter(|rest| rest.is_empty()),
+            Some((_, suffix)) => encoding.strip_suffix(rest, suffix).filter(|value| !value.is_empty()),
         }
     }
 }
@@ -285,24 +303,66 @@ pub fn label(name: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
 
 /// Undoes percent-encoding once; a `%` that is none stays.
 pub fn percent_decoded(written: &[u8]) -> Cow<'_, [u8]> {
-    if !written.contains(&b'%') {
-        return Cow::Borrowed(written);
+    match Encoding::of(written) {
+        Encoding::None => Cow::Borrowed(written),
+        Encoding::Percent => {
+            let mut rest = written;
+            let next = || first_byte(rest).map(|(byte, after)| (rest = after, byte).1);
+            Cow::Owned(std::iter::from_fn(next).collect())
+        }
     }
-    let mut decoded = Vec::with_capacity(written.len());
-    let mut rest = written;
-    while let [first, tail @ ..] = rest {
-        let escape = match tail {
-            [high, low, after @ ..] if *first == b'%' => {
-                digit(*high).zip(digit(*low)).map(|hex| (hex, after))
-            }
-            _ => None,
-        };
-        let (byte, after) =
-            escape.map_or((*first, tail), |((high, low), after)| (high.wrapping_shl(4) | low, after));
-        decoded.push(byte);
-        rest = after;
+}
+
+/// Whether a path has to be decoded to be understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// It is not.
+    None,
+    /// It holds a `%`.
+    Percent,
+}
+
+impl Encoding {
+    /// That of a path.
+    pub fn of(path: &[u8]) -> Self {
+        if memchr::memchr(b'%', path).is_some() { Self::Percent } else { Self::None }
     }
-    Cow::Owned(decoded)
+
+    /// What is written behind this beginning. No more is read than is as long as that.
+    fn strip_prefix<'p>(self, written: &'p [u8], prefix: &[u8]) -> Option<&'p [u8]> {
+        match self {
+            Self::None => written.strip_prefix(prefix),
+            Self::Percent => prefix.iter().try_fold(written, |rest, wanted| {
+                first_byte(rest).filter(|(byte, _)| byte == wanted).map(|(_, rest)| rest)
+            }),
+        }
+    }
+
+    /// What is written before this end.
+    fn strip_suffix<'p>(self, written: &'p [u8], suffix: &[u8]) -> Option<&'p [u8]> {
+        match self {
+            Self::None => written.strip_suffix(suffix),
+            Self::Percent => suffix.iter().rev().try_fold(written, |rest, wanted| {
+                last_byte(rest).filter(|(byte, _)| byte == wanted).map(|(_, rest)| rest)
+            }),
+        }
+    }
+}
+
+fn first_byte(written: &[u8]) -> Option<(u8, &[u8])> {
+    let escape = written.split_first_chunk().and_then(|(escape, rest)| Some((escaped(*escape)?, rest)));
+    escape.or_else(|| written.split_first().map(|(byte, rest)| (*byte, rest)))
+}
+
+/// Escapes do not overlap, so that they are the same read from the end.
+fn last_byte(written: &[u8]) -> Option<(u8, &[u8])> {
+    let escape = written.split_last_chunk().and_then(|(rest, escape)| Some((escaped(*escape)?, rest)));
+    escape.or_else(|| written.split_last().map(|(byte, rest)| (*byte, rest)))
+}
+
+fn escaped([percent, high, low]: [u8; 3]) -> Option<u8> {
+    let (high, low) = (percent == b'%').then(|| digit(high).zip(digit(low))).flatten()?;
+    Some(high.wrapping_shl(4) | low)
 }
 
 fn digit(hex: u8) -> Option<u8> {

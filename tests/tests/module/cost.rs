@@ -48,6 +48,29 @@ fn a_call_of_a_known_series_takes_no_more_instructions_than_it_did() {
     assert!(!measured.iter().any(strays), "one is above what is allowed, or far below");
 }
 
+/// A path may be as long as Envoy lets it be, which is a megabyte. It must not keep a worker from other calls.
+#[test]
+fn a_path_takes_few_instructions_for_each_byte_whatever_it_holds() {
+    const LONG: usize = 1 << 20;
+    let paths = [
+        format!("/v1/models/{}", "%61".repeat(LONG / 3)),
+        format!("/v1/models/{}:predict", "%61".repeat(LONG / 3)),
+        format!("/v1/models/{}/versions/%61:predict", "%2F".repeat(LONG / 3)),
+        format!("/v1/models/{}:predict", "a".repeat(LONG)),
+        format!("/v1/models{}", "/".repeat(LONG)),
+        format!("/{}", "%".repeat(LONG)),
+        format!("/score{}", "a".repeat(LONG)),
+    ];
+    let measured = paths.map(|path| {
+        let mut vm = Vm::start(&World::default(), "{}");
+        vm.log(&post(&path));
+        let fuel = vm.fuel_of(|vm| vm.log(&post(&path)));
+        (path.chars().take(20).collect::<String>(), fuel / LONG as u64)
+    });
+    println!("(path, instructions for a byte): {measured:#?}");
+    assert!(measured.iter().all(|(_, instructions)| *instructions <= 25));
+}
+
 #[test]
 fn a_call_of_a_known_series_allocates_nothing() {
     let encoded = || typical("/v1/models/na%C3%AFve:predict");
@@ -62,7 +85,7 @@ fn a_call_of_a_known_series_allocates_nothing() {
         vm.log(&typical("/v1/models/na%C3%AFve:predict"));
         (0..3).for_each(|_| vm.log(&call()));
         let before = vm.allocations();
-        (0..100).for_each(|_| vm.log(&call()));
+        (0..3_000).for_each(|_| vm.log(&call()));
         assert_eq!(vm.allocations(), before, "{name}");
     }
 }

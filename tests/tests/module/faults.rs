@@ -184,6 +184,32 @@ fn configurations_without_end_are_not_all_kept() {
 }
 
 #[test]
+fn a_plugin_that_is_called_is_kept_however_often_another_is_configured() {
+    let world = World::default();
+    let mut vm = Vm::start(&world, r#"{"routes": [{"name": "own", "method": "POST", "path": "/score"}]}"#);
+    for context in 2..50 {
+        vm.configure(context, "{}");
+        vm.log_in(1, &post("/score"));
+    }
+    assert_eq!(world.sum("scoretap.call.own."), 48);
+}
+
+#[test]
+fn what_was_announced_of_a_configuration_that_envoy_refused_is_put_right_by_calls() {
+    let world = World::default();
+    let own = r#"{"bounds_seconds": [1]}"#;
+    let mut worker = Vm::start(&world, own);
+    // Envoy tries a configuration in a VM of its own, and may then refuse the listener for another reason.
+    Vm::start(&world, r#"{"bounds_seconds": [2]}"#);
+    Vm::start(&world, r#"{"bounds_seconds": 2}"#);
+    assert_eq!(world.stat("scoretap.config"), 0);
+    (0..1_000).for_each(|_| worker.log(&post("/score")));
+    assert_eq!(world.stat("scoretap.config"), 1);
+    let [own, other] = ["1000000000", "2000000000"].map(|bound| format!("scoretap.bounds.duration.{bound}"));
+    assert!(world.stat(&own) > world.stat(&other));
+}
+
+#[test]
 fn a_configuration_of_faults_is_said_in_a_hundred_lines() {
     let world = World::default();
     let fields: Vec<String> = (0..500).map(|number| format!("\"f{number}\": 1")).collect();
@@ -319,7 +345,7 @@ fn a_known_series_needs_five_questions_and_three_additions() {
     assert_eq!(calls.into_iter().collect::<Vec<_>>(), expected);
     vm.log(&post("/x"));
     world.lock().calls.clear();
-    vm.log(&post("/x"));
+    vm.log(&post("/never/asked/for/before"));
     let calls = std::mem::take(&mut world.lock().calls);
     assert_eq!(
         calls.into_iter().collect::<Vec<_>>(),

@@ -1,6 +1,8 @@
 use std::borrow::Cow;
 
-use scoretap_core::route::{Captures, PRESETS, Route, Template, label, percent_decoded, without_query};
+use scoretap_core::route::{
+    Captures, Encoding, PRESETS, Route, Template, label, percent_decoded, without_query,
+};
 
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -11,7 +13,8 @@ fn check(template: &str, path: &str, expected: Option<(Option<&str>, Option<&str
         model: model.map(|model| Cow::Borrowed(model.as_bytes())),
         version: version.map(|version| Cow::Borrowed(version.as_bytes())),
     });
-    let captures = Template::parse(template).unwrap().captures(path.as_bytes());
+    let captures =
+        Template::parse(template).unwrap().captures(path.as_bytes(), Encoding::of(path.as_bytes()));
     assert_eq!(captures, expected, "{template} on {path}");
 }
 
@@ -48,6 +51,11 @@ fn a_path_means_what_it_means_to_the_app_percent_encoded_or_not() {
     check("/v1/models/{model}:predict", "/v1/models/%:predict", Some((Some("%"), None)));
     check("/v1/models/{model}:predict", "/v1/models/%3Apredict", None);
     check("/v1/models/{model}:predict", "/v1%2Fmodels/m:predict", None);
+    for path in ["/a%20b/m", "/%61%20%62/%6d", "/a%20b/%6D"] {
+        check("/a%20b/{model}", path, Some((Some("m"), None)));
+    }
+    check("/a%20b/{model}", "/a%2520b/m", None);
+    check("/100%25{model}", "/100%25m", Some((Some("m"), None)));
 }
 
 #[test]
