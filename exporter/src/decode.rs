@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use hashbrown::hash_map::EntryRef;
 use hashbrown::{Equivalent, HashMap};
 use scoretap_core::histogram::{Cell, DEFAULT_TIME_BOUNDS, Histogram, SIZE_BOUNDS};
-use scoretap_core::name::{ENVOY_PREFIX, Endpoint, Model, Series, Stat};
+use scoretap_core::name::{ENVOY_PREFIX, Endpoint, InForce, Model, Series, Stat};
 use scoretap_core::outcome::{Outcome, Status};
 use scoretap_core::route::PRESETS;
 
@@ -38,7 +38,7 @@ pub struct Reading {
     pub vm_reloads: Option<VmReloads>,
     /// How many statistics have our prefix and no meaning to us: a filter of another version.
     pub unknown: usize,
-    /// Whether the filter divides durations by the bounds of native histograms, as far as its cells tell.
+    /// Whether the filter divides durations by the bounds of native histograms.
     pub is_native: bool,
 }
 
@@ -171,6 +171,8 @@ pub struct Decoder<'a> {
     identity: &'a Identity,
     series: HashMap<Key, Measured>,
     reading: Reading,
+    in_force: Option<InForce>,
+    has_native_cells: bool,
     requests_begun: Option<u64>,
     requests_active: u64,
 }
@@ -182,6 +184,8 @@ impl<'a> Decoder<'a> {
             identity,
             series: HashMap::new(),
             reading: Reading::default(),
+            in_force: None,
+            has_native_cells: false,
             requests_begun: None,
             requests_active: 0,
         }
@@ -215,6 +219,14 @@ impl<'a> Decoder<'a> {
         let mut reading = self.reading;
         reading.series = self.series.into_iter().collect();
         reading.series.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        reading.config_valid = self.in_force.map(|in_force| in_force != InForce::Nothing);
+        // With the old cells of a native configuration and the new ones of a classic one, native buckets would be wrong.
+        // An invalid one adds to no cell.
+        reading.is_native = match self.in_force {
+            Some(InForce::Native) => true,
+            Some(InForce::Classic) => false,
+            Some(InForce::Nothing) | None => self.has_native_cells,
+        };
         reading.envoy_requests = self
             .requests_begun
             .map(|begun| EnvoyRequests { begun, finished: begun.saturating_sub(self.requests_active) });
@@ -231,7 +243,7 @@ impl<'a> Decoder<'a> {
                 self.measured(&series, &endpoint).count(outcome, code, value);
             }
             Stat::Cell { series, endpoint, histogram, status, cell } => {
-                self.reading.is_native |= cell.native.is_some();
+                self.has_native_cells |= cell.native.is_some();
                 let measured = self.measured(&series, &endpoint);
                 measured.distribution_mut(histogram, status).cells.push((cell, value));
             }
@@ -240,7 +252,7 @@ impl<'a> Decoder<'a> {
                 distribution.sum = distribution.sum.saturating_add(value);
             }
             Stat::Unmatched => self.reading.unmatched = value,
-            Stat::Config => self.reading.config_valid = Some(value != 0),
+            Stat::Config => self.in_force = Some(InForce::of_number(value)),
             Stat::Bounds { histogram, bounds } => self.reading.bounds.configured(histogram, value, &bounds),
         }
     }
@@ -519,6 +531,18 @@ mod tests {
     fn the_filters_configuration_is_valid_or_not_or_not_there() {
         assert_eq!(reading(&pod(), &["wasmcustom.scoretap.config: 0"]).config_valid, Some(false));
         assert_eq!(reading(&pod(), &["wasmcustom.scoretap.config: 1"]).config_valid, Some(true));
+    }
+
+    #[test]
+    fn native_buckets_are_shown_as_long_as_calls_are_counted_in_them() {
+        let is_native = |config: &str| {
+            let cell = "wasmcustom.scoretap.cell.r.~.~.POST./r.duration.success.5000000.-60: 1";
+            reading(&pod(), &[cell, config]).is_native
+        };
+        assert!(is_native("wasmcustom.scoretap.config: 2"));
+        assert!(!is_native("wasmcustom.scoretap.config: 1"), "new calls are in classic cells");
+        assert!(is_native("wasmcustom.scoretap.config: 0"), "there are no new calls");
+        assert!(reading(&pod(), &["wasmcustom.scoretap.config: 2"]).is_native, "before the first call, too");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::histogram::{
     DEFAULT_TIME_BOUNDS, Histogram, LONGEST_BOUND_SECONDS, MOST_BOUNDS, NativeBucket, SIZE_BOUNDS,
     cell_index, time_bound,
 };
+use crate::name::InForce;
 use crate::outcome::{Outcome, Overrides};
 use crate::route::{Captures, Encoding, PRESETS, Route, Source, Template, Variable};
 
@@ -119,6 +120,14 @@ impl Config {
     /// The route at a position.
     pub(crate) fn route(&self, id: RouteId) -> Option<&Route> {
         self.routes.get(id.0)
+    }
+
+    /// What kind it is.
+    pub const fn kind(&self) -> InForce {
+        match self.resolution {
+            Resolution::Classic => InForce::Classic,
+            Resolution::Native => InForce::Native,
+        }
     }
 
     /// How many series may have counters of their own.

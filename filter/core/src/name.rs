@@ -104,7 +104,7 @@ pub enum Stat<'a> {
     },
     /// Calls that no route matched.
     Unmatched,
-    /// A gauge: 1 where the filter runs as configured, 0 where its configuration is invalid.
+    /// A gauge whose value is the number of an [`InForce`].
     Config,
     /// A gauge whose value is the time at which these bounds were configured: the latest are in force.
     Bounds {
@@ -113,6 +113,37 @@ pub enum Stat<'a> {
         /// The bounds, in nanoseconds or bytes.
         bounds: Cow<'a, [u64]>,
     },
+}
+
+/// What kind of configuration the filter runs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InForce {
+    /// None, as that given is invalid.
+    Nothing,
+    /// One with cells for classic histograms.
+    Classic,
+    /// One with the finer cells of native histograms.
+    Native,
+}
+
+impl InForce {
+    /// As a gauge can hold it.
+    pub const fn number(self) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::Classic => 1,
+            Self::Native => 2,
+        }
+    }
+
+    /// That of a number.
+    pub const fn of_number(number: u64) -> Self {
+        match number {
+            0 => Self::Nothing,
+            2 => Self::Native,
+            _ => Self::Classic,
+        }
+    }
 }
 
 impl Stat<'_> {

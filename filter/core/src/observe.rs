@@ -9,7 +9,7 @@ use std::cell::OnceCell;
 
 use crate::config::{Config, Match, NoMatch, RouteId};
 use crate::histogram::{Cell, Histogram, NativeBucket};
-use crate::name::{Endpoint, Model, Series, Stat};
+use crate::name::{Endpoint, InForce, Model, Series, Stat};
 use crate::outcome::{Ending, Outcome, Status};
 use crate::recent::Recent;
 use crate::route::{Route, Source, label, without_query};
@@ -103,7 +103,8 @@ impl Observer {
             let bounds = Stat::Bounds { histogram, bounds: Cow::Borrowed(bounds) };
             stats.set_gauge(encoded(name, &bounds), now);
         }
-        stats.set_gauge(encoded(name, &Stat::Config), u64::from(config.is_some()));
+        let in_force = config.as_ref().map_or(InForce::Nothing, Config::kind);
+        stats.set_gauge(encoded(name, &Stat::Config), in_force.number());
     }
 
     /// Counts a call.
