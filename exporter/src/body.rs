@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::places::Busy;
+
 /// Larger ones are given back to the system.
 const LARGEST_SPARE: usize = 16 * 1024 * 1024;
 
@@ -58,17 +60,24 @@ pub struct Answer {
     rest: Bytes,
     /// Given back when all is sent, or nobody wants it any more.
     _place: Option<OwnedSemaphorePermit>,
+    /// As long as somebody waits for it.
+    _busy: Option<Busy>,
 }
 
 impl Answer {
     /// A body that takes no place.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
-        Self { rest: bytes.into(), _place: None }
+        Self { rest: bytes.into(), ..Self::default() }
     }
 
     /// A body that takes a place until it is sent.
     pub fn placed(bytes: impl Into<Bytes>, place: OwnedSemaphorePermit) -> Self {
-        Self { rest: bytes.into(), _place: Some(place) }
+        Self { rest: bytes.into(), _place: Some(place), _busy: None }
+    }
+
+    /// The same, for whom the connection is busy.
+    pub(crate) fn awaited(self, busy: Busy) -> Self {
+        Self { _busy: Some(busy), ..self }
     }
 }
 

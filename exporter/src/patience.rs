@@ -1,4 +1,5 @@
-//! A stream on which an answer must be taken within a time, however slowly its reader reads.
+//! A stream on which an answer must be taken within a time, however slowly its reader reads, and which says when that
+//! is done.
 
 use std::io;
 use std::pin::Pin;
@@ -10,6 +11,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use crate::places::Seat;
+
 /// How many answers a connection has begun: each has its own time.
 pub(crate) type Answers = Arc<AtomicU64>;
 
@@ -18,14 +21,15 @@ pub(crate) struct Patient<S> {
     stream: S,
     limit: Duration,
     answers: Answers,
+    seat: Arc<Seat>,
     /// The answer that is being written, and when that must be over.
     current: u64,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Patient<S> {
-    pub(crate) const fn new(stream: S, limit: Duration, answers: Answers) -> Self {
-        Self { stream, limit, answers, current: 0, deadline: None }
+    pub(crate) const fn new(stream: S, limit: Duration, answers: Answers, seat: Arc<Seat>) -> Self {
+        Self { stream, limit, answers, seat, current: 0, deadline: None }
     }
 
     /// An error where the answer in hand has taken too long; else the context is woken when it has.
@@ -64,8 +68,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
-        if flushed.is_pending() {
-            self.check(context)?;
+        match flushed {
+            Poll::Pending => self.check(context)?,
+            Poll::Ready(Ok(())) => self.seat.sent(),
+            Poll::Ready(Err(_)) => {}
         }
         flushed
     }

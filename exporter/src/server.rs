@@ -133,8 +133,9 @@ impl Server {
                     // In a task of its own, so that a panic ends one connection and nothing else.
                     tokio::spawn(async move {
                         tokio::select! {
-                            () = connection => {}
+                            biased;
                             () = seat.must_leave() => {}
+                            () = connection => {}
                         }
                         seat.end();
                         drop(permit);
@@ -171,16 +172,15 @@ impl Server {
         watcher: Watcher,
     ) {
         let answers = Answers::default();
-        let stream = Patient::new(stream, self.send_time, Arc::clone(&answers));
+        let stream = Patient::new(stream, self.send_time, Arc::clone(&answers), Arc::clone(&seat));
         let handler = self.handler;
         let service = service_fn(move |request| {
             let (handler, seat, answers) = (Arc::clone(&handler), Arc::clone(&seat), Arc::clone(&answers));
             async move {
-                seat.set_busy(true);
+                let busy = seat.request();
                 let answer = handler.answer(&request).await;
                 answers.fetch_add(1, Ordering::Relaxed);
-                seat.set_busy(false);
-                Ok::<_, Infallible>(answer)
+                Ok::<_, Infallible>(answer.map(|body| body.awaited(busy)))
             }
         });
         let connection = http1::Builder::new()
@@ -205,7 +205,10 @@ mod tests {
 
     use clap::Parser;
 
-    use super::{Arc, Config, Duration, GracefulShutdown, Handler, Server, SocketAddr, TcpListener, Web};
+    use super::{
+        Arc, Config, Duration, GracefulShutdown, Handler, MAX_CONNECTIONS, Server, SocketAddr, TcpListener,
+        Web,
+    };
     use crate::args::Args;
     use crate::handler::MAX_SCRAPES;
 
@@ -253,16 +256,12 @@ mod tests {
         assert_eq!(kept.count(), 0, "whole answers were kept for those who do not read them");
     }
 
-    #[test]
-    fn who_does_not_read_an_answer_in_time_loses_it_and_others_get_the_place() {
+    /// Serves answers of some megabytes, each to be taken within so long, while something is done to it.
+    fn serve(send_time: Duration, run: impl FnOnce(SocketAddr, &Handler) + Send + 'static) {
         let label = format!("a={}", "x".repeat(600_000));
         let args = Args::parse_from(["exporter", "--envoy.admin", "unix:///nonexistent", "--label", &label]);
-        let server = Server::new(
-            Config::new(&args, |_| None).unwrap(),
-            Arc::new(Web::open(None).unwrap()),
-            // In which a busy machine has all of them begun.
-            Duration::from_secs(2),
-        );
+        let config = Config::new(&args, |_| None).unwrap();
+        let server = Server::new(config, Arc::new(Web::open(None).unwrap()), send_time);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listeners = [TcpListener::bind("127.0.0.1:0").await.unwrap()];
@@ -271,8 +270,50 @@ mod tests {
             let handler = Arc::clone(&server.handler);
             tokio::select! {
                 () = server.accept(&listeners, &graceful) => {}
-                scraped = tokio::task::spawn_blocking(move || scrape_slowly(address, &handler)) => scraped.unwrap(),
+                ran = tokio::task::spawn_blocking(move || run(address, &handler)) => ran.unwrap(),
             }
+        });
+    }
+
+    #[test]
+    fn who_does_not_read_an_answer_in_time_loses_it_and_others_get_the_place() {
+        // In which a busy machine has all of them begun.
+        serve(Duration::from_secs(2), scrape_slowly);
+    }
+
+    #[test]
+    fn an_answer_that_is_being_read_is_not_cut_off_for_those_who_ask_for_nothing() {
+        serve(Duration::from_secs(60), |address, _| {
+            let (mut stream, mut answer) = scrape(address);
+            answer.resize(512, 0);
+            stream.read_exact(&mut answer).unwrap();
+            let _silent: Vec<TcpStream> =
+                (0..2 * MAX_CONNECTIONS).map(|_| TcpStream::connect(address).unwrap()).collect();
+            assert_eq!(read(scrape(address)), ("200".to_owned(), true));
+            assert_eq!(read((stream, answer)), ("200".to_owned(), true));
+        });
+    }
+
+    #[test]
+    fn who_has_read_an_answer_and_asks_for_nothing_more_gives_the_place() {
+        serve(Duration::from_secs(60), |address, _| {
+            let satisfied = (0..MAX_CONNECTIONS).map(|_| {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.write_all(b"GET /-/healthy HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+                let mut answer = Vec::new();
+                while !answer.ends_with(b"\r\n\r\nhealthy\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    answer.extend(byte);
+                }
+                stream
+            });
+            let _satisfied: Vec<TcpStream> = satisfied.collect();
+            let (mut stream, answer) = scrape(address);
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let mut first = [0];
+            assert!(stream.read_exact(&mut first).is_ok(), "no answer within 20 s");
+            assert_eq!(read((stream, [answer, first.to_vec()].concat())), ("200".to_owned(), true));
         });
     }
 }
