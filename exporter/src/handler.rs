@@ -34,8 +34,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Scrapes in progress, the sending of their answers included: each may hold some megabytes.
 pub(crate) const MAX_SCRAPES: usize = 16;
 
+/// Pages in progress for which Envoy is read: apart from the scrapes, so that neither keeps the other out.
+const MAX_PAGES: usize = 16;
+
 /// What is shorter is compressed in the time that it takes to hand it to somebody else.
 const QUICKLY_COMPRESSED: usize = 64 * 1024;
+
+const TOO_MANY_PAGES: &str = "Too many pages that read Envoy are in progress.\n";
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
@@ -48,6 +53,7 @@ pub struct Handler {
     guard: Guard,
     source: Source,
     places: Arc<Semaphore>,
+    page_places: Arc<Semaphore>,
     news: News,
 }
 
@@ -58,8 +64,8 @@ impl Handler {
     pub fn new(config: Config, web: Arc<Web>) -> Self {
         let config = Arc::new(config);
         let source = Source::new(Arc::clone(&config));
-        let places = Arc::new(Semaphore::new(MAX_SCRAPES));
-        Self { config, web, guard: Guard::default(), source, places, news: News::default() }
+        let [places, page_places] = [MAX_SCRAPES, MAX_PAGES].map(|count| Arc::new(Semaphore::new(count)));
+        Self { config, web, guard: Guard::default(), source, places, page_places, news: News::default() }
     }
 
     /// How many more scrapes may begin.
@@ -121,12 +127,20 @@ impl Handler {
     }
 
     async fn landing(&self) -> Reply {
+        let Ok(place) = Arc::clone(&self.page_places).try_acquire_owned() else {
+            return busy(TOO_MANY_PAGES);
+        };
         let outcome = self.source.read(PATIENCE).await;
         let read = outcome.as_ref().as_ref().map_err(|fault| format!("{}: {fault}", self.config.admin));
-        reply(StatusCode::OK, HTML, pages::landing(&self.config.telemetry_path, read))
+        let mut reply = reply(StatusCode::OK, HTML, Bytes::new());
+        *reply.body_mut() = Answer::placed(pages::landing(&self.config.telemetry_path, read), place);
+        reply
     }
 
     async fn ready(&self, headers: &HeaderMap) -> Reply {
+        let Ok(_place) = self.page_places.try_acquire() else {
+            return busy(TOO_MANY_PAGES);
+        };
         match self.source.probe(limit(headers)).await {
             Ok(()) => reply(StatusCode::OK, PLAIN, "ready\n"),
             Err(fault) => {

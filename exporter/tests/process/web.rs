@@ -298,6 +298,25 @@ fn who_asks_while_too_many_wait_is_told_to_come_back() {
 }
 
 #[test]
+fn those_who_wait_for_pages_keep_nobody_out() {
+    let envoy = Fake::unix(|_| std::thread::sleep(Duration::from_secs(60)));
+    for path in ["/-/ready", "/"] {
+        let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
+        let waiting: Vec<TcpStream> = (0..200)
+            .map(|_| exporter.send("GET", path, &["X-Prometheus-Scrape-Timeout-Seconds: 60"]))
+            .collect();
+        let begun = Instant::now();
+        assert_eq!(exporter.get("/-/healthy", &[]).status, 200);
+        let scrape = exporter.get("/metrics", &["X-Prometheus-Scrape-Timeout-Seconds: 0.2"]);
+        assert_eq!(scrape.status, 200);
+        assert!(begun.elapsed() < Duration::from_secs(2), "{path}: {:?}", begun.elapsed());
+        let mut answer = String::new();
+        waiting.last().unwrap().read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("in progress"), "{path}: {answer}");
+    }
+}
+
+#[test]
 fn those_who_send_nothing_or_a_byte_now_and_then_keep_nobody_out() {
     let envoy = healthy_envoy();
     let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
