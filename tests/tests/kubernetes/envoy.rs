@@ -1,7 +1,8 @@
 //! The sidecar's own program on real Envoy: the bootstrap that it writes, and how a pod ends.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -85,6 +86,39 @@ fn the_bootstrap_that_setup_writes_counts_calls_under_the_pods_configuration() {
     let answer = http::call(&Endpoint::Tcp(pod.address), Protocol::Http1, score()).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     wait_until("the call is counted", STARTUP, || pod.stats().contains("it_s__mine_"));
+}
+
+/// An app that listens at this one address.
+fn listen(address: IpAddr) -> SocketAddr {
+    let listener = TcpListener::bind((address, 0)).unwrap();
+    let bound = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    bound
+}
+
+#[test]
+fn a_pod_answers_at_every_address_that_it_has_wherever_its_app_listens() {
+    let global = |line: &str| line.split_whitespace().nth(3) == Some("00");
+    let has_ipv6 = fs::read_to_string("/proc/net/if_inet6").is_ok_and(|table| table.lines().any(global));
+    let families = if has_ipv6 { "127.0.0.1 ::1" } else { "127.0.0.1" };
+    let addresses: Vec<IpAddr> = families.split(' ').map(|address| address.parse().unwrap()).collect();
+    println!("this machine has {families}");
+    for (number, app) in addresses.iter().enumerate() {
+        let pod = Pod::start(&format!("sidecar-address-{number}"), listen(*app), "");
+        for address in &addresses {
+            let endpoint = Endpoint::Tcp(SocketAddr::new(*address, pod.address.port()));
+            let answer = http::call(&endpoint, Protocol::Http1, score()).unwrap();
+            assert_eq!(answer.status, 200, "app at {app}, caller at {address}: {}", answer.text());
+        }
+        let counted = format!("200.success: {}", addresses.len());
+        wait_until("the calls are counted", STARTUP, || pod.stats().contains(&counted));
+    }
 }
 
 #[test]

@@ -39,7 +39,9 @@ fn main() -> ExitCode {
 }
 
 fn set_up() -> Result<()> {
-    let wanted = Wanted::from_env(variable)?;
+    // Where the kernel has no IPv6 there is no such file.
+    let addresses = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    let wanted = Wanted::from_env(variable, &addresses)?;
     let module = variable("SCORETAP_MODULE").unwrap_or_else(|| "/scoretap.wasm".into());
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     bootstrap::set_up(&wanted, Path::new(&module), &program, Path::new(&folder()))
