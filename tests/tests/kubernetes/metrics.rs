@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::manifests::yaml_files;
 
 /// What Prometheus itself makes, kube-state-metrics and the kubelet's cAdvisor export (their documentation lists them).
-const OF_OTHERS: [&str; 15] = [
+pub(crate) const OF_OTHERS: [&str; 15] = [
     "ALERTS",
     "up",
     "container_cpu_usage_seconds_total",
@@ -98,7 +98,7 @@ fn metrics_are_found_in_an_expression() {
 }
 
 /// The tables of the README, which are made of the code: `| `name` | type |`, a dialect's name before it or not.
-fn exported() -> BTreeSet<String> {
+pub(crate) fn exported() -> BTreeSet<String> {
     let readme = fs::read_to_string(workspace::root().join("README.md")).unwrap();
     let mut names = BTreeSet::new();
     for section in ["families", "dialects"] {
@@ -116,7 +116,7 @@ fn exported() -> BTreeSet<String> {
 }
 
 /// The values under `field`, wherever it stands.
-fn all(value: &Value, field: &str, found: &mut Vec<String>) {
+pub(crate) fn all(value: &Value, field: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => fields.iter().for_each(|(name, value)| match value {
             Value::String(text) if name == field => found.push(text.clone()),

@@ -1,25 +1,32 @@
 //! Tenants: one whose pod lies about whose it is, before a real Prometheus that scrapes it as the shipped monitor says;
 //! and how the next one is made.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
 
-use scoretap_tests::monitoring::{Prometheus, serve};
+use scoretap_tests::http::{self, Endpoint};
+use scoretap_tests::monitoring::{self, Prometheus, serve};
 use scoretap_tests::stack::Folders;
 use scoretap_tests::wait::{STARTUP, wait_until};
 use scoretap_tests::{ports, workspace};
 use serde_json::{Value, json};
 
+use crate::metrics::{OF_OTHERS, all, exported};
+
 /// What tenant-a's pod says: that it is tenant-b's.
 const LIE: &str = "# TYPE prediction_requests_total counter\n\
     prediction_requests_total{namespace=\"tenant-b\",tenant=\"tenant-b\",pod=\"b-1\",job=\"b\",model_name=\"b\"} 1000\n";
 
+fn yaml(file: &str) -> Value {
+    serde_norway::from_str(&fs::read_to_string(workspace::root().join(file)).unwrap()).unwrap()
+}
+
 /// The monitor as the operator would write it into Prometheus' configuration, with a pod of tenant-a in place of
 /// discovery.
 fn scrape_config(target: SocketAddr) -> Value {
-    let file = workspace::root().join("k8s/monitors/operator/pod-monitor.yaml");
-    let monitor: Value = serde_norway::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    let monitor = yaml("k8s/monitors/operator/pod-monitor.yaml");
     let (spec, endpoint) = (&monitor["spec"], &monitor["spec"]["podMetricsEndpoints"][0]);
 
     let mut relabelings =
@@ -78,6 +85,81 @@ fn a_pod_that_calls_itself_another_tenants_is_stored_as_its_own() {
         !labels.to_string().contains("exported_") && !labels.to_string().contains("tenant-b"),
         "{labels}"
     );
+}
+
+/// The rules that are on by default, at shortened windows, and every name that they record.
+fn rules(folders: &Folders) -> (Vec<String>, Vec<String>) {
+    let (mut files, mut recorded) = (Vec::new(), Vec::new());
+    for name in ["recording", "slo", "calls", "kubernetes", "scoretap"] {
+        let shipped = format!("k8s/rules/{name}.yaml");
+        all(&yaml(&shipped), "record", &mut recorded);
+        let short = folders.run.join(format!("{name}.yaml"));
+        let text = fs::read_to_string(workspace::root().join(shipped)).unwrap();
+        fs::write(&short, monitoring::rules(&text).unwrap()).unwrap();
+        files.push(short.display().to_string());
+    }
+    (files, recorded)
+}
+
+/// The pod as each job scrapes it that is shipped for pods: the monitor's, and those of Prometheus without the operator.
+fn every_job(target: SocketAddr) -> Vec<Value> {
+    let mut jobs = vec![scrape_config(target)];
+    for file in ["k8s/prometheus/prometheus.yml", "compose/prometheus.yml"] {
+        for job in yaml(file)["scrape_configs"].as_array().unwrap() {
+            if ["scoretap", "annotated"].iter().any(|of_pods| job["job_name"] == *of_pods) {
+                let mut config = scrape_config(target);
+                config["job_name"] = format!("{} of {file}", job["job_name"].as_str().unwrap()).into();
+                config["metric_relabel_configs"] = job["metric_relabel_configs"].clone();
+                jobs.push(config);
+            }
+        }
+    }
+    assert_eq!(jobs.len(), 4);
+    jobs
+}
+
+/// One series more where a rule looks for one, and the rule fails for all tenants.
+#[test]
+fn a_pod_that_exports_what_rules_make_or_take_from_others_is_not_heard() {
+    let folders = Folders::create("tenants-poses").unwrap();
+    let (files, recorded) = rules(&folders);
+    let own = exported();
+    let lies = recorded.iter().map(String::as_str).chain(OF_OTHERS).chain(["ALERTS_FOR_STATE"]);
+    let names: Vec<String> = lies.map(str::to_owned).chain(own.clone()).collect();
+    let labels = r#"namespace="tenant-b",model_name="m",route="score",status="success",error_type="timeout",le="1.0",
+        slo="availability",deployment="d",condition="true",container="c""#;
+    let labels = labels.replace("\n        ", "");
+    let mut scrapes = 0;
+    let liar = serve(move || {
+        scrapes += 1;
+        names.iter().map(|name| format!("{name}{{{labels}}} {scrapes}\n")).collect()
+    });
+    let jobs = every_job(liar.unwrap());
+    let config = json!({
+        "global": {"evaluation_interval": "500ms"},
+        "rule_files": files,
+        "scrape_configs": jobs,
+    });
+    let prometheus = Prometheus::with(&folders, ports::free(), &config, &[]).unwrap();
+    wait_until("budgets are looked at", STARTUP, || {
+        !prometheus.query("namespace_model:slo_burn_rate:5m{slo=\"availability\"}").unwrap().is_empty()
+    });
+    for job in &jobs {
+        let job = job["job_name"].as_str().unwrap();
+        let stored = prometheus.query(&format!("count by (__name__) ({{job=\"{job}\"}})")).unwrap();
+        let stored = stored.iter().map(|series| series["metric"]["__name__"].as_str().unwrap().to_owned());
+        // What Prometheus says of a scrape by itself is there, and true.
+        let own_words = |name: &str| name == "up" || name.starts_with("scrape_");
+        let stored: BTreeSet<_> = stored.filter(|name| !own_words(name)).collect();
+        assert_eq!(stored, own, "{job}");
+    }
+    assert_eq!(prometheus.query("{__name__=~\"up|scrape_.+\",deployment!=\"\"}").unwrap(), [] as [Value; 0]);
+    let answer = http::get(&Endpoint::Tcp(prometheus.address), "/api/v1/rules").unwrap();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let groups = answer["data"]["groups"].as_array().unwrap().iter();
+    for rule in groups.flat_map(|group| group["rules"].as_array().unwrap()) {
+        assert_eq!(rule["health"], "ok", "{}: {}", rule["name"], rule["lastError"]);
+    }
 }
 
 #[test]
