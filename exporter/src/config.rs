@@ -1,7 +1,6 @@
 //! Flags and environment, checked: what a [`Config`] holds cannot be wrong any more. All faults are told at once.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::admin::Endpoint;
@@ -9,12 +8,13 @@ use crate::args::Args;
 use crate::dialect::{self, Dialect, Family};
 use crate::expose::Exposed;
 use crate::identity::Identity;
+use crate::listen::Listen;
 use crate::{labels, pages, query};
 
 /// Everything that is fixed when the process starts.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<Listen>,
     pub(crate) telemetry_path: String,
     /// TLS, users, headers: read again when it changes.
     pub(crate) web_config: Option<PathBuf>,
@@ -29,7 +29,7 @@ impl Config {
     /// The configuration, or every fault in it: where, what was found, what is allowed.
     pub fn new(args: &Args, environment: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<String>> {
         let mut faults = Faults::default();
-        let listen = args.listen_addresses.iter().filter_map(|text| faults.take(listen(text))).collect();
+        let listen = faults.take_all(Listen::parse_all(&args.listen_addresses)).unwrap_or_default();
         let telemetry_path = faults.take(telemetry_path(&args.telemetry_path));
         if let Some(Err(more)) = args.web_config.as_deref().map(crate::web::check) {
             faults.0.extend(more);
@@ -90,14 +90,6 @@ impl Faults {
     fn take_all<T>(&mut self, checked: Result<T, Vec<String>>) -> Option<T> {
         checked.map_err(|faults| self.0.extend(faults)).ok()
     }
-}
-
-fn listen(text: &str) -> Result<SocketAddr, String> {
-    let every_address =
-        |port: &str| Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port.parse().ok()?));
-    text.parse().ok().or_else(|| every_address(text.strip_prefix(':')?)).ok_or_else(|| {
-        format!("--web.listen-address {text:?}: is no address to listen on; write IP:PORT or :PORT, as in \"0.0.0.0:9464\"")
-    })
 }
 
 fn telemetry_path(text: &str) -> Result<String, String> {
@@ -201,7 +193,7 @@ mod tests {
     #[test]
     fn without_flags_everything_has_its_default() {
         let config = config(&[], &[]).unwrap();
-        assert_eq!(config.listen, ["0.0.0.0:9464".parse().unwrap()]);
+        assert_eq!(config.listen, [Listen::At("0.0.0.0:9464".parse().unwrap())]);
         assert_eq!(config.telemetry_path, "/metrics");
         assert_eq!(config.admin, Endpoint::parse("unix:///run/scoretap/admin.sock").unwrap());
         assert_eq!(config.stats, query::everything("inbound.*", r"app|inbound\|.*"));
@@ -214,12 +206,19 @@ mod tests {
 
     #[test]
     fn addresses_are_given_as_to_other_exporters() {
-        let two = ["--web.listen-address", ":80", "--web.listen-address=[::1]:80"];
+        let two = ["--web.listen-address", ":80", "--web.listen-address=[::1]:81"];
         let listen = config(&two, &[]).unwrap().listen;
-        assert_eq!(listen, ["0.0.0.0:80".parse().unwrap(), "[::1]:80".parse().unwrap()]);
+        assert_eq!(listen, [Listen::Everywhere(80), Listen::At("[::1]:81".parse().unwrap())]);
         for wrong in ["80", "a:80", ":", "0.0.0.0:65536", ""] {
             check_fault(&["--web.listen-address", wrong], "write IP:PORT or :PORT");
         }
+    }
+
+    #[test]
+    fn an_address_is_given_once() {
+        let flag = "--web.listen-address";
+        check_fault(&[flag, ":80", flag, ":81", flag, ":80"], "\":80\": is listened on already, by \":80\"");
+        check_fault(&[flag, "127.0.0.1:80", flag, "0.0.0.0:80"], "already, by \"127.0.0.1:80\"; leave one");
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub mod handler;
 pub mod identity;
 pub mod labels;
 pub mod lines;
+pub mod listen;
 pub mod log;
 pub mod own;
 pub mod pages;

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::Config;
 use crate::handler::Handler;
+use crate::listen::Listen;
 use crate::log;
 use crate::patience::{Answers, Patient};
 use crate::places::{Places, Seat};
@@ -52,7 +52,7 @@ pub enum StartError {
     /// The web configuration is wrong.
     Web(Vec<String>),
     /// The address cannot be had.
-    Listen(SocketAddr, io::Error),
+    Listen(Listen, io::Error),
     /// Signals cannot be awaited.
     Signal(io::Error),
 }
@@ -78,7 +78,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let web = Arc::new(Web::open(config.web_config.clone()).map_err(StartError::Web)?);
     let mut listeners = Vec::new();
     for address in &config.listen {
-        let listener = TcpListener::bind(address).await;
+        let listener = address.bind().await;
         listeners.push(listener.map_err(|cause| StartError::Listen(*address, cause))?);
     }
     announce(&listeners, &config, &web);
@@ -200,14 +200,13 @@ fn is_allowed(tls: &Tls, session: &rustls::ServerConnection) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::TcpStream;
+    use std::net::{SocketAddr, TcpStream};
     use std::time::Instant;
 
     use clap::Parser;
 
     use super::{
-        Arc, Config, Duration, GracefulShutdown, Handler, MAX_CONNECTIONS, Server, SocketAddr, TcpListener,
-        Web,
+        Arc, Config, Duration, GracefulShutdown, Handler, MAX_CONNECTIONS, Server, TcpListener, Web,
     };
     use crate::args::Args;
     use crate::handler::MAX_SCRAPES;
