@@ -1,4 +1,6 @@
-//! Serves to Prometheus what the filter counts in Envoy, and keeps nothing itself.
+//! Serves to Prometheus what the filter counts in Envoy, and keeps none of it: each scrape reads Envoy. From one scrape
+//! to the next it remembers how many requests Envoy had finished, which must not seem to go back (`requests`), and how
+//! many scrapes failed (`errors`).
 //!
 //! One scrape is one read of Envoy and four steps, each of which knows only its neighbours:
 //!

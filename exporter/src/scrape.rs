@@ -1,5 +1,5 @@
 //! One scrape: Envoy is read now, for this scraper and those who ask at the same moment, and what it said is served.
-//! Nothing that was read is kept for the next one.
+//! Nothing that was read is kept for the next one, but for Envoy's own count of requests (`requests`).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
