@@ -124,6 +124,19 @@ impl Bootstrap {
         self.listener()["filter_chains"] = chains;
     }
 
+    /// Has Envoy itself count what no route can match, as `other-paths.yaml` has it.
+    #[track_caller]
+    pub fn spare_other_paths(&mut self) {
+        let mut shipped = match Self::shipped("other-paths.yaml") {
+            Ok(shipped) => shipped,
+            Err(error) => panic!("{error:#}"),
+        };
+        let mut loggers = shipped.manager()["access_log"].take();
+        // The module's own configuration is that of this bootstrap.
+        loggers[0]["typed_config"] = self.manager()["access_log"][0]["typed_config"].take();
+        self.manager()["access_log"] = loggers;
+    }
+
     /// Takes a value at a JSON pointer from another shipped file.
     pub fn take(&mut self, pointer: &str, other: &mut Self) {
         *self.at(pointer) = other.at(pointer).take();

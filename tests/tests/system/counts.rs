@@ -2,9 +2,13 @@
 //! own log says.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
+use scoretap_core::route::PRESETS;
 use scoretap_tests::apps::{Break, Broken};
+use scoretap_tests::bootstrap::Bootstrap;
 use scoretap_tests::exposition::{Exposition, Labels};
 use scoretap_tests::http::{Call, Protocol};
 use scoretap_tests::stack::{Stack, Upstream, WayIn};
@@ -106,6 +110,37 @@ fn check_counts(name: &str, way_in: WayIn, envoy: EnvoyVersion, count: usize) {
     assert_eq!((seen(&metrics), by_envoy(&metrics)), (total, total));
     check_families_agree(&metrics, total - unmatched as f64);
     check_workers(&stack);
+}
+
+#[test]
+fn calls_that_do_not_enter_the_module_are_seen_all_the_same() {
+    let builder = Stack::builder("other-paths").edit_listener(Bootstrap::spare_other_paths);
+    let stack = builder.exporter_env("MODEL_NAME", "pod").exporter_env("MODEL_VERSION", "7").start().unwrap();
+    send(&stack, 2_000);
+    let (counts, unmatched) = truth(&stack);
+    let metrics = stack.metrics();
+    assert_eq!(exported(&metrics), counts);
+    assert_eq!(metrics.get("scoretap_calls_seen_total", &[("result", "unmatched")]), Some(unmatched as f64));
+    assert_eq!((seen(&metrics), by_envoy(&metrics)), (2_000.0, 2_000.0));
+    // What is spared is of no preset.
+    let templates: Vec<_> = PRESETS.iter().flat_map(|preset| preset.paths).collect();
+    for template in &templates {
+        let path = template.replace("{model}", "m").replace("{version}", "1");
+        stack.call(Call::post(&path, ROW)).unwrap();
+    }
+    stack.call(Call::post("/%73core", ROW)).unwrap();
+    stack.settle();
+    let metrics = stack.metrics();
+    let matched = 2_000.0 - unmatched as f64 + templates.len() as f64 + 1.0;
+    assert_eq!(metrics.get("scoretap_calls_seen_total", &[("result", "matched")]), Some(matched));
+    // A head that is none has no path.
+    let mut stream = TcpStream::connect(stack.address).unwrap();
+    stream.write_all(b"POST /score HTTP/1.1\r\nno colon\r\n\r\n").unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    stack.settle();
+    let metrics = stack.metrics();
+    assert_eq!(by_envoy(&metrics), 2_000.0 + templates.len() as f64 + 2.0);
+    assert_eq!(seen(&metrics), by_envoy(&metrics));
 }
 
 /// Requests, errors and durations are other views of the same calls.

@@ -22,10 +22,11 @@ struct Aim {
     limit: f64,
 }
 
-const AIMS: [Aim; 6] = [
+const AIMS: [Aim; 7] = [
     Aim { variant: Variant::Logger, path: Path::Matched, other: Variant::LuaSameJob, limit: 0.5 },
     Aim { variant: Variant::Logger, path: Path::Matched, other: Variant::NoOpFilter, limit: 2.0 },
     Aim { variant: Variant::Logger, path: Path::Unmatched, other: Variant::NoOpFilter, limit: 1.0 },
+    Aim { variant: Variant::SparedLogger, path: Path::Unmatched, other: Variant::NoOpFilter, limit: 1.0 },
     Aim { variant: Variant::Filter, path: Path::Matched, other: Variant::LuaSameJob, limit: 0.65 },
     Aim { variant: Variant::Filter, path: Path::Matched, other: Variant::NoOpFilter, limit: 2.5 },
     Aim { variant: Variant::Filter, path: Path::Unmatched, other: Variant::NoOpFilter, limit: 1.7 },

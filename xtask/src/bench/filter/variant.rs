@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use scoretap_tests::bootstrap::Bootstrap;
 use scoretap_tests::stack::{Stack, StackBuilder, Upstream, WayIn};
 use scoretap_tests::workspace::{self, TestModule};
 use serde_json::json;
@@ -17,7 +18,9 @@ pub(super) enum Variant {
     Nothing,
     NoOpLogger,
     NoOpFilter,
+    SameQuestions,
     Logger,
+    SparedLogger,
     Filter,
     AllCallbacks,
     LuaReadsOnly,
@@ -25,11 +28,13 @@ pub(super) enum Variant {
 }
 
 impl Variant {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Nothing,
         Self::NoOpLogger,
         Self::NoOpFilter,
+        Self::SameQuestions,
         Self::Logger,
+        Self::SparedLogger,
         Self::Filter,
         Self::AllCallbacks,
         Self::LuaReadsOnly,
@@ -42,7 +47,9 @@ impl Variant {
             Self::Nothing => "nothing",
             Self::NoOpLogger => "no-op module, access logger",
             Self::NoOpFilter => "no-op module, HTTP filter",
+            Self::SameQuestions => "module that asks the same and looks at nothing, access logger",
             Self::Logger => "Scoretap, access logger",
+            Self::SparedLogger => "Scoretap, access logger, with `envoy/other-paths.yaml`",
             Self::Filter => "Scoretap, HTTP filter",
             Self::AllCallbacks => "Scoretap, HTTP filter, all callbacks exported",
             Self::LuaReadsOnly => "Lua that reads path, clock and status",
@@ -57,7 +64,8 @@ impl Variant {
             Self::Nothing | Self::LuaReadsOnly | Self::LuaSameJob => None,
             Self::NoOpLogger => Some(folder.join("no-op-log.wasm")),
             Self::NoOpFilter => Some(folder.join("no-op.wasm")),
-            Self::Logger | Self::Filter => Some(workspace::module()),
+            Self::SameQuestions => Some(folder.join("same-questions.wasm")),
+            Self::Logger | Self::SparedLogger | Self::Filter => Some(workspace::module()),
             Self::AllCallbacks => Some(TestModule::Callbacks.path()),
         }
     }
@@ -71,7 +79,13 @@ impl Variant {
             None => builder,
         };
         let stack = match self {
-            Self::NoOpLogger | Self::NoOpFilter | Self::Logger | Self::Filter | Self::AllCallbacks => builder,
+            Self::NoOpLogger
+            | Self::NoOpFilter
+            | Self::SameQuestions
+            | Self::Logger
+            | Self::Filter
+            | Self::AllCallbacks => builder,
+            Self::SparedLogger => builder.edit_listener(Bootstrap::spare_other_paths),
             Self::Nothing => without_module(builder),
             Self::LuaReadsOnly => with_lua(builder, include_str!("reads-only.lua")),
             Self::LuaSameJob => with_lua(builder, include_str!("same-job.lua")),
@@ -82,9 +96,13 @@ impl Variant {
     const fn way_in(self) -> WayIn {
         match self {
             Self::NoOpFilter | Self::Filter | Self::AllCallbacks => WayIn::HttpFilter,
-            Self::Nothing | Self::NoOpLogger | Self::Logger | Self::LuaReadsOnly | Self::LuaSameJob => {
-                WayIn::AccessLog
-            }
+            Self::Nothing
+            | Self::NoOpLogger
+            | Self::SameQuestions
+            | Self::Logger
+            | Self::SparedLogger
+            | Self::LuaReadsOnly
+            | Self::LuaSameJob => WayIn::AccessLog,
         }
     }
 }
@@ -96,6 +114,7 @@ pub(super) fn build() -> Result<()> {
     for (variant, text) in [
         (Variant::NoOpLogger, include_str!("no-op-log.wat")),
         (Variant::NoOpFilter, include_str!("no-op.wat")),
+        (Variant::SameQuestions, include_str!("same-questions.wat")),
     ] {
         let path = variant.module().context("a module")?;
         fs::write(&path, wat::parse_str(text)?)
