@@ -307,7 +307,11 @@ pub fn percent_decoded(written: &[u8]) -> Cow<'_, [u8]> {
         Encoding::None => Cow::Borrowed(written),
         Encoding::Percent => {
             let mut rest = written;
-            let next = || first_byte(rest).map(|(byte, after)| (rest = after, byte).1);
+            let next = || {
+                let (byte, after) = first_byte(rest)?;
+                rest = after;
+                Some(byte)
+            };
             Cow::Owned(std::iter::from_fn(next).collect())
         }
     }
