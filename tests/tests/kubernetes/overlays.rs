@@ -1,5 +1,6 @@
 //! Every overlay that is shipped: it renders, each object is what its schema says, and what is named is there.
 
+mod certificate;
 mod istio;
 mod monitors;
 mod references;
