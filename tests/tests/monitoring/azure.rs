@@ -247,6 +247,18 @@ fn the_agent_is_led_to_the_exporter_and_let_in() {
     let (tenants, azures) = (yaml("tenants/base/network-policy.yaml"), yaml("azure/network-policy.yaml"));
     assert_eq!(tenants["spec"]["podSelector"], azures["spec"]["podSelector"]);
     assert_eq!(&azures["spec"]["ingress"][0]["ports"][0]["port"], port);
+
+    let (webhooks, azures) =
+        (yaml("webhook/network-policy.yaml"), yaml("azure/injector-network-policy.yaml"));
+    assert_eq!(azures["metadata"]["namespace"], "scoretap-system");
+    assert_eq!(webhooks["spec"]["podSelector"], azures["spec"]["podSelector"]);
+    assert_eq!(webhooks["spec"]["ingress"][1]["ports"], azures["spec"]["ingress"][0]["ports"]);
+}
+
+/// It holds what others set, too.
+#[test]
+fn the_agents_settings_are_not_deleted_as_ours() {
+    assert_eq!(yaml("azure/settings/settings.yaml")["metadata"].get("labels"), None);
 }
 
 /// As Azure documents them; the two codes are called numbers there and compared with strings.
