@@ -87,15 +87,29 @@ def made_with($annotations):
         + " | kubectl replace --force -f -")
   end;
 
-# The number of the app's port, as the injector finds it; null where it finds none.
+# The TCP ports of each container that may be the app.
+def app_ports:
+  [.spec.containers[] | select(.name | IN("istio-proxy", "linkerd-proxy") | not)] as $apps
+  | [(if $apps == [] then .spec.containers else $apps end)[]
+      | [.ports[]? | select((.protocol // "TCP") == "TCP") | {name: (.name // ""), number: (.containerPort | tostring)}]];
+
+# The app's port, as the injector finds it; null where it finds none.
 def app_port:
   (annotation("scoretap.dev/app-port") // "") as $wanted
-  | [.spec.containers[] | select(.name | IN("istio-proxy", "linkerd-proxy") | not)] as $apps
-  | [(if $apps == [] then .spec.containers else $apps end)[]
-      | [.ports[]? | select((.protocol // "TCP") == "TCP") | {name, number: (.containerPort | tostring)}]]
-  | if $wanted == "" then .[0][0].number
-    else first(.[][] | select(.name == $wanted or .number == $wanted) | .number)
-      // ($wanted | if test("\\A[1-9][0-9]{0,4}\\z") and tonumber < 65536 then . else null end) end;
+  | app_ports
+  | if $wanted == "" then .[0][0]
+    else first(.[][] | select(.name == $wanted or .number == $wanted))
+      // if $wanted | test("\\A[1-9][0-9]{0,4}\\z") and tonumber < 65536 then {name: "", number: $wanted} else null end
+    end;
+
+# Of several ports the one to which a Service leads, or led before it led to the sidecar. Null where none does.
+def called_port:
+  . as $pod
+  | [items($services)[] | select(.metadata.namespace == $pod.metadata.namespace)
+      | {matchLabels: (.spec.selector // {})} as $selector | select($selector.matchLabels != {})
+      | select($pod | selected_by($selector))
+      | annotation("scoretap.dev/target-port"), (.spec.ports[]? | .targetPort // .port | tostring)] as $targets
+  | first(app_ports[][] | select(.name, .number | IN($targets[]))) // null;
 
 # Why the injector leaves the pod as it is, and the annotations that would be right. k8s/injector/src/faults.rs decides;
 # tests hold the two against each other. What is wrong inside of a configuration is not seen here.
@@ -113,7 +127,13 @@ def refusal:
       {what: "a pod with hostNetwork cannot have the sidecar", annotations: $without}
     elif $port == null then
       {what: "the app's port is not known (in place of 8080 write it)", annotations: {"scoretap.dev/app-port": "8080"}}
-    elif ($port | IN("15100", "9464")) or any(.spec.containers[].ports[]?;
+    elif (annotation("scoretap.dev/app-port") | IN(null, "")) and ([app_ports[][]] | length > 1) then
+      (called_port // $port).number as $number
+      | {what: "the pod declares several TCP ports (in place of \($number) write the one that takes the calls)",
+         annotations: {"scoretap.dev/app-port": $number}}
+    elif $port.name | test("\\A(https|tls)") then
+      {what: "the app's port is named as one of TLS, which the sidecar does not speak to it", annotations: $without}
+    elif ($port.number | IN("15100", "9464")) or any(.spec.containers[].ports[]?;
         (.containerPort | IN(15100, 9464)) or (.name | IN("scoretap-http", "scoretap-metrics"))) then
       {what: "the pod uses the sidecar's ports, 15100 and 9464, or their names, itself", annotations: $without}
     elif any(containers[]; .name | IN("scoretap-setup", "scoretap-envoy", "scoretap-exporter")) then
@@ -190,6 +210,16 @@ def led_back($app_port):
         + kubectl("patch service"; "--type=json -p " + ($steps | json))
     end;
 
+# Where the sidecar leads, as a number. Null where there is none.
+def sidecar_port:
+  first(containers[] | select(.name == "scoretap-setup") | .env[]? | select(.name == "SCORETAP_APP_PORT") | .value) // null;
+
+# Whether that is elsewhere than a Service's target port of before. A name that nobody declares led nowhere.
+def astray($before):
+  ([$before | select(test("\\A[0-9]+\\z"))] + [containers[].ports[]? | select(.name == $before) | .containerPort | tostring])[0]
+    as $number
+  | $number != null and sidecar_port != null and sidecar_port != $number;
+
 def service_findings:
   items($services)[] | . as $service | {matchLabels: (.spec.selector // {})} as $selector
   | select($selector.matchLabels != {} and .spec.type != "ExternalName" and .spec.clusterIP != "None")
@@ -200,10 +230,15 @@ def service_findings:
   | [$behind[] | containers[] | select(.name == "scoretap-setup") | .env[]?
       | select(.name | IN("SCORETAP_APP_PORT", "SCORETAP_APP_PORT_NAME")) | .value | select(. != "")] as $app
   | (first($ports[] | select(.targetPort | tostring | IN($app[]))) // null) as $past
-  | if any($ports[]; .targetPort == "scoretap-http") then
+  | annotation("scoretap.dev/target-port") as $before
+  | (first($behind[] | select($before and astray($before))) // null) as $astray
+  | if any($ports[]; .targetPort == "scoretap-http") and $astray then
+      finding("it led to \($before), and the sidecar of its pods leads to \($astray | sidecar_port): write the same port";
+        $astray | made_with({"scoretap.dev/app-port": $before}))
+    elif any($ports[]; .targetPort == "scoretap-http") then
       select($behind != [] and all($behind[]; (has_port("scoretap-http") or asks) | not))
       # A port of the app's that nobody declares may be the Service's own.
-      | (first($behind[] | app_port | select(. != null)) // ($ports[0].port | tostring)) as $app_port
+      | (first($behind[] | app_port | select(. != null) | .number) // ($ports[0].port | tostring)) as $app_port
       | finding("it leads to the sidecar, and none of its pods has one: calls find nobody"; led_back($app_port))
     elif $past then
       ({"scoretap.dev/inject": "true"}

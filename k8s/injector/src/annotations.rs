@@ -33,3 +33,6 @@ pub const VOLUME: &str = "scoretap";
 
 /// Containers that others inject, sometimes in front of the app's.
 pub const NEVER_THE_APP: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
+
+/// How names of ports begin behind which the app speaks TLS itself.
+pub const TLS: [&str; 2] = ["https", "tls"];

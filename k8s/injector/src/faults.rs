@@ -25,7 +25,7 @@ pub const LONGEST_CONFIG: usize = 16_384;
 const LONGEST_NAME: usize = 256;
 
 /// All of them but those of the configuration's content, which CEL cannot read.
-pub const FAULTS: [Fault; 11] = [
+pub const FAULTS: [Fault; 13] = [
     Fault {
         holds: |pod| !["true", "false"].contains(&pod.annotation(INJECT).unwrap_or("false")),
         cel: "!(variables.inject in ['true', 'false'])",
@@ -56,6 +56,18 @@ pub const FAULTS: [Fault; 11] = [
         cel: "variables.port != '' && variables.appPort == ''",
         message: "scoretap.dev/app-port is \"{port}\"; write a number from 1 to 65535, or the name of a TCP port that a \
                   container declares",
+    },
+    Fault {
+        holds: |pod| pod.wanted_port().is_empty() && pod.has_several_ports(),
+        cel: "variables.port == '' && variables.severalPorts",
+        message: "the pod declares several TCP ports, and which of them takes the calls is not clear; write its name or \
+                  number as scoretap.dev/app-port",
+    },
+    Fault {
+        holds: |pod| pod.speaks_tls(),
+        cel: "variables.speaksTls",
+        message: "the app's port is named as one of TLS, and the sidecar speaks plain HTTP to the app; write a port of plain \
+                  HTTP as scoretap.dev/app-port, or remove scoretap.dev/inject",
     },
     Fault {
         holds: |pod| pod.uses_our_ports(),

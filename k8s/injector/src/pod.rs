@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use crate::annotations::{
-    APP_PORT, CONTAINERS, INJECT, INJECTED, MODEL_NAME, MODEL_VERSION, NEVER_THE_APP, PRE_STOP, VOLUME,
+    APP_PORT, CONTAINERS, INJECT, INJECTED, MODEL_NAME, MODEL_VERSION, NEVER_THE_APP, PRE_STOP, TLS, VOLUME,
 };
 
 /// Where a variable of the exporter comes from, the first of them that says something.
@@ -100,17 +100,24 @@ impl<'a> Pod<'a> {
         self.annotation(APP_PORT).unwrap_or_default()
     }
 
+    /// The containers that may be the app.
+    fn apps(self) -> Vec<&'a Value> {
+        let is_app = |container: &&Value| name(container).is_none_or(|name| !NEVER_THE_APP.contains(&name));
+        let apps: Vec<_> = self.containers().filter(is_app).collect();
+        if apps.is_empty() { self.containers().collect() } else { apps }
+    }
+
+    /// Whether more than one of their TCP ports could be the app's. No name tells for sure which of them is: `http` may be
+    /// a page for people, and `http-metrics` is none for calls.
+    pub fn has_several_ports(self) -> bool {
+        self.apps().into_iter().flat_map(declared).nth(1).is_some()
+    }
+
     /// The container that takes the calls.
     ///
     /// Without an annotation the first; with one the first that declares the port, if any does.
     fn app(self) -> Option<&'a Value> {
-        let mut apps: Vec<_> = self
-            .containers()
-            .filter(|container| name(container).is_none_or(|name| !NEVER_THE_APP.contains(&name)))
-            .collect();
-        if apps.is_empty() {
-            apps = self.containers().collect();
-        }
+        let apps = self.apps();
         let wanted = self.wanted_port();
         let declares = |container: &&&Value| declared(container).any(|port| is(port, wanted));
         let holder = if wanted.is_empty() { None } else { apps.iter().find(declares) };
@@ -138,6 +145,12 @@ impl<'a> Pod<'a> {
             None if is_number(wanted) => Port { number: wanted.to_owned(), name: String::new() },
             None => Port::default(),
         }
+    }
+
+    /// Whether the app's port is named as one behind which the app speaks TLS itself.
+    pub fn speaks_tls(self) -> bool {
+        let name = self.app_port().name;
+        TLS.iter().any(|protocol| name.starts_with(protocol))
     }
 
     /// Who the pod is in one respect. Empty where nothing says.

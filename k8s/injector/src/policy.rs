@@ -1,8 +1,9 @@
 //! `scoretap-injector policy`: the same decision as MutatingAdmissionPolicy, with nothing to run (Kubernetes 1.36+).
 //!
 //! A mutating policy cannot warn, so each has a ValidatingAdmissionPolicy beside it that only warns. The sidecar comes
-//! from the same definition and the faults from the same tables as the webhook's. What CEL cannot do is to read the
-//! filter's configuration: with a policy, the filter itself says at run time what is wrong with it.
+//! from the same definition and the faults from the same tables as the webhook's. The warnings of pods reach no person but
+//! who makes one by hand, so workloads have such a policy each. What CEL cannot do is to read the filter's configuration:
+//! with a policy, the filter itself says at run time what is wrong with it.
 
 mod literal;
 mod variables;
@@ -24,66 +25,119 @@ const HEADER: &str = "\
 /// Namespaces that carry this label take part.
 pub const NAMESPACE_LABEL: &str = "scoretap.dev/injection";
 
-/// One subject of the policies.
-struct Subject {
+/// What is wrong with the objects of some kinds that ask, as warnings.
+struct Advice {
     name: &'static str,
-    resource: &'static str,
+    /// API groups, and of which kinds.
+    resources: Vec<(&'static str, &'static [&'static str])>,
     operations: &'static [&'static str],
-    /// Which objects are mutated.
+    /// Which objects are looked at.
     conditions: Vec<(&'static str, String)>,
     variables: Variables,
     /// CEL that holds where the object has the fault, and the message.
     faults: Vec<(&'static str, &'static str)>,
+}
+
+/// What becomes of those that have no fault.
+struct Change {
+    name: &'static str,
+    conditions: Vec<(&'static str, String)>,
+    /// Beside those of the advice.
+    variables: Variables,
     mutation: String,
 }
 
 /// All policies and their bindings, as YAML.
 pub fn manifests(settings: &Settings) -> String {
+    let (pods, services) = (pods(), services());
+    let mut objects = sidecars(settings).objects(&pods);
+    objects.extend(pods.objects());
+    objects.extend(workloads().objects());
+    objects.extend(cron_jobs().objects());
+    objects.extend(led_services().objects(&services));
+    objects.extend(services.objects());
     let mut text = HEADER.to_owned();
-    for subject in [pods(settings), services()] {
-        for object in subject.objects() {
-            text += "---\n";
-            text += &yaml::write(&object);
-        }
+    for object in objects {
+        text += "---\n";
+        text += &yaml::write(&object);
     }
     text
 }
 
-fn pods(settings: &Settings) -> Subject {
-    let taken = variables::containers_taken("object.spec");
+fn pods() -> Advice {
+    of_pods("scoretap-pods-advice", vec![("", &["pods"])], &["CREATE"], "object")
+}
+
+fn workloads() -> Advice {
+    let resources: Vec<(_, &[_])> =
+        vec![("apps", &["deployments", "statefulsets", "daemonsets"]), ("batch", &["jobs"])];
+    of_pods("scoretap-workloads-advice", resources, &["CREATE", "UPDATE"], "object.spec.template")
+}
+
+fn cron_jobs() -> Advice {
+    let root = "object.spec.jobTemplate.spec.template";
+    of_pods("scoretap-cronjobs-advice", vec![("batch", &["cronjobs"])], &["CREATE", "UPDATE"], root)
+}
+
+/// On objects in which the pod, or the template of one, is at `root`.
+fn of_pods(
+    name: &'static str,
+    resources: Vec<(&'static str, &'static [&'static str])>,
+    operations: &'static [&'static str],
+    root: &str,
+) -> Advice {
+    let taken = variables::containers_taken(&format!("{root}.spec"));
+    let labels = format!("{root}.metadata.labels");
+    // What is already injected was right when it was.
     let untouched = format!(
-        "!has(object.metadata.labels) || !('{INJECTED}' in object.metadata.labels) || \
-         object.metadata.labels['{INJECTED}'] != 'true' || !({taken})"
+        "!has({labels}) || !('{INJECTED}' in {labels}) || {labels}['{INJECTED}'] != 'true' || !({taken})"
     );
-    Subject {
-        name: "scoretap-pods",
-        resource: "pods",
-        operations: &["CREATE"],
-        conditions: vec![("asks", asks()), ("has-no-sidecar", untouched)],
-        variables: variables::of_pods(settings),
+    Advice {
+        name,
+        resources,
+        operations,
+        conditions: vec![("asks", asks(root)), ("has-no-sidecar", untouched)],
+        variables: variables::judging_pods(root),
         faults: faults::FAULTS.iter().map(|fault| (fault.cel, fault.message)).collect(),
+    }
+}
+
+fn services() -> Advice {
+    Advice {
+        name: "scoretap-services-advice",
+        resources: vec![("", &["services"])],
+        operations: &["CREATE", "UPDATE"],
+        conditions: vec![("asks", asks("object"))],
+        variables: variables::judging_services(),
+        faults: service::FAULTS.iter().map(|fault| (fault.cel, fault.message)).collect(),
+    }
+}
+
+fn sidecars(settings: &Settings) -> Change {
+    Change {
+        name: "scoretap-pods",
+        conditions: pods().conditions,
+        variables: variables::making_sidecars(settings),
         mutation: add_sidecar(),
     }
 }
 
-fn services() -> Subject {
+fn led_services() -> Change {
     let was_led =
         format!("has(object.metadata.annotations) && '{TARGET_PORT}' in object.metadata.annotations");
-    Subject {
+    Change {
         name: "scoretap-services",
-        resource: "services",
-        operations: &["CREATE", "UPDATE"],
-        conditions: vec![("asks-or-did", format!("({}) || ({was_led})", asks()))],
-        variables: variables::of_services(),
-        faults: service::FAULTS.iter().map(|fault| (fault.cel, fault.message)).collect(),
+        conditions: vec![("asks-or-did", format!("({}) || ({was_led})", asks("object")))],
+        variables: variables::leading_services(),
         mutation: lead_service(),
     }
 }
 
-fn asks() -> String {
+/// A template may be without metadata.
+fn asks(root: &str) -> String {
+    let annotations = format!("{root}.metadata.annotations");
     format!(
-        "has(object.metadata.annotations) && '{INJECT}' in object.metadata.annotations && \
-         object.metadata.annotations['{INJECT}'] != 'false'"
+        "has({root}.metadata) && has({annotations}) && '{INJECT}' in {annotations} && {annotations}['{INJECT}'] != 'false'"
     )
 }
 
@@ -158,73 +212,65 @@ fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-impl Subject {
-    fn objects(&self) -> [Value; 4] {
-        let conditions = |conditions: &[(&str, String)]| -> Value {
-            conditions.iter().map(|(name, cel)| json!({"name": name, "expression": cel})).collect()
-        };
-        let mut variables = self.variables.clone();
-        let faulty: Vec<_> = self.faults.iter().map(|(cel, _)| format!("({cel})")).collect();
-        let advice = json!({
+impl Advice {
+    fn objects(&self) -> [Value; 2] {
+        let policy = json!({
             "failurePolicy": "Ignore",
             "matchConstraints": self.matches(),
-            // What is already injected was right when it was.
-            "matchConditions": conditions(&self.advised()),
-            "variables": variables.to_value(),
+            "matchConditions": named(&self.conditions),
+            "variables": self.variables.to_value(),
             "validations": self.faults.iter().map(|(cel, message)| json!({
                 "expression": format!("!({cel})"),
                 "messageExpression": message_cel(message),
             })).collect::<Value>(),
         });
-        variables.add("faulty", faulty.join(" ||\n"));
-        let mutation = json!({
-            "failurePolicy": "Ignore",
-            "reinvocationPolicy": "IfNeeded",
-            "matchConstraints": self.matches(),
-            "matchConditions": conditions(&self.conditions),
-            "variables": variables.to_value(),
-            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": self.mutation}}],
+        let binding = json!({
+            "policyName": self.name,
+            "validationActions": ["Warn"],
+            "matchResources": selected(),
         });
-        let advice_name = format!("{}-advice", self.name);
         [
-            object("MutatingAdmissionPolicy", self.name, &mutation),
-            object(
-                "MutatingAdmissionPolicyBinding",
-                self.name,
-                &json!({
-                    "policyName": self.name,
-                    "matchResources": selected(),
-                }),
-            ),
-            object("ValidatingAdmissionPolicy", &advice_name, &advice),
-            object(
-                "ValidatingAdmissionPolicyBinding",
-                &advice_name,
-                &json!({
-                    "policyName": advice_name,
-                    "validationActions": ["Warn"],
-                    "matchResources": selected(),
-                }),
-            ),
+            object("ValidatingAdmissionPolicy", self.name, &policy),
+            object("ValidatingAdmissionPolicyBinding", self.name, &binding),
         ]
     }
 
-    fn advised(&self) -> Vec<(&'static str, String)> {
-        let mut conditions = self.conditions.clone();
-        if let Some(first) = conditions.first_mut() {
-            *first = ("asks", asks());
-        }
-        conditions
-    }
-
     fn matches(&self) -> Value {
-        json!({"resourceRules": [{
-            "apiGroups": [""],
-            "apiVersions": ["v1"],
-            "operations": self.operations,
-            "resources": [self.resource],
-        }]})
+        let rules = self.resources.iter().map(|(group, resources)| {
+            json!({
+                "apiGroups": [group],
+                "apiVersions": ["v1"],
+                "operations": self.operations,
+                "resources": resources,
+            })
+        });
+        json!({"resourceRules": rules.collect::<Value>()})
     }
+}
+
+impl Change {
+    fn objects(&self, advice: &Advice) -> Vec<Value> {
+        let faulty: Vec<_> = advice.faults.iter().map(|(cel, _)| format!("({cel})")).collect();
+        let mut variables = advice.variables.and(&self.variables);
+        variables.add("faulty", faulty.join(" ||\n"));
+        let policy = json!({
+            "failurePolicy": "Ignore",
+            "reinvocationPolicy": "IfNeeded",
+            "matchConstraints": advice.matches(),
+            "matchConditions": named(&self.conditions),
+            "variables": variables.to_value(),
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": self.mutation}}],
+        });
+        let binding = json!({"policyName": self.name, "matchResources": selected()});
+        vec![
+            object("MutatingAdmissionPolicy", self.name, &policy),
+            object("MutatingAdmissionPolicyBinding", self.name, &binding),
+        ]
+    }
+}
+
+fn named(conditions: &[(&str, String)]) -> Value {
+    conditions.iter().map(|(name, cel)| json!({"name": name, "expression": cel})).collect()
 }
 
 /// The same namespaces as the webhook's.

@@ -152,6 +152,10 @@ fn ports() -> Vec<Case> {
             app(pod).as_object_mut().unwrap().remove("ports");
             annotate(pod, "scoretap.dev/app-port", "5001");
         }),
+        case("https-beside-the-annotated-port", SCORER, |pod| {
+            app(pod)["ports"] = json!([{"name": "https", "containerPort": 8443}, {"containerPort": 8080}]);
+            annotate(pod, "scoretap.dev/app-port", "8080");
+        }),
         case("udp-comes-first", SCORER, |pod| {
             app(pod)["ports"] = json!([{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 8080}]);
         }),
@@ -240,6 +244,21 @@ fn refused() -> Vec<Case> {
         }),
         case("leading-zero", Refused("\"08080\"; write a number"), |pod| {
             annotate(pod, "scoretap.dev/app-port", "08080");
+        }),
+        case("several-ports", Refused("write its name or number as scoretap.dev/app-port"), |pod| {
+            app(pod)["ports"] =
+                json!([{"name": "metrics", "containerPort": 9090}, {"name": "http", "containerPort": 8080}]);
+        }),
+        case("several-containers-with-ports", Refused("the pod declares several TCP ports"), |pod| {
+            second(pod, &json!({"name": "b", "ports": [{"name": "score", "containerPort": 9000}]}));
+        }),
+        case("https-port", Refused("the sidecar speaks plain HTTP to the app"), |pod| {
+            app(pod)["ports"] = json!([{"name": "https-score", "containerPort": 8443}]);
+        }),
+        case("tls-port", Refused("named as one of TLS"), |pod| {
+            app(pod)["ports"] =
+                json!([{"name": "http", "containerPort": 8080}, {"name": "tls", "containerPort": 8443}]);
+            annotate(pod, "scoretap.dev/app-port", "8443");
         }),
         case("port-of-ours", Refused("use others in the pod's own containers"), |pod| {
             app(pod)["ports"] = json!([{"containerPort": 9464}]);

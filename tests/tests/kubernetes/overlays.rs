@@ -131,7 +131,7 @@ fn webhook_and_policies_stop_nothing_and_mean_the_same_namespaces() {
         assert_eq!(webhook["namespaceSelector"], binding["spec"]["matchResources"]["namespaceSelector"]);
     }
     let policies = bindings.iter().filter(|object| object["spec"].get("failurePolicy").is_some());
-    assert_eq!(policies.inspect(|policy| assert_eq!(policy["spec"]["failurePolicy"], "Ignore")).count(), 4);
+    assert_eq!(policies.inspect(|policy| assert_eq!(policy["spec"]["failurePolicy"], "Ignore")).count(), 6);
     let tenant = one(&shipped("tenants/tenant-a"), "Namespace").clone();
     let wanted = binding["spec"]["matchResources"]["namespaceSelector"]["matchLabels"].as_object().unwrap();
     assert!(wanted.iter().all(|(name, value)| tenant["metadata"]["labels"][name] == *value));

@@ -71,6 +71,46 @@ fn policy_and_webhook_say_the_same_of_a_fault() {
     assert!(said > 10, "only {said} warnings");
 }
 
+/// The warnings of pods that a workload makes go to a controller.
+#[test]
+fn whoever_applies_a_workload_hears_what_is_wrong_with_its_pods() {
+    let workload = |kind: &str, spec: Value| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "w", "namespace": "tenant-a"}, "spec": spec});
+    let of_a_template = |kind: &'static str| move |pod: &Value| workload(kind, json!({"template": pod}));
+    let of_a_cron_job =
+        |pod: &Value| workload("CronJob", json!({"jobTemplate": {"spec": {"template": pod}}}));
+    let kinds: [(_, &dyn Fn(&Value) -> Value, _); 3] = [
+        ("scoretap-workloads-advice", &of_a_template("Deployment"), vec!["statefulsets", "daemonsets"]),
+        ("scoretap-workloads-advice", &of_a_template("Job"), vec!["deployments", "jobs"]),
+        ("scoretap-cronjobs-advice", &of_a_cron_job, vec!["cronjobs"]),
+    ];
+    for (name, wrapped, resources) in kinds {
+        let policy = policy("ValidatingAdmissionPolicy", name);
+        let rules = policy["spec"]["matchConstraints"]["resourceRules"].to_string();
+        assert!(resources.iter().all(|resource| rules.contains(resource)), "{name}: {rules}");
+        let mut said = 0;
+        for case in pods().iter().filter(|case| case.in_cel) {
+            let object = wrapped(&json!({"metadata": case.pod["metadata"], "spec": case.pod["spec"]}));
+            let warnings =
+                if cel::matches(&policy, &object) { cel::warnings(&policy, &object) } else { vec![] };
+            let review = WEBHOOK.review(&object);
+            assert_eq!((review.patch, review.warnings), (None, warnings.clone()), "{name}: {}", case.name);
+            said += warnings.len();
+            // What a pipeline injected was right when it was.
+            let injected = wrapped(&WEBHOOK.review(&case.pod).patched);
+            assert!(
+                !matches!(case.expected, Expected::Injected { .. }) || !cel::matches(&policy, &injected),
+                "{name}: {}",
+                case.name
+            );
+        }
+        assert!(said > 10, "{name}: only {said} warnings");
+        assert!(
+            !cel::matches(&policy, &wrapped(&json!({"spec": {}}))),
+            "{name}: a template without metadata"
+        );
+    }
+}
+
 #[test]
 fn a_second_evaluation_changes_nothing() {
     let policy = policy("MutatingAdmissionPolicy", "scoretap-pods");
@@ -87,6 +127,6 @@ fn a_second_evaluation_changes_nothing() {
 #[test]
 fn the_policies_are_valid_where_they_are_stable() {
     let objects: Vec<_> = policies().into_iter().map(|policy| (policy["kind"].to_string(), policy)).collect();
-    assert_eq!(objects.len(), 8);
+    assert_eq!(objects.len(), 12);
     schema::check(&objects, &["1.36", "1.37"]);
 }

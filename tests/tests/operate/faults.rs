@@ -173,6 +173,12 @@ fn a_pod_that_the_injector_refuses() {
     let host = |pod: &mut Value| pod["spec"]["hostNetwork"] = true.into();
     let windows = |pod: &mut Value| pod["spec"]["nodeSelector"] = json!({"kubernetes.io/os": "windows"});
     let ports = |pod: &mut Value| pod["spec"]["containers"][0]["ports"][0]["containerPort"] = 15_100.into();
+    // The Service leads to the second.
+    let several = |pod: &mut Value| {
+        pod["spec"]["containers"][0]["ports"] =
+            json!([{"containerPort": 9090, "name": "metrics"}, {"containerPort": 8080, "name": "http"}]);
+    };
+    let tls = |pod: &mut Value| pod["spec"]["containers"][0]["ports"][0]["name"] = "https".into();
     let volume = |pod: &mut Value| pod["spec"]["volumes"][0]["name"] = "scoretap".into();
     let mounts = json!([{"name": "scoretap", "mountPath": "/admin"}]);
     let container =
@@ -185,6 +191,8 @@ fn a_pod_that_the_injector_refuses() {
         check_refused("no-port", no_port, "port is not known", port),
         check_refused("host", host, "hostNetwork", without),
         check_refused("windows", windows, "Windows", without),
+        check_refused("several", several, "several TCP ports", port),
+        check_refused("tls", tls, "named as one of TLS", without),
         check_refused("ports", ports, "15100", without),
         check_refused("volume", volume, "volume", without),
         check_refused("mount", mount, "volume", without),
@@ -249,6 +257,37 @@ fn a_service_that_leads_past_the_sidecar() {
     of_another(&mut admin);
     assert_eq!(admin.findings("admin"), [], "what does not lead to the app leads past nothing");
     check("past-of-two", |snapshot| past(snapshot, two), "leads past it", command);
+}
+
+/// Calls would reach another port of the app than before.
+#[test]
+fn a_service_that_led_elsewhere_than_the_sidecar_leads() {
+    let led = |before: &'static str| {
+        move |snapshot: &mut Snapshot| {
+            let mut pod = bare_pod();
+            pod["metadata"]["annotations"]["scoretap.dev/app-port"] = "9090".into();
+            pod["spec"]["containers"][0]["ports"] = json!([{"containerPort": 9090, "name": "metrics"},
+                {"containerPort": 8080, "name": "http"}, {"containerPort": 9090, "name": "again"}]);
+            let status = snapshot.pod()["status"].clone();
+            *snapshot.pod() = injected(&pod);
+            snapshot.pod()["status"] = status;
+            snapshot.services["items"][2]["metadata"]["annotations"]["scoretap.dev/target-port"] =
+                before.into();
+        }
+    };
+    for before in ["8080", "http"] {
+        check(
+            "astray",
+            led(before),
+            &format!("tenant-a/scorer: it led to {before}, and the sidecar of its pods leads to 9090"),
+            &patched(&format!(r#"{{"scoretap.dev/app-port":"{before}"}}"#)),
+        );
+    }
+    for same in ["9090", "metrics", "again", "nobody-declares-it"] {
+        let mut snapshot = Snapshot::sound();
+        led(same)(&mut snapshot);
+        assert_eq!(snapshot.findings("not-astray"), [], "{same}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::literal::{list, text, variable_name};
 use crate::annotations::{
     APP_PORT, CONFIG, CONTAINERS, HTTP_PORT_NAME, INJECT, METRICS_PORT_NAME, MODEL_NAME, MODEL_VERSION,
-    NEVER_THE_APP, PORTS, PRE_STOP, TARGET_PORT, VOLUME,
+    NEVER_THE_APP, PORTS, PRE_STOP, TARGET_PORT, TLS, VOLUME,
 };
 use crate::inject::Settings;
 use crate::pod::{
@@ -24,6 +24,11 @@ impl Variables {
 
     pub(super) fn to_value(&self) -> Value {
         self.0.iter().map(|(name, cel)| json!({"name": name, "expression": cel})).collect()
+    }
+
+    /// These and then those.
+    pub(super) fn and(&self, those: &Self) -> Self {
+        Self(self.0.iter().chain(&those.0).cloned().collect())
     }
 
     fn annotation(&mut self, variable: &str, annotation: &str, otherwise: &str) {
@@ -64,15 +69,11 @@ const TCP: &str = "(!has(p.protocol) || p.protocol == 'TCP')";
 const MEANT: &str =
     "((has(p.name) && p.name == variables.port) || string(p.containerPort) == variables.port)";
 
-pub(super) fn of_pods(settings: &Settings) -> Variables {
+/// What the faults of a pod are told by, for the pod at `root`.
+pub(super) fn judging_pods(root: &str) -> Variables {
     let mut variables = Variables::default();
-    for (slot, image) in
-        [(Slot::EnvoyImage, &settings.envoy_image), (Slot::ExporterImage, &settings.exporter_image)]
-    {
-        variables.add(variable_name(slot), text(image));
-    }
-    metadata(&mut variables);
-    variables.add("spec", "object.spec");
+    metadata(&mut variables, root);
+    variables.add("spec", format!("{root}.spec"));
     variables.annotation("config", CONFIG, "");
     variables.add(
         "names",
@@ -88,8 +89,20 @@ pub(super) fn of_pods(settings: &Settings) -> Variables {
          'kubernetes.io/os' in variables.spec.nodeSelector && variables.spec.nodeSelector['kubernetes.io/os'] == 'windows')",
     );
     port(&mut variables);
-    hook(&mut variables);
+    variables.annotation("preStop", PRE_STOP, "true");
     taken(&mut variables);
+    variables
+}
+
+/// What a pod's sidecar is made of besides.
+pub(super) fn making_sidecars(settings: &Settings) -> Variables {
+    let mut variables = Variables::default();
+    for (slot, image) in
+        [(Slot::EnvoyImage, &settings.envoy_image), (Slot::ExporterImage, &settings.exporter_image)]
+    {
+        variables.add(variable_name(slot), text(image));
+    }
+    hook(&mut variables);
     variables.add(
         "environment",
         "has(variables.app.env) ? variables.app.env.filter(e, has(e.value) && e.value != '' && !e.value.contains('$')) \
@@ -102,9 +115,10 @@ pub(super) fn of_pods(settings: &Settings) -> Variables {
     variables
 }
 
-fn metadata(variables: &mut Variables) {
+fn metadata(variables: &mut Variables, root: &str) {
     for map in ["annotations", "labels"] {
-        variables.add(map, format!("has(object.metadata.{map}) ? object.metadata.{map} : {{}}"));
+        let field = format!("{root}.metadata.{map}");
+        variables.add(map, format!("has({field}) ? {field} : {{}}"));
     }
     variables.annotation("inject", INJECT, "false");
     variables.annotation("port", APP_PORT, "");
@@ -135,11 +149,18 @@ fn port(variables: &mut Variables) {
         variable_name(Slot::AppPortName),
         "size(variables.ports) > 0 && has(variables.ports[0].name) ? variables.ports[0].name : ''",
     );
+    variables.add(
+        "severalPorts",
+        format!(
+            "size(variables.apps.filter(c, has(c.ports) && c.ports.exists(p, {TCP}))) > 1 || \
+             variables.apps.exists(c, has(c.ports) && size(c.ports.filter(p, {TCP})) > 1)"
+        ),
+    );
+    variables.add("speaksTls", format!("{}.exists(t, variables.appPortName.startsWith(t))", list(&TLS)));
 }
 
 /// Whether the app gets a `preStop` hook, and which container it is.
 fn hook(variables: &mut Variables) {
-    variables.annotation("preStop", PRE_STOP, "true");
     variables.add("index", "variables.spec.containers.map(c, c.name).indexOf(variables.app.name)");
     variables.add(
         "hook",
@@ -199,9 +220,10 @@ fn deployment(variables: &mut Variables) {
     );
 }
 
-pub(super) fn of_services() -> Variables {
+/// What the faults of a Service are told by.
+pub(super) fn judging_services() -> Variables {
     let mut variables = Variables::default();
-    metadata(&mut variables);
+    metadata(&mut variables, "object");
     variables.add(
         "balanced",
         "has(object.spec.selector) && size(object.spec.selector) > 0 && (!has(object.spec.type) || object.spec.type != \
@@ -215,6 +237,12 @@ pub(super) fn of_services() -> Variables {
              variables.port) || string(p.port) == variables.port))"
         ),
     );
+    variables
+}
+
+/// Where a Service led and is to lead.
+pub(super) fn leading_services() -> Variables {
+    let mut variables = Variables::default();
     variables.add("keys", "variables.ports.map(p, string(p.port) + (has(p.protocol) ? p.protocol : 'TCP'))");
     variables.add("index", "variables.keys.indexOf(string(variables.chosen[0].port) + 'TCP')");
     variables.add(
