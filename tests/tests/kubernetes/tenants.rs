@@ -180,6 +180,21 @@ fn a_pod_that_says_endlessly_much_is_not_stored_at_all() {
     });
 }
 
+/// The labels are those of a pod that the operator made.
+#[test]
+fn prometheus_can_be_kept_from_tenants() {
+    let spec = yaml("k8s/prometheus/network-policy.yaml")["spec"].take();
+    let pod = yaml("tests/tests/operate/answers/prometheus-pod.json")["metadata"]["labels"].take();
+    let selector = &spec["podSelector"]["matchExpressions"][0];
+    let label = &pod[selector["key"].as_str().unwrap()];
+    assert!(selector["operator"] == "In" && selector["values"].as_array().unwrap().contains(label), "{pod}");
+    let own = json!({"podSelector": {}});
+    let system =
+        json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}});
+    assert_eq!(spec["policyTypes"], json!(["Ingress"]));
+    assert_eq!(spec["ingress"], json!([{"from": [own, system]}]));
+}
+
 #[test]
 fn one_line_makes_the_next_tenant() {
     let folders = Folders::create("new-tenant").unwrap();
