@@ -332,25 +332,60 @@ def mtls_finding:
   | finding("STRICT mTLS keeps Prometheus from the metrics, which it reads plainly";
       made_with({($exclude): ([$excluded | select(. != "")] + ["9464"] | join(","))}));
 
-# Whether a rule of a NetworkPolicy lets Prometheus in. An address range might, so it is given the benefit.
+# Whether a rule of a NetworkPolicy lets calls of this TCP port in, by its number or one of its names.
+def admits_port($number; $names):
+  (.ports // []) | . == [] or any(.[];
+    (.protocol // "TCP") == "TCP"
+    and (.port | . == null or IN($names[]) or (type == "number" and . <= $number))
+    and (.endPort // .port | type != "number" or . >= $number));
+
+# Whether it lets Prometheus in. An address range might, so it is given the benefit.
 def admits($from; $own_namespace):
   def peer:
     .ipBlock != null
     or ((if .namespaceSelector == null then $from.namespace == $own_namespace
          else .namespaceSelector | selects($from.namespace_labels) end)
       and (.podSelector == null or (.podSelector | selects($from.labels))));
-  def port:
-    (.protocol // "TCP") == "TCP"
-    and (.port | IN(null, "scoretap-metrics") or (type == "number" and . <= 9464))
-    and (.endPort // .port | type != "number" or . >= 9464);
-  ((.from // []) | . == [] or any(.[]; peer)) and ((.ports // []) | . == [] or any(.[]; port));
+  ((.from // []) | . == [] or any(.[]; peer)) and admits_port(9464; ["scoretap-metrics"]);
 
-def network_finding($prometheus):
-  . as $pod | $prometheus.metadata as {$namespace, $name}
+# The policies that close a pod but for what one of them admits.
+def closing:
+  . as $pod
   | [items($networkpolicies)[]
       | select(.metadata.namespace == $pod.metadata.namespace)
       | select(.spec.policyTypes // ["Ingress"] | any(. == "Ingress"))
-      | .spec.podSelector as $selector | select($pod | selected_by($selector))] as $closing
+      | .spec.podSelector as $selector | select($pod | selected_by($selector))];
+
+# Callers that a policy lets in to the app and not to the sidecar, and those whom nobody but our own policies shuts out.
+def call_findings:
+  def to_sidecar: admits_port(15100; ["scoretap-http"]);
+  def admit($at; $port):
+    {op: "add", path: "/spec/ingress/\($at)/ports/-", value: {port: $port, protocol: "TCP"}} as $step
+    | kubectl("patch networkpolicy"; "--type=json -p " + ([$step] | json));
+  items($pods)[] | select(is_alive and is_injected)
+  | (sidecar_port // "" | select(test("\\A[0-9]{1,5}\\z")) | tonumber) as $port
+  | [containers[].ports[]? | select(.containerPort == $port) | .name // empty] as $names
+  | closing as $closing | select($closing != [])
+  | [$closing[].spec.ingress[]?] as $rules
+  | .metadata.namespace as $namespace
+  | ($closing[]
+      | select(any(.spec.ingress[]?; to_sidecar) | not)
+      | first(.spec.ingress // [] | to_entries[] | select(.value | admits_port($port; $names))) as {key: $at, value: $rule}
+      | select(any($rules[]; to_sidecar and (.from // [] | . == [] or . == $rule.from)) | not)
+      | finding("it admits callers to the app's port \($port), and not to the sidecar's, where Services lead"; admit($at; 15100))),
+    (select(all($closing[]; .metadata.name | startswith("scoretap-"))
+        and (any($rules[]; admits_port($port; $names)) | not))
+      | first(($closing[] | select(.metadata.name == "scoretap-calls")), null)
+      | if . then finding("it closes the app's port \($port), which was open before"; admit(0; $port))
+        else
+          {metadata: {name: "scoretap-metrics", $namespace}}
+          | finding("no other policy selects the pods, so it closes them to every caller";
+              "kubectl apply \(in_namespace) -k \($here | word)/tenants/open")
+        end);
+
+def network_finding($prometheus):
+  . as $pod | $prometheus.metadata as {$namespace, $name}
+  | closing as $closing
   | (first(items($pods)[] | select(.metadata.namespace == $namespace) | labels
       | select(.["operator.prometheus.io/name"] == $name)) // {}) as $labels
   | {$namespace, namespace_labels: namespace_labels($namespace), $labels} as $from
@@ -489,8 +524,8 @@ elif $mode == "targets" then
   | [.health, "\(.labels.namespace)/\(.labels.pod)", .lastScrape, (.lastError // "")] | map(clean) | join("  ")
 else
   # What one command mends is one finding.
-  reduce (misplaced_findings, injection_findings, image_findings, service_findings, monitoring_findings, pod_findings,
-    data_findings) as $finding ([];
+  reduce (misplaced_findings, injection_findings, image_findings, service_findings, call_findings,
+    monitoring_findings, pod_findings, data_findings) as $finding ([];
       (map(.run) | index($finding.run)) as $at
       | if $at == null then . + [$finding + {others: 0}] else .[$at].others += 1 end)
   | blocks

@@ -4,7 +4,8 @@ set -eu
 
 usage() {
   echo "Usage: k8s/tenants/new.sh NAME [FOLDER]"
-  echo "Writes FOLDER/NAME/kustomization.yaml, the overlay of a tenant whose namespace is NAME. FOLDER is k8s/tenants."
+  echo "Writes FOLDER/NAME/kustomization.yaml, the overlay of a tenant whose namespace is NAME. FOLDER is k8s/tenants;"
+  echo "another gets a copy of what the overlay stands on, base and open, where it has none."
 }
 
 name=${1:-}
@@ -25,11 +26,15 @@ if [ "$valid" = no ] || [ "${#name}" -gt 63 ]; then
     "or last" >&2
   exit 2
 fi
-folder=${2:-$(dirname "$0")}
-if [ "$name" = base ] || [ -e "$folder/$name" ]; then
+here=$(dirname "$0")
+folder=${2:-$here}
+if [ "$name" = base ] || [ "$name" = open ] || [ -e "$folder/$name" ]; then
   echo "new.sh: $folder/$name is there already; choose another name, or remove it" >&2
   exit 1
 fi
 mkdir "$folder/$name"
-sed "s/tenant-a/$name/" "$(dirname "$0")/tenant-a/kustomization.yaml" > "$folder/$name/kustomization.yaml"
+for part in base open; do
+  [ -e "$folder/$part" ] || cp -R "$here/$part" "$folder/$part"
+done
+sed "s/tenant-a/$name/" "$here/tenant-a/kustomization.yaml" > "$folder/$name/kustomization.yaml"
 echo "$folder/$name"

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
+use scoretap_tests::stack::Folders;
 use scoretap_tests::{tools, workspace};
 use serde_json::Value;
 
@@ -137,8 +138,8 @@ fn webhook_and_policies_stop_nothing_and_mean_the_same_namespaces() {
     assert!(wanted.iter().all(|(name, value)| tenant["metadata"]["labels"][name] == *value));
 }
 
-/// Whether the policy lets a packet to this port of an injected pod in, from a namespace of this name.
-fn admits(policy: &Value, namespace: &str, port: u64) -> bool {
+/// Whether one of the policies lets a packet to this port of an injected pod in, from a namespace of this name.
+fn admit(policies: &[&Value], namespace: &str, port: u64) -> bool {
     let from = |rule: &Value| {
         rule["from"].as_array().is_none_or(|peers| {
             peers.iter().any(|peer| {
@@ -147,28 +148,72 @@ fn admits(policy: &Value, namespace: &str, port: u64) -> bool {
         })
     };
     let to = |rule: &Value| {
-        rule["ports"].as_array().unwrap().iter().any(|range| {
-            let first = range["port"].as_u64().unwrap();
-            range["protocol"] == "TCP" && (first..=range["endPort"].as_u64().unwrap_or(first)).contains(&port)
-        })
+        let ports = rule["ports"].as_array().unwrap().iter();
+        ports
+            .inspect(|port| assert!(port.get("endPort").is_none(), "not every network knows it: {port}"))
+            .any(|admitted| *admitted == serde_json::json!({"port": port, "protocol": "TCP"}))
     };
-    policy["spec"]["ingress"].as_array().unwrap().iter().any(|rule| from(rule) && to(rule))
+    let rules = policies.iter().flat_map(|policy| policy["spec"]["ingress"].as_array().unwrap());
+    rules.into_iter().any(|rule| from(rule) && to(rule))
+}
+
+fn policies(objects: &[Value]) -> Vec<&Value> {
+    let policies = objects.iter().filter(|object| object["kind"] == "NetworkPolicy");
+    policies
+        .inspect(|policy| {
+            let selected = &policy["spec"]["podSelector"]["matchLabels"];
+            assert_eq!(*selected, serde_json::json!({"scoretap.dev/injected": "true"}));
+        })
+        .collect()
 }
 
 #[test]
-fn a_tenants_metrics_are_for_the_monitoring_namespace_and_its_other_ports_for_all() {
+fn a_tenants_metrics_are_for_the_monitoring_namespace_and_its_calls_for_all() {
     for tenant in ["tenant-a", "tenant-b"] {
         let objects = shipped(&format!("tenants/{tenant}"));
-        let policy = one(&objects, "NetworkPolicy");
-        assert_eq!(policy["metadata"]["namespace"], tenant);
+        let policies = policies(&objects);
+        assert_eq!(policies.len(), 2);
+        assert!(policies.iter().all(|policy| policy["metadata"]["namespace"] == tenant));
         assert_eq!(one(&objects, "Namespace")["metadata"]["name"], tenant);
-        assert_eq!(policy["spec"]["podSelector"]["matchLabels"]["scoretap.dev/injected"], "true");
-        assert!(admits(policy, "monitoring", 9464));
+        assert!(admit(&policies, "monitoring", 9464));
         for namespace in ["tenant-a", "tenant-b", "default"] {
-            assert!(!admits(policy, namespace, 9464), "{namespace}");
-            for port in [1, 8080, 9463, 9465, 15100, 65535] {
-                assert!(admits(policy, namespace, port), "{namespace} {port}");
+            assert!(!admit(&policies, namespace, 9464), "{namespace}");
+            for port in [15_100, 8080, 5001] {
+                assert!(admit(&policies, namespace, port), "{namespace} {port}");
             }
         }
     }
+}
+
+/// Where a namespace closed a door, what every tenant gets opens none.
+#[test]
+fn what_every_tenant_gets_opens_nothing_but_the_metrics_to_monitoring() {
+    let objects = shipped("tenants/base");
+    let policies = policies(&objects);
+    let admitted = |namespace: &str| -> Vec<u64> {
+        (1..=65_535).filter(|port| admit(&policies, namespace, *port)).collect()
+    };
+    assert_eq!(admitted("monitoring"), [9464]);
+    assert_eq!(admitted("tenant-a"), [0; 0]);
+}
+
+/// In the folder of the others, and in one of somebody's own.
+#[test]
+fn the_overlay_of_the_next_tenant_is_one_that_kubectl_builds() {
+    let folders = Folders::create("next-tenant").unwrap();
+    let ours = folders.run.join("tenants");
+    let tenants = workspace::root().join("k8s/tenants");
+    assert!(Command::new("cp").arg("-R").arg(tenants).arg(&ours).status().unwrap().success());
+    let own = folders.run.join("own");
+    fs::create_dir(&own).unwrap();
+    let expected = shipped("tenants/tenant-a").iter().map(Value::to_string).collect::<Vec<_>>();
+    for (name, folder) in [("tenant-c", None), ("tenant-d", Some(&own)), ("tenant-e", Some(&own))] {
+        let output = Command::new(ours.join("new.sh")).arg(name).args(folder).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let built = render(&folder.unwrap_or(&ours).join(name));
+        let built: Vec<_> = built.iter().map(|object| object.to_string().replace(name, "tenant-a")).collect();
+        assert_eq!(built, expected, "{name}");
+    }
+    let open = Command::new(ours.join("new.sh")).arg("open").arg(&folders.run).output().unwrap();
+    assert!(!open.status.success(), "a part of every overlay is no tenant");
 }

@@ -118,7 +118,11 @@ impl Snapshot {
             pods: list(vec![pod, recorded("prometheus-pod.json")]),
             workloads: recorded("workloads.json"),
             services: recorded("services.json"),
-            network_policies: list(shipped("tenants/base/network-policy.yaml", Some("tenant-a"))),
+            network_policies: list(
+                ["base", "open"].iter().flat_map(|part| {
+                    shipped(&format!("tenants/{part}/network-policy.yaml"), Some("tenant-a"))
+                }),
+            ),
             webhooks: list(shipped("webhook/webhook.yaml", None)),
             policies: Value::Null,
             peers: Value::Null,

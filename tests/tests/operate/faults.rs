@@ -265,9 +265,9 @@ fn a_service_that_led_elsewhere_than_the_sidecar_leads() {
     let led = |before: &'static str| {
         move |snapshot: &mut Snapshot| {
             let mut pod = bare_pod();
-            pod["metadata"]["annotations"]["scoretap.dev/app-port"] = "9090".into();
-            pod["spec"]["containers"][0]["ports"] = json!([{"containerPort": 9090, "name": "metrics"},
-                {"containerPort": 8080, "name": "http"}, {"containerPort": 9090, "name": "again"}]);
+            pod["metadata"]["annotations"]["scoretap.dev/app-port"] = "8081".into();
+            pod["spec"]["containers"][0]["ports"] = json!([{"containerPort": 8081, "name": "metrics"},
+                {"containerPort": 8080, "name": "http"}, {"containerPort": 8081, "name": "again"}]);
             let status = snapshot.pod()["status"].clone();
             *snapshot.pod() = injected(&pod);
             snapshot.pod()["status"] = status;
@@ -279,11 +279,11 @@ fn a_service_that_led_elsewhere_than_the_sidecar_leads() {
         check(
             "astray",
             led(before),
-            &format!("tenant-a/scorer: it led to {before}, and the sidecar of its pods leads to 9090"),
+            &format!("tenant-a/scorer: it led to {before}, and the sidecar of its pods leads to 8081"),
             &patched(&format!(r#"{{"scoretap.dev/app-port":"{before}"}}"#)),
         );
     }
-    for same in ["9090", "metrics", "again", "nobody-declares-it"] {
+    for same in ["8081", "metrics", "again", "nobody-declares-it"] {
         let mut snapshot = Snapshot::sound();
         led(same)(&mut snapshot);
         assert_eq!(snapshot.findings("not-astray"), [], "{same}");
@@ -559,6 +559,87 @@ fn a_network_policy_that_keeps_monitoring_out() {
         "keeps the namespace monitoring",
         &command("deny", "/spec/ingress", &format!("[{admit}]")),
     );
+}
+
+/// A namespace in which policies of its own decide, in place of what opens the others.
+fn closed(policies: Value) -> impl Fn(&mut Snapshot) {
+    move |snapshot: &mut Snapshot| {
+        let all = snapshot.network_policies["items"].as_array_mut().unwrap();
+        all.truncate(1);
+        for (number, spec) in policies.as_array().unwrap().iter().enumerate() {
+            all.push(json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+                "metadata": {"name": format!("own-{number}"), "namespace": "tenant-a"}, "spec": spec}));
+        }
+    }
+}
+
+#[test]
+fn a_network_policy_that_admits_callers_to_the_app_and_not_to_the_sidecar() {
+    let frontend = json!([{"podSelector": {"matchLabels": {"app": "frontend"}}}]);
+    let metrics = json!({"ports": [{"port": 9090, "protocol": "TCP"}]});
+    let what = "tenant-a/own-1: it admits callers to the app's port 8080, and not to the sidecar's";
+    let command = r#"kubectl patch networkpolicy own-1 -n tenant-a --type=json -p '[{"op":"add","path":"/spec/ingress/1/ports/-","value":{"port":15100,"protocol":"TCP"}}]'"#;
+    for port in [
+        json!({"port": 8080}),
+        json!({"port": "http", "protocol": "TCP"}),
+        json!({"port": 8000, "endPort": 9000}),
+    ] {
+        let rule = json!({"from": frontend, "ports": [port]});
+        let deny = json!({"podSelector": {}, "policyTypes": ["Ingress"]});
+        check(
+            "no-way",
+            closed(json!([deny, {"podSelector": {}, "ingress": [metrics, rule]}])),
+            what,
+            command,
+        );
+    }
+    let app = json!({"from": frontend, "ports": [{"port": 8080}]});
+    let sidecar = |from: &Value| json!({"from": from, "ports": [{"port": 15100}]});
+    for (name, policies) in [
+        ("in-the-same", json!([{"podSelector": {}, "ingress": [app, sidecar(&frontend)]}])),
+        (
+            "in-another",
+            json!([{"podSelector": {}, "ingress": [app]}, {"podSelector": {}, "ingress": [sidecar(&frontend)]}]),
+        ),
+        (
+            "to-all",
+            json!([{"podSelector": {}, "ingress": [app]}, {"podSelector": {}, "ingress": [sidecar(&json!([]))]}]),
+        ),
+        ("any-port", json!([{"podSelector": {}, "ingress": [{"from": frontend}]}])),
+        ("nobody", json!([{"podSelector": {}, "policyTypes": ["Ingress"]}])),
+        (
+            "of-others",
+            json!([{"podSelector": {}}, {"podSelector": {"matchLabels": {"app": "x"}}, "ingress": [app]}]),
+        ),
+        (
+            "outwards",
+            json!([{"podSelector": {}}, {"podSelector": {}, "policyTypes": ["Egress"], "ingress": [app]}]),
+        ),
+    ] {
+        let mut snapshot = Snapshot::sound();
+        closed(policies)(&mut snapshot);
+        assert_eq!(snapshot.findings(name), [], "{name}");
+    }
+}
+
+#[test]
+fn our_own_network_policies_that_shut_callers_out() {
+    check(
+        "alone",
+        closed(json!([])),
+        "tenant-a/scoretap-metrics: no other policy selects the pods, so it closes them to every caller",
+        "kubectl apply -n tenant-a -k K8S/tenants/open",
+    );
+    let unusual = |snapshot: &mut Snapshot| {
+        let mut pod = bare_pod();
+        pod["spec"]["containers"][0]["ports"][0]["containerPort"] = 5123.into();
+        let status = snapshot.pod()["status"].clone();
+        *snapshot.pod() = injected(&pod);
+        snapshot.pod()["status"] = status;
+        snapshot.services["items"][2]["metadata"]["annotations"]["scoretap.dev/target-port"] = "5123".into();
+    };
+    let command = r#"kubectl patch networkpolicy scoretap-calls -n tenant-a --type=json -p '[{"op":"add","path":"/spec/ingress/0/ports/-","value":{"port":5123,"protocol":"TCP"}}]'"#;
+    check("unusual", unusual, "tenant-a/scoretap-calls: it closes the app's port 5123", command);
 }
 
 #[test]

@@ -61,9 +61,10 @@ fn selections((by, object): &'static Titled) -> Vec<Selection<'static>> {
             of(vec![spec["template"].clone()], &spec["selector"]["matchLabels"], vec![])
         }
         "NetworkPolicy" => {
-            // A range is of ports that nobody declares.
             let rules = list(&spec["ingress"]).flat_map(|rule| list(&rule["ports"]));
-            let ports = rules.filter(|port| port.get("endPort").is_none()).map(|port| port["port"].clone());
+            // The first is the sidecar's, all others are of apps that are not shipped.
+            let known = if object["metadata"]["name"] == "scoretap-calls" { 1 } else { usize::MAX };
+            let ports = rules.take(known).map(|port| port["port"].clone());
             of(PODS.clone(), &spec["podSelector"]["matchLabels"], ports.collect())
         }
         "PodMonitor" => {
