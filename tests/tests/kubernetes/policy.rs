@@ -74,39 +74,39 @@ fn policy_and_webhook_say_the_same_of_a_fault() {
 /// The warnings of pods that a workload makes go to a controller.
 #[test]
 fn whoever_applies_a_workload_hears_what_is_wrong_with_its_pods() {
-    let workload = |kind: &str, spec: Value| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "w", "namespace": "tenant-a"}, "spec": spec});
-    let of_a_template = |kind: &'static str| move |pod: &Value| workload(kind, json!({"template": pod}));
-    let of_a_cron_job =
-        |pod: &Value| workload("CronJob", json!({"jobTemplate": {"spec": {"template": pod}}}));
-    let kinds: [(_, &dyn Fn(&Value) -> Value, _); 3] = [
-        ("scoretap-workloads-advice", &of_a_template("Deployment"), vec!["statefulsets", "daemonsets"]),
-        ("scoretap-workloads-advice", &of_a_template("Job"), vec!["deployments", "jobs"]),
-        ("scoretap-cronjobs-advice", &of_a_cron_job, vec!["cronjobs"]),
-    ];
-    for (name, wrapped, resources) in kinds {
+    let wrapped = |kind: &str, pod: &Value| {
+        let template = json!({"template": pod});
+        let spec = if kind == "CronJob" { json!({"jobTemplate": {"spec": template}}) } else { template };
+        json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "w", "namespace": "tenant-a"}, "spec": spec})
+    };
+    for (kind, name, resources) in [
+        ("Deployment", "scoretap-workloads-advice", &["deployments", "statefulsets", "daemonsets"][..]),
+        ("Job", "scoretap-workloads-advice", &["jobs"]),
+        ("CronJob", "scoretap-cronjobs-advice", &["cronjobs"]),
+    ] {
         let policy = policy("ValidatingAdmissionPolicy", name);
         let rules = policy["spec"]["matchConstraints"]["resourceRules"].to_string();
-        assert!(resources.iter().all(|resource| rules.contains(resource)), "{name}: {rules}");
+        assert!(resources.iter().all(|resource| rules.contains(resource)), "{kind}: {rules}");
         let mut said = 0;
         for case in pods().iter().filter(|case| case.in_cel) {
-            let object = wrapped(&json!({"metadata": case.pod["metadata"], "spec": case.pod["spec"]}));
+            let object = wrapped(kind, &json!({"metadata": case.pod["metadata"], "spec": case.pod["spec"]}));
             let warnings =
                 if cel::matches(&policy, &object) { cel::warnings(&policy, &object) } else { vec![] };
             let review = WEBHOOK.review(&object);
-            assert_eq!((review.patch, review.warnings), (None, warnings.clone()), "{name}: {}", case.name);
+            assert_eq!((review.patch, review.warnings), (None, warnings.clone()), "{kind}: {}", case.name);
             said += warnings.len();
             // What a pipeline injected was right when it was.
-            let injected = wrapped(&WEBHOOK.review(&case.pod).patched);
+            let injected = wrapped(kind, &WEBHOOK.review(&case.pod).patched);
             assert!(
                 !matches!(case.expected, Expected::Injected { .. }) || !cel::matches(&policy, &injected),
-                "{name}: {}",
+                "{kind}: {}",
                 case.name
             );
         }
-        assert!(said > 10, "{name}: only {said} warnings");
+        assert!(said > 10, "{kind}: only {said} warnings");
         assert!(
-            !cel::matches(&policy, &wrapped(&json!({"spec": {}}))),
-            "{name}: a template without metadata"
+            !cel::matches(&policy, &wrapped(kind, &json!({"spec": {}}))),
+            "{kind}: a template without metadata"
         );
     }
 }
