@@ -78,6 +78,8 @@ function Test-Everything {
     if (-not (helm upgrade --help | Select-String -Pattern '--reset-then-reuse-values' -SimpleMatch -Quiet)) {
         Fail 'helm is too old; install 3.14 or later (https://helm.sh)'
     }
+    $script:Releases = helm list --namespace $Namespace --filter "^$Release`$" --short
+    Succeed 'helm list'
     May @('create', 'namespaces')
     May @('create', 'customresourcedefinitions.apiextensions.k8s.io')
     May @('create', 'clusterroles.rbac.authorization.k8s.io')
@@ -123,6 +125,8 @@ if (-not $WithoutPrometheus) {
     }
     Add-Password
     $Values = @('--values', "$PSScriptRoot/values/kube-prometheus-stack.yaml")
+    # In a release that is there these would take the place of what was set before, and history would be deleted.
+    if (-not $Releases) { $Values += @('--values', "$PSScriptRoot/values/new-release.yaml") }
     if ($Storage) {
         $Spec = 'prometheus.prometheusSpec'
         $Claim = "$Spec.storageSpec.volumeClaimTemplate.spec"

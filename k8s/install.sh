@@ -84,6 +84,8 @@ check() {
   need helm https://helm.sh/docs/intro/install/
   helm upgrade --help | grep -q -e --reset-then-reuse-values ||
     fail "helm is too old; install 3.14 or later (https://helm.sh)"
+  releases=$(helm list --namespace "$namespace" --filter "^$release\$" --short) ||
+    fail "helm cannot say whether the release is there; what it said stands above"
   may create namespaces
   may create customresourcedefinitions.apiextensions.k8s.io
   may create clusterroles.rbac.authorization.k8s.io
@@ -129,6 +131,8 @@ if [ $with_prometheus = yes ]; then
   kubectl get namespace "$namespace" > /dev/null 2>&1 || run kubectl create namespace "$namespace"
   password
   set -- --values "$here/values/kube-prometheus-stack.yaml"
+  # In a release that is there these would take the place of what was set before, and history would be deleted.
+  [ -n "$releases" ] || set -- "$@" --values "$here/values/new-release.yaml"
   if [ -n "$storage" ]; then
     spec=prometheus.prometheusSpec
     claim=$spec.storageSpec.volumeClaimTemplate.spec

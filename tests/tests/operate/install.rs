@@ -1,5 +1,10 @@
 //! `install.sh`: what it checks first, what it runs, and where the password never is.
 
+use std::fs;
+
+use scoretap_tests::workspace;
+use serde_json::Value;
+
 use crate::cluster::{Cluster, Ended};
 
 /// A cluster in which everything may be done and nothing was yet.
@@ -8,6 +13,7 @@ fn empty(name: &str) -> Cluster {
     cluster.answers("kubectl version", "");
     cluster.answers("kubectl auth can-i …", "yes\n");
     cluster.answers("helm upgrade --help", "      --reset-then-reuse-values   …\n");
+    cluster.answers("helm list …", "");
     cluster.answers(
         "kubectl get crd podmonitors.monitoring.coreos.com prometheusrules.monitoring.coreos.com",
         "",
@@ -37,12 +43,13 @@ fn password(ended: &Ended) -> &str {
 fn everything_is_installed_in_order_and_the_password_is_on_standard_input_alone() {
     let ended = empty("install").run("install.sh", &[]);
     assert_eq!(ended.code, 0, "{}", ended.err);
-    let values = format!("{}/values/kube-prometheus-stack.yaml", crate::faults::k8s());
+    let values = format!("{}/values", crate::faults::k8s());
     let apply = "kubectl apply --namespace monitoring --filename -";
     let helm = format!(
         "helm upgrade --install kube-prometheus-stack kube-prometheus-stack --repo \
          https://prometheus-community.github.io/helm-charts --version 92.1.0 --namespace monitoring \
-         --reset-then-reuse-values --values {values} --wait --timeout 10m"
+         --reset-then-reuse-values --values {values}/kube-prometheus-stack.yaml --values {values}/new-release.yaml --wait \
+         --timeout 10m"
     );
     let expected = [
         "kubectl create namespace monitoring",
@@ -71,6 +78,25 @@ fn a_second_time_the_password_and_the_namespace_stay() {
     assert_eq!(ended.code, 0, "{}", ended.err);
     assert!(!changes(&ended).iter().any(|change| change.starts_with("kubectl create")), "{:?}", ended.asked);
     assert!(ended.out.contains("is there already, and stays"), "{}", ended.out);
+}
+
+/// Helm lets a file of values win over what was set before: with a smaller size Prometheus would delete its history.
+#[test]
+fn what_was_set_of_a_release_that_is_there_stays() {
+    let mut cluster = empty("install-upgrade");
+    cluster.instead("helm list --namespace watch --filter ^mon$ --short", 0, "mon\n");
+    for (release, begins) in [("mon", false), ("monitor", true)] {
+        let ended = cluster.run("install.sh", &["--release", release, "--namespace", "watch"]);
+        assert_eq!(ended.code, 0, "{}", ended.err);
+        let helm = changes(&ended).into_iter().find(|change| change.starts_with("helm ")).unwrap();
+        assert_eq!(helm.contains("new-release.yaml"), begins, "{helm}");
+        assert!(helm.contains("/kube-prometheus-stack.yaml "), "{helm}");
+    }
+    let values = fs::read_to_string(workspace::root().join("k8s/values/kube-prometheus-stack.yaml")).unwrap();
+    let values: Value = serde_norway::from_str(&values).unwrap();
+    for field in ["retention", "retentionSize", "resources", "storageSpec"] {
+        assert!(values["prometheus"]["prometheusSpec"].get(field).is_none(), "{field}");
+    }
 }
 
 #[test]
@@ -119,7 +145,10 @@ fn what_is_missing_is_said_before_anything_is_changed() {
     no_right.instead("kubectl auth can-i create secrets --namespace monitoring", 1, "no\n");
     let mut old = empty("install-old-helm");
     old.instead("helm upgrade --help", 0, "--reuse-values\n");
+    let mut no_releases = empty("install-no-releases");
+    no_releases.instead("helm list …", 1, "Error: secrets is forbidden");
     for (cluster, words) in [
+        (no_releases, "helm cannot say whether the release is there"),
         (unreachable, "no cluster can be reached"),
         (no_right, "you may not create secrets --namespace monitoring; ask"),
         (old, "install 3.14 or later"),

@@ -107,6 +107,7 @@ fn both_installers_have_the_same_flags_pins_and_values() {
         "accessModes[0]=ReadWriteOnce",
         "resources.requests.storage=",
         "retentionSize=",
+        "/values/new-release.yaml",
     ] {
         assert!(shell.contains(value) && power.contains(value), "{value}");
     }
