@@ -36,3 +36,6 @@ pub const NEVER_THE_APP: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
 
 /// How names of ports begin behind which the app speaks TLS itself.
 pub const TLS: [&str; 2] = ["https", "tls"];
+
+/// A port with one of these words in its name, between hyphens, is none for calls.
+pub const NOT_FOR_CALLS: [&str; 6] = ["metrics", "prometheus", "admin", "management", "health", "debug"];

@@ -5,7 +5,8 @@
 use serde_json::{Map, Value};
 
 use crate::annotations::{
-    APP_PORT, CONTAINERS, INJECT, INJECTED, MODEL_NAME, MODEL_VERSION, NEVER_THE_APP, PRE_STOP, TLS, VOLUME,
+    APP_PORT, CONTAINERS, INJECT, INJECTED, MODEL_NAME, MODEL_VERSION, NEVER_THE_APP, NOT_FOR_CALLS,
+    PRE_STOP, TLS, VOLUME,
 };
 
 /// Where a variable of the exporter comes from, the first of them that says something.
@@ -108,9 +109,9 @@ impl<'a> Pod<'a> {
     }
 
     /// Whether more than one of their TCP ports could be the app's. No name tells for sure which of them is: `http` may be
-    /// a page for people, and `http-metrics` is none for calls.
+    /// a page for people.
     pub fn has_several_ports(self) -> bool {
-        self.apps().into_iter().flat_map(declared).nth(1).is_some()
+        self.apps().into_iter().flat_map(declared).filter(may_take_calls).nth(1).is_some()
     }
 
     /// The container that takes the calls.
@@ -138,8 +139,9 @@ impl<'a> Pod<'a> {
     /// The app's port. Where a name is wanted that nobody declares, or nothing is wanted or declared, it has no number.
     pub fn app_port(self) -> Port {
         let wanted = self.wanted_port();
-        let declared =
-            self.app().and_then(|app| declared(app).find(|port| wanted.is_empty() || is(port, wanted)));
+        let is_meant =
+            |port: &&Value| if wanted.is_empty() { may_take_calls(port) } else { is(port, wanted) };
+        let declared = self.app().and_then(|app| declared(app).find(is_meant));
         match declared {
             Some(port) => Port { number: number(port), name: name(port).unwrap_or_default().to_owned() },
             None if is_number(wanted) => Port { number: wanted.to_owned(), name: String::new() },
@@ -226,6 +228,10 @@ fn text<'a>(map: Option<&'a Value>, key: &str) -> Option<&'a str> {
 fn declared(container: &Value) -> impl Iterator<Item = &Value> {
     let tcp = |port: &&Value| port.get("protocol").is_none_or(|protocol| protocol == "TCP");
     list(container.get("ports")).filter(tcp)
+}
+
+fn may_take_calls(port: &&Value) -> bool {
+    !name(port).is_some_and(|name| name.split('-').any(|word| NOT_FOR_CALLS.contains(&word)))
 }
 
 fn is(port: &Value, wanted: &str) -> bool {

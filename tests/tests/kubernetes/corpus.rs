@@ -156,6 +156,11 @@ fn ports() -> Vec<Case> {
             app(pod)["ports"] = json!([{"name": "https", "containerPort": 8443}, {"containerPort": 8080}]);
             annotate(pod, "scoretap.dev/app-port", "8080");
         }),
+        case("metrics-come-first", SCORER, |pod| {
+            app(pod)["ports"] =
+                json!([{"name": "http-metrics", "containerPort": 9090}, {"containerPort": 8080}]);
+            second(pod, &json!({"name": "b", "ports": [{"name": "admin", "containerPort": 9000}]}));
+        }),
         case("udp-comes-first", SCORER, |pod| {
             app(pod)["ports"] = json!([{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 8080}]);
         }),
@@ -247,7 +252,10 @@ fn refused() -> Vec<Case> {
         }),
         case("several-ports", Refused("write its name or number as scoretap.dev/app-port"), |pod| {
             app(pod)["ports"] =
-                json!([{"name": "metrics", "containerPort": 9090}, {"name": "http", "containerPort": 8080}]);
+                json!([{"name": "grpc", "containerPort": 8500}, {"name": "http", "containerPort": 8080}]);
+        }),
+        case("no-port-for-calls", Refused("scoretap.dev/app-port is \"\"; write a number"), |pod| {
+            app(pod)["ports"] = json!([{"name": "http-metrics", "containerPort": 9090}]);
         }),
         case("several-containers-with-ports", Refused("the pod declares several TCP ports"), |pod| {
             second(pod, &json!({"name": "b", "ports": [{"name": "score", "containerPort": 9000}]}));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::literal::{list, text, variable_name};
 use crate::annotations::{
     APP_PORT, CONFIG, CONTAINERS, HTTP_PORT_NAME, INJECT, METRICS_PORT_NAME, MODEL_NAME, MODEL_VERSION,
-    NEVER_THE_APP, PORTS, PRE_STOP, TARGET_PORT, TLS, VOLUME,
+    NEVER_THE_APP, NOT_FOR_CALLS, PORTS, PRE_STOP, TARGET_PORT, TLS, VOLUME,
 };
 use crate::inject::Settings;
 use crate::pod::{
@@ -68,6 +68,11 @@ const TCP: &str = "(!has(p.protocol) || p.protocol == 'TCP')";
 /// That it is the one that the annotation means.
 const MEANT: &str =
     "((has(p.name) && p.name == variables.port) || string(p.containerPort) == variables.port)";
+
+/// That it may be the app's where the annotation is missing.
+fn may_take_calls() -> String {
+    format!("(!has(p.name) || !p.name.matches('(^|-)({})(-|$)'))", NOT_FOR_CALLS.join("|"))
+}
 
 /// What the faults of a pod are told by, for the pod at `root`.
 pub(super) fn judging_pods(root: &str) -> Variables {
@@ -138,7 +143,10 @@ fn port(variables: &mut Variables) {
     );
     variables.add(
         "ports",
-        format!("has(variables.app.ports) ? variables.app.ports.filter(p, {TCP} && (variables.port == '' || {MEANT})) : []"),
+        format!(
+            "has(variables.app.ports) ? variables.app.ports.filter(p, {TCP} && (variables.port == '' ? {} : {MEANT})) : []",
+            may_take_calls()
+        ),
     );
     variables.add(
         variable_name(Slot::AppPort),
@@ -149,11 +157,12 @@ fn port(variables: &mut Variables) {
         variable_name(Slot::AppPortName),
         "size(variables.ports) > 0 && has(variables.ports[0].name) ? variables.ports[0].name : ''",
     );
+    let callable = may_take_calls();
     variables.add(
         "severalPorts",
         format!(
-            "size(variables.apps.filter(c, has(c.ports) && c.ports.exists(p, {TCP}))) > 1 || \
-             variables.apps.exists(c, has(c.ports) && size(c.ports.filter(p, {TCP})) > 1)"
+            "size(variables.apps.filter(c, has(c.ports) && c.ports.exists(p, {TCP} && {callable}))) > 1 || \
+             variables.apps.exists(c, has(c.ports) && size(c.ports.filter(p, {TCP} && {callable})) > 1)"
         ),
     );
     variables.add("speaksTls", format!("{}.exists(t, variables.appPortName.startsWith(t))", list(&TLS)));
