@@ -164,6 +164,14 @@ fn deployed(copy: &Path, way: &str, minor: &str) -> Ended {
     cluster.run("scoretap.sh", &["deploy"])
 }
 
+/// Each image of ours that is named below `k8s/istio`: the file, and the name with what stands before it.
+fn images_for_istio(copy: &Path) -> String {
+    let mut grep = Command::new("grep");
+    let output =
+        grep.args(["-roE", "[^ \"]*scoretap-[a-z]+:[0-9.]+"]).arg(copy.join("k8s/istio")).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().replace(&copy.display().to_string(), "")
+}
+
 #[test]
 fn deploy_takes_images_only_once_they_are_named_as_the_document_says() {
     let folders = Folders::create("operate-images").unwrap();
@@ -173,13 +181,17 @@ fn deploy_takes_images_only_once_they_are_named_as_the_document_says() {
     let commands: Vec<_> = shown
         .filter(|line| ["REGISTRY=", "target/dist/", "sed "].iter().any(|start| line.starts_with(start)))
         .collect();
-    assert_eq!(commands.len(), 4, "{commands:?}");
+    assert_eq!(commands.len(), 5, "{commands:?}");
     let ways =
         [("policy", "36", "scoretap-exporter:0.1.0\n"), ("webhook", "31", "scoretap-injector:0.1.0\n")];
     for (way, minor, image) in ways {
         let ended = deployed(&copy, way, minor);
         assert!(ended.code == 1 && ended.err.contains(&format!("\n{image}")), "{way}: {}", ended.err);
     }
+    let before = images_for_istio(&copy);
+    let wanted_for_istio =
+        before.replace("registry.example/", "").replace("scoretap-", "registry.example/ml/scoretap-");
+    assert!(before.lines().count() == 6 && before != wanted_for_istio, "{before}");
     // Again, as for a next version.
     for _ in 0..2 {
         let script = commands.join("\n");
@@ -190,6 +202,7 @@ fn deploy_takes_images_only_once_they_are_named_as_the_document_says() {
             let rendered = kustomize(&copy.join("k8s").join(way));
             assert!(rendered.contains(&format!("registry.example/ml/{}", image.trim_end())), "{rendered}");
         }
+        assert_eq!(images_for_istio(&copy), wanted_for_istio);
     }
 }
 
