@@ -93,11 +93,15 @@ def app_ports:
   | [(if $apps == [] then .spec.containers else $apps end)[]
       | [.ports[]? | select((.protocol // "TCP") == "TCP") | {name: (.name // ""), number: (.containerPort | tostring)}]];
 
+# Whether one may be the app's where no annotation says which.
+def may_take_calls:
+  .name | test("(\\A|-)(metrics|prometheus|admin|management|health|debug)(-|\\z)") | not;
+
 # The app's port, as the injector finds it; null where it finds none.
 def app_port:
   (annotation("scoretap.dev/app-port") // "") as $wanted
   | app_ports
-  | if $wanted == "" then .[0][0]
+  | if $wanted == "" then first(.[0][]? | select(may_take_calls)) // null
     else first(.[][] | select(.name == $wanted or .number == $wanted))
       // if $wanted | test("\\A[1-9][0-9]{0,4}\\z") and tonumber < 65536 then {name: "", number: $wanted} else null end
     end;
@@ -127,7 +131,7 @@ def refusal:
       {what: "a pod with hostNetwork cannot have the sidecar", annotations: $without}
     elif $port == null then
       {what: "the app's port is not known (in place of 8080 write it)", annotations: {"scoretap.dev/app-port": "8080"}}
-    elif (annotation("scoretap.dev/app-port") | IN(null, "")) and ([app_ports[][]] | length > 1) then
+    elif (annotation("scoretap.dev/app-port") | IN(null, "")) and ([app_ports[][] | select(may_take_calls)] | length > 1) then
       (called_port // $port).number as $number
       | {what: "the pod declares several TCP ports (in place of \($number) write the one that takes the calls)",
          annotations: {"scoretap.dev/app-port": $number}}

@@ -254,7 +254,7 @@ fn refused() -> Vec<Case> {
             app(pod)["ports"] =
                 json!([{"name": "grpc", "containerPort": 8500}, {"name": "http", "containerPort": 8080}]);
         }),
-        case("no-port-for-calls", Refused("scoretap.dev/app-port is \"\"; write a number"), |pod| {
+        case("no-port-for-calls", Refused("declare a containerPort"), |pod| {
             app(pod)["ports"] = json!([{"name": "http-metrics", "containerPort": 9090}]);
         }),
         case("several-containers-with-ports", Refused("the pod declares several TCP ports"), |pod| {

@@ -176,8 +176,9 @@ fn a_pod_that_the_injector_refuses() {
     // The Service leads to the second.
     let several = |pod: &mut Value| {
         pod["spec"]["containers"][0]["ports"] =
-            json!([{"containerPort": 9090, "name": "metrics"}, {"containerPort": 8080, "name": "http"}]);
+            json!([{"containerPort": 8500, "name": "grpc"}, {"containerPort": 8080, "name": "http"}]);
     };
+    let metrics = |pod: &mut Value| pod["spec"]["containers"][0]["ports"][0]["name"] = "http-metrics".into();
     let tls = |pod: &mut Value| pod["spec"]["containers"][0]["ports"][0]["name"] = "https".into();
     let volume = |pod: &mut Value| pod["spec"]["volumes"][0]["name"] = "scoretap".into();
     let mounts = json!([{"name": "scoretap", "mountPath": "/admin"}]);
@@ -191,6 +192,7 @@ fn a_pod_that_the_injector_refuses() {
         check_refused("no-port", no_port, "port is not known", port),
         check_refused("host", host, "hostNetwork", without),
         check_refused("windows", windows, "Windows", without),
+        check_refused("metrics-alone", metrics, "port is not known", port),
         check_refused("several", several, "several TCP ports", port),
         check_refused("tls", tls, "named as one of TLS", without),
         check_refused("ports", ports, "15100", without),
@@ -205,6 +207,12 @@ fn a_pod_that_the_injector_refuses() {
     for wrong in ["web", "0", "70000", "080"] {
         said.push(check_refused("port", annotate("scoretap.dev/app-port", wrong), "port is not known", port));
     }
+    // Ports that are none for calls are left out by both.
+    let mut pod = bare_pod();
+    several(&mut pod);
+    pod["spec"]["containers"][0]["ports"][0]["name"] = "admin".into();
+    assert_eq!(refusal(&pod), None);
+    check("one-for-calls", |snapshot| *without_sidecar(snapshot) = pod, "older than its annotation", RESTART);
     // A fault that the injector learns is one that the doctor has to learn.
     let faults = workspace::root().join("k8s/injector/src/faults.rs");
     let faults = fs::read_to_string(faults).unwrap();
