@@ -22,7 +22,8 @@ pub use azure::{azure_alerts, kusto};
 pub use clock::clock;
 pub use install::tools_dir;
 pub use kubernetes::{
-    Buildah, buildah, cyclonedx, docker_compose, kubectl, kubernetes_models, kubernetes_validate, shellcheck,
+    Buildah, as_root, buildah, can_be_root, cyclonedx, docker_compose, kubectl, kubernetes_models,
+    kubernetes_validate, shellcheck,
 };
 pub use operator::{actionlint, check_jsonschema, jq, script_parsers};
 pub use rust::{MUSL_TARGET, WASM_BINDGEN_TARGET, WASM_TARGET, targets, wasm_bindgen_test_runner};

@@ -1,6 +1,6 @@
 //! What manifests and scripts are checked with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -45,6 +45,21 @@ pub struct Buildah {
     pub program: PathBuf,
     /// Where its libraries are, for `LD_LIBRARY_PATH`.
     pub libraries: PathBuf,
+}
+
+/// A program that has to be root, if only of a user namespace.
+pub fn as_root(program: &Path) -> Command {
+    if rustix::process::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount"]).arg(program);
+    command
+}
+
+/// Whether there is a way for [`as_root`].
+pub fn can_be_root() -> bool {
+    as_root(Path::new("true")).output().is_ok_and(|output| output.status.success())
 }
 
 /// Debian's buildah.
