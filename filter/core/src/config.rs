@@ -309,10 +309,16 @@ impl Reader {
         if path.is_some_and(|path| path.has(variable)) {
             self.fault(&at, format!("is given though the path has {{{field}}}; keep one of the two"));
         }
-        let is_header_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         let header =
             value.as_object().filter(|object| object.len() == 1).and_then(|object| object.get("header"));
-        match header.and_then(Value::as_str) {
+        let Some(header) = header else {
+            let problem =
+                format!("is {}; write {{\"header\": \"x-model-name\"}}, or another header", described(value));
+            self.fault(at, problem);
+            return Source::Path;
+        };
+        let is_header_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        match header.as_str() {
             // Envoy knows this header by HTTP/2's name alone.
             Some(name) if name.eq_ignore_ascii_case("host") => Source::Header(":authority".into()),
             Some(name) if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(is_header_byte) => {
@@ -320,11 +326,11 @@ impl Reader {
             }
             _ => {
                 let problem = format!(
-                    "is {}; write {{\"header\": NAME}} with the name of a request header, such as \
-                     {{\"header\": \"x-model-name\"}}",
-                    described(value)
+                    "is {}; write the name of a request header, such as \"x-model-name\": at most {LONGEST_NAME} letters, \
+                     digits, \"_\", \".\" and \"-\"",
+                    described(header)
                 );
-                self.fault(at, problem);
+                self.fault(format!("{at}.header"), problem);
                 Source::Path
             }
         }

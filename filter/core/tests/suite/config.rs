@@ -83,8 +83,12 @@ fn each_kind_of_fault_says_where_what_and_what_to_do() {
     );
     check_fault(
         r#"{"routes": [{"name": "r", "method": "POST", "path": "/r", "version": "3"}]}"#,
-        "routes[0].version: is \"3\"; write {\"header\": NAME} with the name of a request header, such as \
-         {\"header\": \"x-model-name\"}",
+        "routes[0].version: is \"3\"; write {\"header\": \"x-model-name\"}, or another header",
+    );
+    check_fault(
+        r#"{"routes": [{"name": "r", "method": "POST", "path": "/r", "version": {"header": "b ad"}}]}"#,
+        "routes[0].version.header: is \"b ad\"; write the name of a request header, such as \"x-model-name\": at most \
+         64 letters, digits, \"_\", \".\" and \"-\"",
     );
     check_fault(
         r#"{"routes": [{"preset": "score"}, {"name": "r", "method": "POST", "path": "/score"}]}"#,

@@ -141,7 +141,7 @@ const FAULTS: [(&str, &str, &str); 14] = [
     ("routes[1].name", "/routes/1/name", "\"a b\""),
     ("routes[1].method", "/routes/1/method", "\"post\""),
     ("routes[1].path", "/routes/1/path", "\"rank\""),
-    ("routes[1].model", "/routes/1/model", "{\"header\": \"\"}"),
+    ("routes[1].model.header", "/routes/1/model", "{\"header\": \"\"}"),
     ("routes[2]", "/routes/2", "\"score\""),
     ("bounds_seconds[1]", "/bounds_seconds/1", "0.1"),
     ("bounds_seconds[2]", "/bounds_seconds/2", "\"7\""),
