@@ -137,9 +137,9 @@ def refusal:
          annotations: {"scoretap.dev/app-port": $number}}
     elif $port.name | test("\\A(https|tls)") then
       {what: "the app's port is named as one of TLS, which the sidecar does not speak to it", annotations: $without}
-    elif ($port.number | IN("15100", "9464")) or any(.spec.containers[].ports[]?;
-        (.containerPort | IN(15100, 9464)) or (.name | IN("scoretap-http", "scoretap-metrics"))) then
-      {what: "the pod uses the sidecar's ports, 15100 and 9464, or their names, itself", annotations: $without}
+    elif ($port.number | IN("15100", "15190")) or any(.spec.containers[].ports[]?;
+        (.containerPort | IN(15100, 15190)) or (.name | IN("scoretap-http", "scoretap-stats"))) then
+      {what: "the pod uses the sidecar's ports, 15100 and 15190, or their names, itself", annotations: $without}
     elif any(containers[]; .name | IN("scoretap-setup", "scoretap-envoy", "scoretap-exporter")) then
       {what: "a container of the pod's own has a name of the sidecar's", annotations: $without}
     elif any(.spec.volumes[]?, containers[].volumeMounts[]?; .name == "scoretap") then
@@ -324,17 +324,17 @@ def is_strict:
   | [$near[] | .spec.selector as $selector | select($selector != null and ($pod | selected_by($selector)))] as $own
   | [$near[] | select(.spec.selector == null)] as $namespace
   | [items($peers)[] | select(.metadata.namespace == "istio-system" and .spec.selector == null)] as $mesh
-  | [$own[].spec.portLevelMtls["9464"].mode, (($own, $namespace, $mesh)[] | .spec.mtls.mode)]
+  | [$own[].spec.portLevelMtls["15190"].mode, (($own, $namespace, $mesh)[] | .spec.mtls.mode)]
   | first(.[] | select(. != null and . != "UNSET")) == "STRICT";
 
 def mtls_finding:
-  def has_ours: split(",") | map(gsub("\\s"; "")) | any(IN("9464", "*"));
+  def has_ours: split(",") | map(gsub("\\s"; "")) | any(IN("15190", "*"));
   "traffic.sidecar.istio.io/excludeInboundPorts" as $exclude
   | (annotation($exclude) // "") as $excluded
   | select(has_container("istio-proxy") and is_strict and ($excluded | has_ours | not)
       and (annotation("traffic.sidecar.istio.io/includeInboundPorts") // "*" | has_ours))
   | finding("STRICT mTLS keeps Prometheus from the metrics, which it reads plainly";
-      made_with({($exclude): ([$excluded | select(. != "")] + ["9464"] | join(","))}));
+      made_with({($exclude): ([$excluded | select(. != "")] + ["15190"] | join(","))}));
 
 # Whether a rule of a NetworkPolicy lets calls of this TCP port in, by its number or one of its names.
 def admits_port($number; $names):
@@ -350,7 +350,7 @@ def admits($from; $own_namespace):
     or ((if .namespaceSelector == null then $from.namespace == $own_namespace
          else .namespaceSelector | selects($from.namespace_labels) end)
       and (.podSelector == null or (.podSelector | selects($from.labels))));
-  ((.from // []) | . == [] or any(.[]; peer)) and admits_port(9464; ["scoretap-metrics"]);
+  ((.from // []) | . == [] or any(.[]; peer)) and admits_port(15190; ["scoretap-stats"]);
 
 # The policies that close a pod but for what one of them admits.
 def closing:
@@ -395,7 +395,7 @@ def network_finding($prometheus):
   | {$namespace, namespace_labels: namespace_labels($namespace), $labels} as $from
   | select($closing != [] and (any($closing[].spec.ingress[]?; admits($from; $pod.metadata.namespace)) | not))
   | {from: [{namespaceSelector: {matchLabels: {"kubernetes.io/metadata.name": $namespace}}}],
-     ports: [{port: 9464, protocol: "TCP"}]} as $rule
+     ports: [{port: 15190, protocol: "TCP"}]} as $rule
   | $closing[0]
   | (if .spec.ingress then {op: "add", path: "/spec/ingress/-", value: $rule}
      else {op: "add", path: "/spec/ingress", value: [$rule]} end) as $step
@@ -430,7 +430,7 @@ def reading_finding:
   if value("scoretap_up") == null then
     finding("the target is up and has no series of Scoretap's: something else answers on the port; this shows what";
       "kubectl get --raw "
-      + ("/api/v1/namespaces/\(.metadata.namespace)/pods/\(.metadata.name):9464/proxy/metrics" | word))
+      + ("/api/v1/namespaces/\(.metadata.namespace)/pods/\(.metadata.name):15190/proxy/metrics" | word))
   elif value("scoretap_up") == "0" then
     finding("the exporter cannot read Envoy, so there are no metrics of calls"; made_anew)
   elif value("scoretap_config_valid") == "0" then
@@ -455,7 +455,7 @@ def pod_findings:
           kubectl("patch podmonitor"; "--type=merge -p " + ({spec: {namespaceSelector: {any: true}}} | json)))
     elif all($monitor.spec.podMetricsEndpoints[].port; . != null and (. as $port | $pod | has_port($port) | not)) then
       $monitor
-      | {op: "replace", path: "/spec/podMetricsEndpoints/0/port", value: "scoretap-metrics"} as $step
+      | {op: "replace", path: "/spec/podMetricsEndpoints/0/port", value: "scoretap-stats"} as $step
       | finding("its port \(.spec.podMetricsEndpoints[0].port) is none of the pods'";
           kubectl("patch podmonitor"; "--type=json -p " + ([$step] | json)))
     elif $targets == [] then obstacle($prometheus; null)

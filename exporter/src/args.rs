@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 #[command(name = "scoretap-exporter", version, after_help = ENVIRONMENT, max_term_width = 100)]
 pub struct Args {
     /// Address to serve on; `:PORT` is every address of the pod; may be repeated
-    #[arg(long = "web.listen-address", value_name = "IP:PORT", default_value = "0.0.0.0:9464", help_heading = WEB)]
+    #[arg(long = "web.listen-address", value_name = "IP:PORT", default_value = "0.0.0.0:15190", help_heading = WEB)]
     pub listen_addresses: Vec<String>,
 
     /// Path under which the metrics are

@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn without_flags_everything_has_its_default() {
         let config = config(&[], &[]).unwrap();
-        assert_eq!(config.listen, [Listen::At("0.0.0.0:9464".parse().unwrap())]);
+        assert_eq!(config.listen, [Listen::At("0.0.0.0:15190".parse().unwrap())]);
         assert_eq!(config.telemetry_path, "/metrics");
         assert_eq!(config.admin, Endpoint::parse("unix:///run/scoretap/admin.sock").unwrap());
         assert_eq!(config.stats, query::everything("inbound.*", r"app|inbound\|.*"));

@@ -54,7 +54,7 @@ impl Listen {
         let everywhere = |port: &str| port.parse().ok().map(Self::Everywhere);
         let address = text.parse().ok().map(Self::At);
         address.or_else(|| everywhere(text.strip_prefix(':')?)).ok_or_else(|| {
-            format!("--web.listen-address {text:?}: is no address to listen on; write IP:PORT or :PORT, as in \"0.0.0.0:9464\"")
+            format!("--web.listen-address {text:?}: is no address to listen on; write IP:PORT or :PORT, as in \"0.0.0.0:15190\"")
         })
     }
 

@@ -30,7 +30,7 @@ pub(crate) use check::check;
 
 /// Where things listen if they can.
 const LISTENER: u16 = 15_100;
-const EXPORTER: u16 = 9_464;
+const EXPORTER: u16 = 15_190;
 const APP: u16 = 8_080;
 
 /// Shorter than the slowest calls of the mix, so that timeouts are to be seen.

@@ -285,7 +285,7 @@ fn a_configuration_can_be_checked_without_serving_it() {
     let (code, said) = run(&["--check-config", "--label", "tenant=a"], &[("TENANT", "b")]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("--label \\\"tenant=a\\\""), "{said}");
-    let twice = ["--web.listen-address", "127.0.0.1:9464", "--web.listen-address", "127.0.0.1:9464"];
+    let twice = ["--web.listen-address", "127.0.0.1:15190", "--web.listen-address", "127.0.0.1:15190"];
     let (code, said) = run(&[&["--check-config"], &twice[..]].concat(), &[]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("is listened on already"), "{said}");

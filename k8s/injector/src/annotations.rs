@@ -20,9 +20,9 @@ pub const TARGET_PORT: &str = "scoretap.dev/target-port";
 /// The port on which Envoy takes calls for the app.
 pub const HTTP_PORT_NAME: &str = "scoretap-http";
 /// The port of the metrics.
-pub const METRICS_PORT_NAME: &str = "scoretap-metrics";
+pub const METRICS_PORT_NAME: &str = "scoretap-stats";
 /// Their numbers.
-pub const PORTS: [u64; 2] = [15_100, 9_464];
+pub const PORTS: [u64; 2] = [15_100, 15_190];
 
 /// The label of pods that have been injected.
 pub const INJECTED: &str = "scoretap.dev/injected";

@@ -72,7 +72,7 @@ pub const FAULTS: [Fault; 13] = [
     Fault {
         holds: |pod| pod.uses_our_ports(),
         cel: "variables.portsTaken",
-        message: "ports 15100 and 9464 and the names scoretap-http and scoretap-metrics are the sidecar's; use others in \
+        message: "ports 15100 and 15190 and the names scoretap-http and scoretap-stats are the sidecar's; use others in \
                   the pod's own containers",
     },
     Fault {

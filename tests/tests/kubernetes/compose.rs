@@ -148,7 +148,7 @@ fn here(exporter: &str, folders: &Folders) -> String {
     let file = mounted("prometheus", "/etc/prometheus/prometheus.yml");
     let text = fs::read_to_string(file).unwrap();
     let written = folders.run.join("prometheus.yml");
-    let text = text.replace("scorer:9464", exporter);
+    let text = text.replace("scorer:15190", exporter);
     fs::write(
         &written,
         text.replace("/etc/prometheus/rules", &mounted("prometheus", "/etc/prometheus/rules")),

@@ -269,7 +269,7 @@ fn refused() -> Vec<Case> {
             annotate(pod, "scoretap.dev/app-port", "8443");
         }),
         case("port-of-ours", Refused("use others in the pod's own containers"), |pod| {
-            app(pod)["ports"] = json!([{"containerPort": 9464}]);
+            app(pod)["ports"] = json!([{"containerPort": 15190}]);
         }),
         case("port-name-of-ours", Refused("use others in the pod's own containers"), |pod| {
             app(pod)["ports"][0]["name"] = "scoretap-http".into();

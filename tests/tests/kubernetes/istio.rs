@@ -71,7 +71,7 @@ fn istios_pods_get_the_exporter_of_the_one_definition() {
     let container = template["spec"]["initContainers"][0].clone();
     assert_eq!(
         container["args"],
-        json!(["--web.listen-address", ":9464", "--envoy.admin", "http://127.0.0.1:15000"])
+        json!(["--web.listen-address", ":15190", "--envoy.admin", "http://127.0.0.1:15000"])
     );
     assert_same_exporter(container);
     assert_eq!(violations(&template), [""; 0]);
@@ -166,7 +166,7 @@ fn at_a_waypoint_the_exporter_finds_what_waypoints_call_their_services() {
     );
     let args = pod["spec"]["initContainers"][0]["args"].as_array().unwrap();
     let args: Vec<_> = args.iter().map(|arg| arg.as_str().unwrap()).collect();
-    assert_eq!(args[..4], ["--web.listen-address", ":9464", "--envoy.admin", "http://127.0.0.1:15000"]);
+    assert_eq!(args[..4], ["--web.listen-address", ":15190", "--envoy.admin", "http://127.0.0.1:15000"]);
     let stack = proxy("istio-waypoint", &inbound, Some(&pod["metadata"]), move |manager| {
         install(&plugin, manager);
     });

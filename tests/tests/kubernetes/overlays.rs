@@ -175,9 +175,9 @@ fn a_tenants_metrics_are_for_the_monitoring_namespace_and_its_calls_for_all() {
         assert_eq!(policies.len(), 2);
         assert!(policies.iter().all(|policy| policy["metadata"]["namespace"] == tenant));
         assert_eq!(one(&objects, "Namespace")["metadata"]["name"], tenant);
-        assert!(admit(&policies, "monitoring", 9464));
+        assert!(admit(&policies, "monitoring", 15190));
         for namespace in ["tenant-a", "tenant-b", "default"] {
-            assert!(!admit(&policies, namespace, 9464), "{namespace}");
+            assert!(!admit(&policies, namespace, 15190), "{namespace}");
             for port in [15_100, 8080, 5001] {
                 assert!(admit(&policies, namespace, port), "{namespace} {port}");
             }
@@ -193,7 +193,7 @@ fn what_every_tenant_gets_opens_nothing_but_the_metrics_to_monitoring() {
     let admitted = |namespace: &str| -> Vec<u64> {
         (1..=65_535).filter(|port| admit(&policies, namespace, *port)).collect()
     };
-    assert_eq!(admitted("monitoring"), [9464]);
+    assert_eq!(admitted("monitoring"), [15190]);
     assert_eq!(admitted("tenant-a"), [0; 0]);
 }
 

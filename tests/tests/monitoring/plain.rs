@@ -24,7 +24,7 @@ fn with_targets(name: &str, targets: &[Value]) -> PathBuf {
     for job in config["scrape_configs"].as_array_mut().unwrap() {
         if let Some(discovery) = job.as_object_mut().unwrap().remove("kubernetes_sd_configs") {
             assert!(["pod", "node"].map(|role| json!([{"role": role}])).contains(&discovery), "{discovery}");
-            let listed = targets.iter().map(|labels| json!({"targets": ["10.0.0.1:9464"], "labels": labels}));
+            let listed = targets.iter().map(|labels| json!({"targets": ["10.0.0.1:15190"], "labels": labels}));
             job["static_configs"] = listed.collect::<Vec<_>>().into();
         }
     }
@@ -79,7 +79,7 @@ fn a_pod_with_the_exporter_is_scraped_as_who_kubernetes_says_it_is() {
     // All that pods measured through Istio have: the annotation is of those into which the sidecar is injected.
     let pod = json!({
         "__meta_kubernetes_pod_label_scoretap_dev_injected": "true",
-        "__meta_kubernetes_pod_container_port_name": "scoretap-metrics",
+        "__meta_kubernetes_pod_container_port_name": "scoretap-stats",
     });
     let labels = target("scoretap", "pod", pod.clone());
     let expected = [

@@ -42,7 +42,7 @@ pub(crate) fn down(snapshot: &mut Snapshot) {
     let targets = snapshot.targets["data"]["activeTargets"].as_array_mut().unwrap();
     let target = targets.iter_mut().find(|target| target["labels"]["namespace"] == "tenant-a").unwrap();
     target["health"] = "down".into();
-    target["lastError"] = "Get \"http://10.244.1.23:9464/metrics\": context deadline exceeded".into();
+    target["lastError"] = "Get \"http://10.244.1.23:15190/metrics\": context deadline exceeded".into();
     snapshot.up["data"]["result"] = json!([]);
 }
 
@@ -410,7 +410,7 @@ fn a_monitor_that_does_not_fit_the_pods() {
         snapshot.pod_monitors["items"][0]["spec"]["podMetricsEndpoints"][0]["port"] = "metrics".into();
     };
     let command = format!(
-        r#"{patch} --type=json -p '[{{"op":"replace","path":"/spec/podMetricsEndpoints/0/port","value":"scoretap-metrics"}}]'"#
+        r#"{patch} --type=json -p '[{{"op":"replace","path":"/spec/podMetricsEndpoints/0/port","value":"scoretap-stats"}}]'"#
     );
     check("port", port, "monitoring/scoretap: its port metrics is none of the pods'", &command);
     let names = |snapshot: &mut Snapshot| {
@@ -464,7 +464,7 @@ fn an_image_of_the_sidecars_that_cannot_be_pulled() {
 #[test]
 fn metrics_that_are_empty() {
     let nothing = |snapshot: &mut Snapshot| snapshot.up["data"]["result"] = json!([]);
-    let raw = "kubectl get --raw /api/v1/namespaces/tenant-a/pods/scorer-6c9f7d5b84-x2lqp:9464/proxy/metrics";
+    let raw = "kubectl get --raw /api/v1/namespaces/tenant-a/pods/scorer-6c9f7d5b84-x2lqp:15190/proxy/metrics";
     check("nothing", nothing, "no series of Scoretap's", raw);
     check("blind", |snapshot| value(snapshot, "scoretap_up", "0"), "cannot read Envoy", RESTART);
     let logs =

@@ -36,7 +36,7 @@ pub(crate) static ANSWERS: LazyLock<[(&'static str, Value); 4]> = LazyLock::new(
     let scoretap = serve(move || fs::read_to_string(&exposition).unwrap()).unwrap();
     let kubernetes = serve(|| KUBERNETES.to_owned()).unwrap();
     let pod =
-        json!({"namespace": "tenant-a", "pod": "scorer-6c9f7d5b84-x2lqp", "endpoint": "scoretap-metrics"});
+        json!({"namespace": "tenant-a", "pod": "scorer-6c9f7d5b84-x2lqp", "endpoint": "scoretap-stats"});
     let job = |name: &str, address: SocketAddr, labels: Value| {
         json!({"job_name": name, "honor_labels": labels.is_null(),
             "static_configs": [{"targets": [address.to_string()], "labels": labels}]})

@@ -122,7 +122,7 @@ fn a_measured_pod_has_the_exporter_beside_istios_proxy_as_it_was() {
         for (field, value) in proxy.as_object().unwrap() {
             assert_eq!(&istios[field], value, "{file}");
         }
-        assert_eq!(ours["ports"][0]["name"], "scoretap-metrics", "{file}");
+        assert_eq!(ours["ports"][0]["name"], "scoretap-stats", "{file}");
         assert_eq!(pod["spec"]["containers"][0]["name"], "app", "{file}");
         assert_eq!(pod["metadata"]["labels"]["scoretap.dev/injected"], "true", "{file}");
         schema::check(&[(file.to_owned(), pod)], &schema::VERSIONS);

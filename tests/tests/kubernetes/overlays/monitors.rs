@@ -39,7 +39,7 @@ fn each_scrapes_every_30_seconds_within_limits_and_believes_no_label() {
         let (spec, endpoint) = (&monitor["spec"], endpoint(&monitor));
         assert_eq!(
             [&endpoint["interval"], &endpoint["scrapeTimeout"], &endpoint["port"]],
-            ["30s", "10s", "scoretap-metrics"],
+            ["30s", "10s", "scoretap-stats"],
             "{overlay}"
         );
         assert_eq!([&endpoint["honorLabels"], &endpoint["honorTimestamps"]], [false, false], "{overlay}");

@@ -23,7 +23,7 @@ fn strict(namespace: &str) -> Value {
 
 #[test]
 fn mtls_in_the_way() {
-    let excluded = patched(r#"{"traffic.sidecar.istio.io/excludeInboundPorts":"9464"}"#);
+    let excluded = patched(r#"{"traffic.sidecar.istio.io/excludeInboundPorts":"15190"}"#);
     for namespace in ["tenant-a", "istio-system"] {
         let change = |snapshot: &mut Snapshot| {
             down(snapshot);
@@ -37,7 +37,7 @@ fn mtls_in_the_way() {
         snapshot.pod()["metadata"]["annotations"]["traffic.sidecar.istio.io/excludeInboundPorts"] =
             "15021".into();
     };
-    check("mtls-others", others, "STRICT mTLS", &excluded.replace("9464", "15021,9464"));
+    check("mtls-others", others, "STRICT mTLS", &excluded.replace("15190", "15021,15190"));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn mtls_that_is_not_in_the_way_is_not_blamed() {
         down(snapshot);
         istio(snapshot, strict("tenant-a"));
         snapshot.pod()["metadata"]["annotations"]["traffic.sidecar.istio.io/excludeInboundPorts"] =
-            "80, 9464".into();
+            "80, 15190".into();
     };
     check("excluded", excluded, "context deadline", logs);
     let permissive = |snapshot: &mut Snapshot| {
@@ -55,7 +55,7 @@ fn mtls_that_is_not_in_the_way_is_not_blamed() {
         let mut peers = strict("istio-system");
         let own = json!({"metadata": {"name": "own", "namespace": "tenant-a"}, "spec": {
             "selector": {"matchLabels": {"app": "scorer"}}, "mtls": {"mode": "UNSET"},
-            "portLevelMtls": {"9464": {"mode": "PERMISSIVE"}}}});
+            "portLevelMtls": {"15190": {"mode": "PERMISSIVE"}}}});
         peers["items"].as_array_mut().unwrap().push(own);
         istio(snapshot, peers);
     };
@@ -67,7 +67,7 @@ fn mtls_that_is_not_in_the_way_is_not_blamed() {
 
 #[test]
 fn a_network_policy_that_keeps_monitoring_out() {
-    let admit = r#"{"from":[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"monitoring"}}}],"ports":[{"port":9464,"protocol":"TCP"}]}"#;
+    let admit = r#"{"from":[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"monitoring"}}}],"ports":[{"port":15190,"protocol":"TCP"}]}"#;
     let command = |name: &str, path: &str, value: &str| {
         format!(
             r#"kubectl patch networkpolicy {name} -n tenant-a --type=json -p '[{{"op":"add","path":"{path}","value":{value}}}]'"#
