@@ -24,7 +24,8 @@ fn with_targets(name: &str, targets: &[Value]) -> PathBuf {
     for job in config["scrape_configs"].as_array_mut().unwrap() {
         if let Some(discovery) = job.as_object_mut().unwrap().remove("kubernetes_sd_configs") {
             assert!(["pod", "node"].map(|role| json!([{"role": role}])).contains(&discovery), "{discovery}");
-            let listed = targets.iter().map(|labels| json!({"targets": ["10.0.0.1:15190"], "labels": labels}));
+            let listed =
+                targets.iter().map(|labels| json!({"targets": ["10.0.0.1:15190"], "labels": labels}));
             job["static_configs"] = listed.collect::<Vec<_>>().into();
         }
     }

@@ -464,7 +464,8 @@ fn an_image_of_the_sidecars_that_cannot_be_pulled() {
 #[test]
 fn metrics_that_are_empty() {
     let nothing = |snapshot: &mut Snapshot| snapshot.up["data"]["result"] = json!([]);
-    let raw = "kubectl get --raw /api/v1/namespaces/tenant-a/pods/scorer-6c9f7d5b84-x2lqp:15190/proxy/metrics";
+    let raw =
+        "kubectl get --raw /api/v1/namespaces/tenant-a/pods/scorer-6c9f7d5b84-x2lqp:15190/proxy/metrics";
     check("nothing", nothing, "no series of Scoretap's", raw);
     check("blind", |snapshot| value(snapshot, "scoretap_up", "0"), "cannot read Envoy", RESTART);
     let logs =
