@@ -8,6 +8,7 @@ pub mod faults;
 pub mod http;
 pub mod monitoring;
 pub mod ports;
+pub mod rendered;
 pub mod stack;
 pub mod tools;
 pub mod wait;

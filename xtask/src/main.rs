@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod fuzz;
+mod generate;
 mod package;
 mod run;
 mod soak;
@@ -28,6 +29,8 @@ enum Command {
     Test(test::Args),
     /// Builds what is shipped into target/dist
     Package(package::Args),
+    /// Writes the committed files that are made from others, such as k8s/rendered
+    Generate(generate::Args),
     /// Does to the system, under load, what goes wrong in production
     Soak(soak::Args),
     /// Looks for inputs that break what must be true of all
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Package(args) => package::run(&args),
+        Command::Generate(args) => generate::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Fuzz(args) => fuzz::search(&args),
         Command::Bench(args) => bench::run(&args),

@@ -75,7 +75,7 @@ impl Prometheus {
 }
 
 fn write_rules(folders: &Folders) -> Result<Vec<String>> {
-    let shipped = workspace::root().join("k8s/rules");
+    let shipped = workspace::root().join("k8s/chart/files/rules");
     let mut written = Vec::new();
     for entry in fs::read_dir(&shipped).with_context(|| format!("cannot read {}", shipped.display()))? {
         let path = entry?.path();

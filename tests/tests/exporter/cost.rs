@@ -3,7 +3,7 @@
 use std::fs;
 
 use scoretap_core::outcome::{Outcome, Status};
-use scoretap_tests::workspace;
+use scoretap_tests::{rendered, workspace};
 use serde_json::Value;
 
 use crate::support::Made;
@@ -66,19 +66,22 @@ fn full_stats(models: usize) -> String {
 
 /// How many samples each configuration of a scraper takes from a sidecar.
 fn sample_limits() -> Vec<(&'static str, u64)> {
-    let read = |(file, limit)| {
-        let text = fs::read_to_string(workspace::root().join(file)).unwrap();
-        let config: Value = serde_norway::from_str(&text).unwrap();
-        (file, config.pointer(limit).and_then(Value::as_u64).unwrap_or_else(|| panic!("{file}: {limit}")))
+    let limit =
+        |from: &'static str, value: &Value| (from, value.as_u64().unwrap_or_else(|| panic!("{from}")));
+    let monitor =
+        |case, kind| rendered::object(case, kind, "scoretap").unwrap()["spec"]["sampleLimit"].take();
+    let job = |text: &str| -> Value {
+        let mut config: Value = serde_norway::from_str(text).unwrap();
+        config["scrape_configs"][0]["sample_limit"].take()
     };
-    [
-        ("k8s/monitors/operator/pod-monitor.yaml", "/spec/sampleLimit"),
-        ("k8s/monitors/services/operator/service-monitor.yaml", "/spec/sampleLimit"),
-        ("k8s/prometheus/prometheus.yml", "/scrape_configs/0/sample_limit"),
-        ("compose/prometheus.yml", "/scrape_configs/0/sample_limit"),
+    let plain = rendered::file("plain", "scoretap-prometheus", "prometheus.yml").unwrap();
+    let compose = fs::read_to_string(workspace::root().join("compose/prometheus.yml")).unwrap();
+    vec![
+        limit("PodMonitor", &monitor("policy", "PodMonitor")),
+        limit("ServiceMonitor", &monitor("services", "ServiceMonitor")),
+        limit("scoretap-prometheus", &job(&plain)),
+        limit("compose/prometheus.yml", &job(&compose)),
     ]
-    .map(read)
-    .into()
 }
 
 /// A scrape with more than the limit would be refused whole.
@@ -89,7 +92,7 @@ fn what_the_filter_allows_by_default_is_scraped_and_fits_the_exporters_memory() 
     let samples = text.lines().filter(|line| !line.starts_with('#')).count() as u64;
     assert!(
         (70_000..=70_100).contains(&samples),
-        "{samples} samples: pod-monitor.yaml and k8s/injection.md say 70,000"
+        "{samples} samples: monitors.yaml of the chart says 70,000"
     );
     for (file, limit) in sample_limits() {
         assert!(samples < limit, "{file}: {samples} samples, of which {limit} are taken");

@@ -1,32 +1,39 @@
-//! Who hears of what, judged by amtool and by a real Alertmanager.
+//! Routes of alerts, judged by amtool and by a real Alertmanager.
 
 use std::process::Command;
 use std::time::Duration;
 
 use scoretap_tests::monitoring::Alertmanager;
 use scoretap_tests::stack::Folders;
-use scoretap_tests::tools;
 use scoretap_tests::wait::wait_until;
+use scoretap_tests::{rendered, tools, workspace};
 use serde_json::{Value, json};
 
-use crate::{k8s, succeed};
+use crate::succeed;
 
 fn amtool(args: &[&str]) -> String {
     succeed(Command::new(tools::amtool().unwrap()).args(args))
 }
 
 fn config() -> String {
-    k8s("alertmanager/alertmanager.yml").display().to_string()
+    rendered::file("plain", "scoretap-alertmanager", "alertmanager.yml").unwrap()
+}
+
+/// The configuration as a file, for amtool.
+fn config_file(test: &str) -> String {
+    let path = workspace::target().join(format!("tmp/alertmanager-{test}.yml"));
+    std::fs::write(&path, config()).unwrap();
+    path.display().to_string()
 }
 
 #[test]
 fn amtool_accepts_the_configuration() {
-    amtool(&["check-config", &config()]);
+    amtool(&["check-config", &config_file("check")]);
 }
 
 #[track_caller]
 fn check(labels: &[&str], receiver: &str) {
-    let file = format!("--config.file={}", config());
+    let file = format!("--config.file={}", config_file(&labels.join("-").replace(['=', ' '], "-")));
     let found = amtool(&[&["config", "routes", "test", &file], labels].concat());
     // Behind it may stand a warning that the file was used.
     assert_eq!(found.lines().next(), Some(receiver), "{labels:?}");
@@ -72,7 +79,7 @@ fn inhibited(alertmanager: &Alertmanager) -> Vec<(String, String)> {
 #[test]
 fn a_pod_that_is_down_silences_the_latency_of_its_model_and_of_no_other() {
     let folders = Folders::create("inhibition").unwrap();
-    let text = std::fs::read_to_string(config()).unwrap();
+    let text = config();
     let alertmanager = Alertmanager::start(&folders, &text).unwrap();
     let sent = [
         alert("ScoretapPodNotReady", "churn"),

@@ -3,7 +3,7 @@
 //! Nothing here has run in Azure. The rules are the very expressions that promtool and a real Prometheus were given;
 //! what is around them is read by Microsoft's own client, and the queries by Microsoft's own parser.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -13,117 +13,14 @@ use scoretap_tests::{tools, workspace};
 use serde_json::json;
 use serde_norway::Value;
 
-use crate::objects::{check_whole, mapping};
-use crate::rules::{self, Group, Rule};
+use crate::rules::{self, Group};
 use crate::{dashboards, k8s};
 
 const TEMPLATE: &str = "azure/rule-groups.json";
-const SOURCE: &str = "k8s/rules";
 
 /// Those that are on by default.
 fn groups() -> impl Iterator<Item = Group> {
-    rules::FILES[..5].iter().flat_map(|file| rules::read(file).groups)
-}
-
-#[test]
-fn rule_groups_are_the_rule_files() {
-    let text = |value: &str| Value::from(value);
-    let parameter = |kind: &str, default: Option<Value>, description: &str| {
-        let default = default.map(|default| ("defaultValue", default));
-        let metadata = ("metadata", mapping([("description", text(description))]));
-        mapping([("type", text(kind))].into_iter().chain(default).chain([metadata]))
-    };
-    let parameters = mapping([
-        (
-            "azureMonitorWorkspaceId",
-            parameter("string", None, "The Azure Monitor workspace that has the metrics: its resource id."),
-        ),
-        (
-            "location",
-            parameter("string", Some(text("[resourceGroup().location]")), "Where that workspace is."),
-        ),
-        (
-            "actions",
-            parameter(
-                "array",
-                Some(Value::Sequence(vec![])),
-                "Who hears of each alert: objects with an `actionGroupId`.",
-            ),
-        ),
-    ]);
-    let made = "Made of k8s/rules by UPDATE_K8S=1 cargo test -p scoretap-tests --test monitoring";
-    let template = mapping([
-        ("$schema", text("https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#")),
-        ("contentVersion", text("1.0.0.0")),
-        ("metadata", mapping([("description", text(made))])),
-        ("parameters", parameters),
-        ("resources", groups().map(resource).collect::<Vec<_>>().into()),
-    ]);
-    check_whole(TEMPLATE, SOURCE, &format!("{}\n", serde_json::to_string_pretty(&template).unwrap()));
-}
-
-/// Not limited to a cluster: Azure would then look for the label `cluster`, which what these rules record does not
-/// have.
-fn resource(group: Group) -> Value {
-    let rules = group.rules.into_iter().map(rule).collect::<Vec<_>>();
-    let properties = mapping([
-        ("scopes", vec![Value::from("[parameters('azureMonitorWorkspaceId')]")].into()),
-        ("enabled", true.into()),
-        ("interval", interval(&group.interval).into()),
-        ("rules", rules.into()),
-    ]);
-    mapping([
-        ("type", "Microsoft.AlertsManagement/prometheusRuleGroups".into()),
-        ("apiVersion", "2023-03-01".into()),
-        ("name", group.name.into()),
-        ("location", "[parameters('location')]".into()),
-        ("properties", properties),
-    ])
-}
-
-fn rule(rule: Rule) -> Value {
-    let strings = |map: BTreeMap<String, String>| {
-        Value::Mapping(map.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
-    };
-    let labels = (!rule.labels.is_empty()).then(|| ("labels", strings(rule.labels.clone())));
-    if let Some(record) = rule.record {
-        return mapping(
-            [("record", record.into()), ("expression", rule.expr.into())].into_iter().chain(labels),
-        );
-    }
-    // Azure's own words for 0, 2 and 3 are critical, warning and informational.
-    let severity = match rule.labels["severity"].as_str() {
-        "critical" => 0,
-        "warning" => 2,
-        "info" => 3,
-        other => panic!("{other}: say how severe that is to Azure"),
-    };
-    let resolve = mapping([("autoResolved", true.into()), ("timeToResolve", "PT5M".into())]);
-    let hold = rule.hold.map(|hold| ("for", duration(&hold).into()));
-    mapping(
-        [("alert", rule.alert.unwrap().into()), ("expression", rule.expr.into())]
-            .into_iter()
-            .chain(hold)
-            .chain([("severity", severity.into())])
-            .chain(labels)
-            .chain([
-                ("annotations", strings(rule.annotations)),
-                ("resolveConfiguration", resolve),
-                ("actions", "[parameters('actions')]".into()),
-            ]),
-    )
-}
-
-/// Azure evaluates once a minute at most.
-fn interval(text: &str) -> String {
-    if text == "30s" { "PT1M".to_owned() } else { duration(text) }
-}
-
-fn duration(text: &str) -> String {
-    match text.strip_suffix('m') {
-        Some(minutes) => format!("PT{minutes}M"),
-        None => panic!("{text}: say how ISO 8601 spells it"),
-    }
+    rules::FILES[..rules::DEFAULT].iter().flat_map(|file| rules::read(file).groups)
 }
 
 /// The template as Azure would deploy it, with the example's parameters.
@@ -193,7 +90,7 @@ fn rule_groups_keep_within_what_azure_takes() {
             properties["interval"].as_str().and_then(|text| text.strip_prefix("PT")?.strip_suffix('M'));
         assert!(minutes.is_some_and(|minutes| (1..=15).contains(&minutes.parse().unwrap())), "{name}");
         let rules = properties["rules"].as_array().unwrap();
-        assert!(rules.len() <= 20, "{name}: more than 20 rules; split the group in k8s/rules");
+        assert!(rules.len() <= 20, "{name}: more than 20 rules; split the group in k8s/chart/files/rules");
         for rule in rules {
             for (field, most) in [("labels", 10), ("annotations", 20)] {
                 let strings = rule[field].as_object().into_iter().flatten();
@@ -226,7 +123,7 @@ fn the_agent_keeps_every_series_of_kubernetes_that_rules_and_dashboards_ask_for(
     let of_kubernetes = names.filter(|name| name.starts_with("kube_") || name.starts_with("container_"));
     let more: BTreeSet<&str> = of_kubernetes.filter(|name| !KEPT.contains(name)).collect();
 
-    let settings = yaml("azure/settings/settings.yaml");
+    let settings = yaml("azure/settings.yaml");
     let list = settings["data"]["default-targets-metrics-keep-list"].as_str().unwrap();
     let line = list.lines().find_map(|line| line.strip_prefix("kubestate = \"")?.strip_suffix('"')).unwrap();
     assert_eq!(line.split('|').collect::<BTreeSet<_>>(), more);
@@ -237,28 +134,17 @@ fn yaml(file: &str) -> Value {
 }
 
 #[test]
-fn the_agent_is_led_to_the_exporter_and_let_in() {
-    let port = &yaml("sidecar/sidecar.yaml")["initContainers"][2]["ports"][0]["containerPort"];
-    let patch = yaml("azure/annotations/annotated.yaml");
+fn annotated_pods_name_the_exporter() {
+    let patch = yaml("azure/annotated.yaml");
     let annotations = &patch["spec"]["template"]["metadata"]["annotations"];
-    assert_eq!(annotations["prometheus.io/port"].as_str().unwrap(), port.as_u64().unwrap().to_string());
+    assert_eq!(annotations["prometheus.io/port"], "15190");
     assert_eq!(annotations["prometheus.io/path"], "/metrics");
-
-    let (tenants, azures) = (yaml("tenants/base/network-policy.yaml"), yaml("azure/network-policy.yaml"));
-    assert_eq!(tenants["spec"]["podSelector"], azures["spec"]["podSelector"]);
-    assert_eq!(&azures["spec"]["ingress"][0]["ports"][0]["port"], port);
-
-    let (webhooks, azures) =
-        (yaml("webhook/network-policy.yaml"), yaml("azure/injector-network-policy.yaml"));
-    assert_eq!(azures["metadata"]["namespace"], "scoretap-system");
-    assert_eq!(webhooks["spec"]["podSelector"], azures["spec"]["podSelector"]);
-    assert_eq!(webhooks["spec"]["ingress"][1]["ports"], azures["spec"]["ingress"][0]["ports"]);
 }
 
 /// It holds what others set, too.
 #[test]
 fn the_agents_settings_are_not_deleted_as_ours() {
-    assert_eq!(yaml("azure/settings/settings.yaml")["metadata"].get("labels"), None);
+    assert_eq!(yaml("azure/settings.yaml")["metadata"].get("labels"), None);
 }
 
 /// As Azure documents them; the two codes are called numbers there and compared with strings.

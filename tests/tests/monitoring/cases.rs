@@ -65,6 +65,8 @@ const FAMILIES: &[Family] = &[
         prefix: "model_info",
         labels: &[NAMESPACE, POD, ("model_name", "churn"), ("model_version", "1"), ("deployment", "churn")],
     },
+    Family { prefix: "scoretap_injector_", labels: &[("namespace", "scoretap-system")] },
+    Family { prefix: "apiserver_", labels: &[("type", "admit")] },
     Family { prefix: "scoretap_", labels: &[NAMESPACE, POD, ("job", "monitoring/scoretap")] },
     Family { prefix: "up", labels: &[NAMESPACE] },
     Family { prefix: "kube_deployment_", labels: &[NAMESPACE, ("deployment", "churn")] },
@@ -135,10 +137,10 @@ fn test<'a>(
     })
 }
 
-/// Alerts of one file, which are made of what is recorded and of nothing else.
+/// Alerts of one file, which read recorded series only.
 #[track_caller]
 fn check(file: &str, every: &str, alerts: &[String]) {
-    let files = ["recording.yaml", file];
+    let files = ["thresholds.yaml", "recording.yaml", file];
     let tests: Vec<Value> = alerts.iter().flat_map(|alert| tests_of(alert)).collect();
     assert!(tests.len() > alerts.len());
     let content = json!({

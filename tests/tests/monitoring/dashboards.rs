@@ -4,9 +4,10 @@
 use std::fs;
 
 use scoretap_tests::monitoring::Prometheus;
+use scoretap_tests::rendered;
 use serde_json::Value;
 
-use crate::{k8s, objects};
+use crate::k8s;
 
 const FILES: [&str; 2] = ["inference.json", "scoretap.json"];
 
@@ -15,7 +16,7 @@ const SUBSTITUTIONS: [(&str, &str); 4] =
     [("$tenant", ".*"), ("$model", ".*"), ("$route", ".*"), ("$__rate_interval", "10s")];
 
 pub(crate) fn all() -> Vec<Value> {
-    let read = |file: &str| fs::read_to_string(k8s("dashboards").join(file)).unwrap();
+    let read = |file: &str| fs::read_to_string(k8s("chart/files/dashboards").join(file)).unwrap();
     FILES
         .map(|file| serde_json::from_str(&read(file)).unwrap_or_else(|error| panic!("{file}: {error}")))
         .into()
@@ -130,29 +131,14 @@ fn latency_is_coloured_as_agreed() {
     }
 }
 
-/// Grafana's sidecar loads ConfigMaps with this label.
 #[test]
-fn config_maps_are_the_dashboards() {
+fn grafana_loads_every_dashboard_as_it_is() {
     for file in FILES {
-        let name = file.trim_end_matches(".json");
-        let json = fs::read_to_string(k8s("dashboards").join(file)).unwrap();
-        let body = format!(
-            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: scoretap-dashboard-{name}\n  labels:\n    \
-             app.kubernetes.io/part-of: scoretap\n    grafana_dashboard: \"1\"\ndata:\n  {file}: |\n{}",
-            objects::indented(&json, 4)
-        );
-        objects::check(
-            &format!("dashboards/configmaps/{name}.yaml"),
-            &format!("k8s/dashboards/{file}"),
-            &body,
-        );
+        let name = format!("scoretap-dashboard-{}", file.trim_end_matches(".json"));
+        let object = rendered::object("policy", "ConfigMap", &name).unwrap();
+        assert_eq!(object["metadata"]["labels"]["grafana_dashboard"], "1");
+        let installed: Value = serde_json::from_str(object["data"][file].as_str().unwrap()).unwrap();
+        let source = fs::read_to_string(k8s("chart/files/dashboards").join(file)).unwrap();
+        assert_eq!(installed, serde_json::from_str::<Value>(&source).unwrap(), "{file}");
     }
-}
-
-/// The chart's default is `ALL`: a tenant's ConfigMap could take the place of a dashboard of ours.
-#[test]
-fn grafana_loads_dashboards_from_no_tenants_namespace() {
-    let values = fs::read_to_string(k8s("values/kube-prometheus-stack.yaml")).unwrap();
-    let values: Value = serde_norway::from_str(&values).unwrap();
-    assert_eq!(values["grafana"]["sidecar"]["dashboards"]["searchNamespace"], "");
 }

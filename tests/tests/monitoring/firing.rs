@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use scoretap_tests::apps::{Break, Broken};
 use scoretap_tests::http::{self, Call, Endpoint, Protocol};
 use scoretap_tests::monitoring::{self, Alertmanager, Notification, Prometheus, Receiver, Target};
-use scoretap_tests::ports;
 use scoretap_tests::stack::{Folders, Stack, Upstream};
 use scoretap_tests::wait::wait_until;
+use scoretap_tests::{ports, rendered};
 use serde_json::Value;
 
-use crate::{dashboards, k8s, kubernetes, rules};
+use crate::{dashboards, kubernetes, rules};
 
 /// What the callers are doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,7 +144,7 @@ fn broken_stack() -> Stack {
 }
 
 fn alertmanager(folders: &Folders, receiver: &Receiver) -> Alertmanager {
-    let shipped = std::fs::read_to_string(k8s("alertmanager/alertmanager.yml")).unwrap();
+    let shipped = rendered::file("plain", "scoretap-alertmanager", "alertmanager.yml").unwrap();
     let config = monitoring::alertmanager_config(&shipped, receiver.address).unwrap();
     Alertmanager::start(folders, &config).unwrap()
 }

@@ -1,20 +1,20 @@
 //! Prometheus without the operator.
 //!
-//! Debian's build leaves Kubernetes' discovery out. In its place the test lists targets with the labels that discovery
-//! would give them; everything else is the shipped file.
+//! Debian's build lacks Kubernetes' discovery. The test lists targets with the labels that discovery would give them;
+//! everything else is the shipped file.
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use scoretap_tests::{tools, workspace};
+use scoretap_tests::{rendered, tools, workspace};
 use serde_json::{Value, json};
 
-use crate::rules::FILES;
-use crate::{k8s, succeed};
+use crate::rules::{self, FILES};
+use crate::succeed;
 
 fn config() -> Value {
-    let text = fs::read_to_string(k8s("prometheus/prometheus.yml")).unwrap();
+    let text = rendered::file("plain", "scoretap-prometheus", "prometheus.yml").unwrap();
     serde_norway::from_str(&text).unwrap()
 }
 
@@ -49,11 +49,27 @@ fn promtool_accepts_the_configuration() {
 }
 
 #[test]
-fn the_rule_files_are_those_that_are_on_by_default() {
+fn loads_the_default_rule_files() {
     let config = config();
     let loaded = config["rule_files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap());
     let loaded: Vec<_> = loaded.map(|file| file.rsplit('/').next().unwrap()).collect();
-    assert_eq!(loaded, FILES[..5]);
+    let mut expected = FILES[..rules::DEFAULT].to_vec();
+    expected.sort_unstable();
+    assert_eq!(sorted(loaded.clone()), expected);
+    for file in loaded {
+        let installed = rendered::file("plain", "scoretap-prometheus", file).unwrap();
+        let installed: Value = serde_norway::from_str(&installed).unwrap();
+        let source: Value = serde_norway::from_str(&fs::read_to_string(rules::path(file)).unwrap()).unwrap();
+        // One tenant has a capacity of its own.
+        if file != "thresholds.yaml" {
+            assert_eq!(installed, source, "{file}");
+        }
+    }
+}
+
+fn sorted(mut names: Vec<&str>) -> Vec<&str> {
+    names.sort_unstable();
+    names
 }
 
 /// What a job makes of one pod: the labels of its target, none where it is not scraped.

@@ -10,8 +10,9 @@ use serde::Deserialize;
 
 use crate::{k8s, succeed};
 
-/// In the order in which they are read. The last two are loaded by choice.
-pub(crate) const FILES: [&str; 7] = [
+/// In the order in which they are read. Those behind `DEFAULT` are loaded by choice.
+pub(crate) const FILES: [&str; 8] = [
+    "thresholds.yaml",
     "recording.yaml",
     "slo.yaml",
     "calls.yaml",
@@ -20,6 +21,9 @@ pub(crate) const FILES: [&str; 7] = [
     "optional.yaml",
     "familiar-names.yaml",
 ];
+
+/// How many files are loaded by default.
+pub(crate) const DEFAULT: usize = 6;
 
 /// One rule file.
 #[derive(Debug, Deserialize)]
@@ -33,7 +37,8 @@ pub(crate) struct File {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Group {
     pub(crate) name: String,
-    pub(crate) interval: String,
+    #[serde(rename = "interval")]
+    _interval: String,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -41,11 +46,12 @@ pub(crate) struct Group {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
-    pub(crate) record: Option<String>,
+    #[serde(rename = "record")]
+    _record: Option<String>,
     pub(crate) alert: Option<String>,
     pub(crate) expr: String,
     #[serde(rename = "for")]
-    pub(crate) hold: Option<String>,
+    _hold: Option<String>,
     #[serde(default)]
     pub(crate) labels: BTreeMap<String, String>,
     #[serde(default)]
@@ -53,7 +59,7 @@ pub(crate) struct Rule {
 }
 
 pub(crate) fn path(file: &str) -> PathBuf {
-    k8s("rules").join(file)
+    k8s("chart/files/rules").join(file)
 }
 
 pub(crate) fn read(file: &str) -> File {

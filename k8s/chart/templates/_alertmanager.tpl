@@ -1,0 +1,81 @@
+{{/* Which alerts silence which, on the same model. */}}
+{{- define "scoretap.inhibitions" -}}
+# The pods of a model are down, so the model is slow, fails or is not called.
+- source: ScoretapModelServerDown|ScoretapPodNotReady|ScoretapPodCrashLooping
+  target: ScoretapHighLatency|ScoretapVeryHighLatency|ScoretapLatencyCreeping|ScoretapTimeouts|ScoretapUpstreamUnavailable|ScoretapCallersGiveUp|ScoretapNoCalls
+  equal: [namespace, model_name]
+- source: ScoretapModelServerDown
+  target: ScoretapPodNotReady|ScoretapPodCrashLooping|ScoretapPodRestarts
+  equal: [namespace, model_name]
+# The worse of two alerts is enough.
+- source: ScoretapVeryHighLatency
+  target: ScoretapHighLatency
+  equal: [namespace, model_name]
+- source: ScoretapErrorBudgetFastBurn
+  target: ScoretapErrorBudgetSlowBurn
+  equal: [namespace, model_name, slo]
+{{- end }}
+
+{{/* A message's title and text, for Alertmanager's own templates. */}}
+{{- define "scoretap.message" -}}
+title: '{{ "{{ .CommonAnnotations.summary }}" }}'
+text: '{{ "{{ range .Alerts }}{{ .Annotations.description }} {{ .Annotations.runbook_url }} {{ end }}" }}'
+{{- end }}
+
+{{/* Configuration of an Alertmanager without the operator. */}}
+{{- define "scoretap.alertmanager" -}}
+# Tenants hear of their models and pods. The platform's team hears of Scoretap itself and of all other namespaces.
+route:
+  receiver: platform-warning
+  group_by: [alertname, namespace]
+  group_wait: 30s
+  group_interval: 5m
+  repeat_interval: 4h
+  routes:
+    # For dashboards only.
+    - matchers: [severity="info"]
+      receiver: nowhere
+    - matchers: [component="scoretap"]
+      receiver: platform-warning
+      routes:
+        - matchers: [severity="critical"]
+          receiver: platform-critical
+    {{- range .Values.tenants }}
+    {{- if .receiver }}
+    - matchers: [tenant={{ .name | quote }}]
+      receiver: {{ .name }}-warning
+      routes:
+        - matchers: [severity="critical"]
+          receiver: {{ .name }}-critical
+    {{- end }}
+    {{- end }}
+    - matchers: [severity="critical"]
+      receiver: platform-critical
+inhibit_rules:
+  {{- range $rule := include "scoretap.inhibitions" . | fromYamlArray }}
+  - source_matchers: [alertname=~{{ $rule.source | quote }}]
+    target_matchers:
+      - alertname=~{{ $rule.target | quote }}
+    equal: {{ toJson $rule.equal }}
+  {{- end }}
+# Addresses and keys are files of mounted Secrets, one folder for each receiver.
+receivers:
+  - name: nowhere
+  {{- $platform := dict "name" "platform" "receiver" (dict "channel" "#ml-platform" "pager" true) }}
+  {{- range $who := prepend .Values.tenants $platform }}
+  {{- if $who.receiver }}
+  {{- range $severity := list "critical" "warning" }}
+  - name: {{ $who.name }}-{{ $severity }}
+    {{- if and $who.receiver.pager (eq $severity "critical") }}
+    pagerduty_configs:
+      - routing_key_file: /etc/alertmanager/secrets/{{ $who.name }}/pager-key
+    {{- end }}
+    slack_configs:
+      - api_url_file: /etc/alertmanager/secrets/{{ $who.name }}/chat-url
+        channel: {{ $who.receiver.channel | quote }}
+        send_resolved: true
+        {{- include "scoretap.message" $ | nindent 8 }}
+  {{- end }}
+  {{- end }}
+  {{- end }}
+{{- end }}

@@ -1,0 +1,98 @@
+{{/* Names that no pod may export: what rules record, and what they read from elsewhere. */}}
+{{- define "scoretap.reserved" -}}
+.*:.*|ALERTS|ALERTS_FOR_STATE|up|scrape_samples_scraped|kube_.*|container_.*|apiserver_.*|scoretap_.*_limit(_.*)?|scoretap_slo_.*|scoretap_injector_.*
+{{- end }}
+
+{{/* The names of the rule files that are loaded. `thresholds` is rendered from values, the others are files. */}}
+{{- define "scoretap.ruleFiles" -}}
+{{- $rules := .Values.monitoring.rules }}
+{{- $files := list "thresholds" "recording" "slo" "scoretap" }}
+{{- if ne $rules.names "familiar" }}{{ $files = concat $files (list "calls" "kubernetes") }}{{ end }}
+{{- if ne $rules.names "scoretap" }}{{ $files = append $files "familiar-names" }}{{ end }}
+{{- if $rules.optional }}{{ $files = append $files "optional" }}{{ end }}
+{{- toJson $files }}
+{{- end }}
+
+{{/* One rule file: `include "scoretap.rules" (list . "calls")`. */}}
+{{- define "scoretap.rules" -}}
+{{- $root := index . 0 }}
+{{- $name := index . 1 }}
+{{- if eq $name "thresholds" }}
+{{- include "scoretap.thresholds" $root }}
+{{- else }}
+{{- $text := $root.Files.Get (printf "files/rules/%s.yaml" $name) | replace "scoretap-system" $root.Release.Namespace }}
+{{- $links := list (list "runbook_url" "https://runbooks.example.com/scoretap/runbooks.md" $root.Values.monitoring.runbookUrl) (list "dashboard_url" "https://grafana.example.com" $root.Values.monitoring.grafanaUrl) }}
+{{- range $link := $links }}
+  {{- if index $link 2 }}
+    {{- $text = replace (index $link 1) (trimSuffix "/" (index $link 2)) $text }}
+  {{- else }}
+    {{- $text = regexReplaceAll (printf "(?m)^ *%s: .*\n" (index $link 0)) $text "" }}
+  {{- end }}
+{{- end }}
+{{- trimSuffix "\n" $text }}
+{{- end }}
+{{- end }}
+
+{{/* Thresholds as recorded series. */}}
+{{- define "scoretap.thresholds" -}}
+{{- $thresholds := .Values.monitoring.thresholds }}
+# What alerts compare with, rendered from `monitoring.thresholds`.
+groups:
+  - name: scoretap.thresholds
+    interval: 30s
+    rules:
+      - record: scoretap_error_ratio_limit
+        expr: vector({{ $thresholds.errorRatio }})
+      {{- range $severity, $seconds := $thresholds.latencySeconds }}
+      - record: scoretap_latency_limit_seconds
+        labels: {severity: {{ $severity }}}
+        expr: vector({{ $seconds }})
+      {{- end }}
+      - record: scoretap_latency_growth_limit
+        expr: vector({{ $thresholds.latencyGrowth }})
+      - record: scoretap_timeout_ratio_limit
+        expr: vector({{ $thresholds.timeoutRatio }})
+      - record: scoretap_unavailable_ratio_limit
+        expr: vector({{ $thresholds.unavailableRatio }})
+      - record: scoretap_cancelled_ratio_limit
+        expr: vector({{ $thresholds.cancelledRatio }})
+      - record: scoretap_capacity_ratio_limit
+        expr: vector({{ $thresholds.capacityRatio }})
+      - record: scoretap_pod_calls_limit
+        expr: vector({{ $thresholds.podCalls }})
+      {{- range .Values.tenants }}
+      {{- if .podCalls }}
+      - record: scoretap_pod_calls_limit
+        labels: {namespace: {{ .name }}}
+        expr: vector({{ .podCalls }})
+      {{- end }}
+      {{- end }}
+      - record: scoretap_restarts_limit
+        expr: vector({{ $thresholds.restarts }})
+      - record: scoretap_cpu_ratio_limit
+        expr: vector({{ $thresholds.cpuRatio }})
+      - record: scoretap_memory_ratio_limit
+        expr: vector({{ $thresholds.memoryRatio }})
+      - record: scoretap_unseen_ratio_limit
+        expr: vector({{ $thresholds.unseenRatio }})
+      - record: scoretap_slo_objective
+        labels: {slo: availability}
+        expr: vector({{ $thresholds.slo.availability }})
+      - record: scoretap_slo_objective
+        labels: {slo: latency}
+        expr: vector({{ $thresholds.slo.latency }})
+      # The histogram's bound that the latency objective counts up to.
+      - record: scoretap_slo_latency_bound
+        labels: {le: {{ $thresholds.slo.latencyBound | quote }}}
+        expr: vector(1)
+  - name: scoretap.certificate
+    interval: 30s
+    rules:
+      - record: scoretap_certificate_days_limit
+        expr: vector({{ $thresholds.certificateDays }})
+      {{- if and (eq (include "scoretap.mode" .) "webhook") (eq .Values.injector.tls.mode "helm") }}
+      - record: scoretap_injector_certificate_end_seconds
+        labels: {namespace: {{ .Release.Namespace }}}
+        expr: vector({{ toDate "2006-01-02T15:04:05Z07:00" (include "scoretap.tls" . | fromYaml).end | unixEpoch }})
+      {{- end }}
+{{- end }}

@@ -1,0 +1,68 @@
+//! `cargo xtask generate`: every committed file that is made from another one. `--check` compares instead of writing.
+
+mod azure;
+mod chart;
+mod rules;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use scoretap_tests::workspace;
+
+use crate::run::{cargo, visibly};
+
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Fail if a file differs from what would be written
+    #[arg(long)]
+    check: bool,
+}
+
+/// A file below the workspace's root, and its content.
+type Generated = (String, String);
+type Generator = fn(&Path) -> Result<Vec<Generated>>;
+
+/// In order: the rules of Azure contain the thresholds, and so on.
+const GENERATORS: [Generator; 5] =
+    [chart::thresholds, rules::familiar_names, azure::rule_groups, chart::values_table, chart::rendered];
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let root = workspace::root();
+    let mut stale = Vec::new();
+    for generator in GENERATORS {
+        for (path, content) in generator(&root)? {
+            let file = root.join(&path);
+            if fs::read_to_string(&file).is_ok_and(|found| found == content) {
+                continue;
+            }
+            if !args.check {
+                fs::create_dir_all(file.parent().context("a file is in a folder")?)?;
+                fs::write(&file, content).with_context(|| format!("cannot write {}", file.display()))?;
+            }
+            stale.push(path);
+        }
+    }
+    if args.check {
+        if !stale.is_empty() {
+            bail!("{} differ from their sources; run `cargo xtask generate`", stale.join(", "));
+        }
+        // The tests of the README's tables compare them with the code.
+        return Ok(());
+    }
+    stale.iter().for_each(|path| println!("{path}"));
+    readme()
+}
+
+/// The README's tables, which their own tests write.
+fn readme() -> Result<()> {
+    for (package, test) in [("scoretap-tests", "docs"), ("scoretap-exporter", "readme")] {
+        visibly(cargo(&["test", "--quiet", "--package", package, "--test", test]).env("UPDATE_DOCS", "1"))?;
+    }
+    Ok(())
+}
+
+/// A file of the workspace, as text.
+fn read(root: &Path, path: &str) -> Result<String> {
+    fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"))
+}

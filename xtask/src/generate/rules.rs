@@ -1,0 +1,42 @@
+//! The alerts under names from published guides: `k8s/familiar-names.md` maps them to ours.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_norway::Value;
+
+use super::{Generated, read};
+
+/// Below the workspace's root.
+pub(super) const RULES: &str = "k8s/chart/files/rules";
+const TABLE: &str = "k8s/familiar-names.md";
+
+/// Rule groups of a file.
+pub(super) fn groups(root: &Path, name: &str) -> Result<Vec<Value>> {
+    let file: Value = serde_norway::from_str(&read(root, &format!("{RULES}/{name}.yaml"))?)?;
+    Ok(file["groups"].as_sequence().with_context(|| format!("{name}.yaml has no groups"))?.clone())
+}
+
+pub(super) fn familiar_names(root: &Path) -> Result<Vec<Generated>> {
+    let mut ours = Vec::new();
+    for name in ["calls", "kubernetes", "optional"] {
+        for group in groups(root, name)? {
+            ours.extend(group["rules"].as_sequence().context("a group has rules")?.clone());
+        }
+    }
+    let mut renamed = Vec::new();
+    for row in read(root, TABLE)?.lines().filter(|row| row.starts_with("| ") && row.contains("| Scoretap")) {
+        let mut cells = row.split('|').map(str::trim).skip(1);
+        let (familiar, name) = cells.next().zip(cells.next()).context("a row has two names")?;
+        let rule = ours.iter().find(|rule| rule["alert"] == name);
+        let mut rule = rule.with_context(|| format!("{TABLE}: no alert is named {name}"))?.clone();
+        rule["alert"] = familiar.into();
+        renamed.push(rule);
+    }
+    let mut file: Value =
+        serde_norway::from_str("groups: [{name: scoretap.alerts.familiar, interval: 30s}]")?;
+    file["groups"][0]["rules"] = renamed.into();
+    let text = serde_norway::to_string(&file)?;
+    let head = format!("# Generated from {TABLE} and our alerts: cargo xtask generate\n");
+    Ok(vec![(format!("{RULES}/familiar-names.yaml"), head + &text)])
+}
