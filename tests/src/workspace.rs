@@ -41,6 +41,11 @@ pub fn injector() -> PathBuf {
     dist().join("scoretap-injector")
 }
 
+/// The packaged command `scoretap`.
+pub fn cli() -> PathBuf {
+    dist().join("scoretap")
+}
+
 /// The packaged helper of the sidecar's own containers.
 pub fn sidecar() -> PathBuf {
     dist().join("scoretap-sidecar")

@@ -22,7 +22,11 @@ const MODULE_LIMIT: u64 = 150 * 1024;
 /// A package, and those of its programs that are shipped.
 type Programs = (&'static str, &'static [&'static str]);
 const EXPORTER: Programs = ("scoretap-exporter", &["scoretap-exporter"]);
-const PROGRAMS: [Programs; 2] = [EXPORTER, ("scoretap-injector", &["scoretap-injector", "scoretap-sidecar"])];
+const PROGRAMS: [Programs; 3] = [
+    EXPORTER,
+    ("scoretap-injector", &["scoretap-injector", "scoretap-sidecar"]),
+    ("scoretap-cli", &["scoretap"]),
+];
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
@@ -85,7 +89,13 @@ pub(crate) fn test_modules() -> Result<()> {
 /// Sizes and checksums, for a person.
 fn report() -> Result<()> {
     let dist = workspace::dist();
-    let files = [workspace::module(), workspace::exporter(), workspace::injector(), workspace::sidecar()];
+    let files = [
+        workspace::module(),
+        workspace::exporter(),
+        workspace::injector(),
+        workspace::sidecar(),
+        workspace::cli(),
+    ];
     for file in files {
         let kilobytes = fs::metadata(&file)?.len().div_ceil(1024);
         println!("{:>6} KB  {}", kilobytes, file.display());

@@ -1,0 +1,267 @@
+//! Into the pod: why a pod that asks for the sidecar has none.
+
+use scoretap_injector::annotations::{APP_PORT, CONFIG, INJECT, MODEL_NAME, MODEL_VERSION, PRE_STOP};
+use scoretap_injector::inject::Decision;
+use serde_json::Value;
+
+use super::View;
+use super::cluster::injects;
+use crate::check::finding::Finding;
+use crate::check::object::{
+    annotation, at, has_container, kubectl, label, name, seconds, statuses, text, text_at,
+};
+use crate::check::snapshot::Kind;
+use crate::check::subject::{Subject, is_injected};
+use crate::text::{clean, word};
+
+/// The label by which a namespace takes part.
+const OPT_IN: &str = "scoretap.dev/injection";
+
+/// `scoretap.dev/inject` on a Deployment in place of its pods.
+pub(super) fn annotation_on_workload(view: &View<'_>) -> Vec<Finding> {
+    let misplaced = view.subjects.iter().filter(|subject| {
+        subject.object.pointer("/spec/template").is_some()
+            && annotation(subject.object, INJECT).is_some_and(|value| value != "false")
+            && annotation(&subject.template, INJECT).is_none()
+    });
+    misplaced
+        .map(|subject| {
+            let why = format!(
+                "{INJECT} is on the {} itself, where nothing reads it; it belongs on the template of its pods",
+                subject.kind()
+            );
+            Finding::new(subject.place(), why, subject.annotate(&[(INJECT, Some("true".to_owned()))]))
+        })
+        .collect()
+}
+
+fn is_labelled(view: &View<'_>, namespace: &str) -> bool {
+    let labels = view.snapshot.namespace_labels(namespace);
+    // A namespace that the caller may not see is taken to be labelled.
+    labels.is_null() && !knows(view, namespace) || text(labels, OPT_IN) == Some("enabled")
+}
+
+fn knows(view: &View<'_>, namespace: &str) -> bool {
+    view.snapshot.list(Kind::Namespaces).iter().any(|found| name(found) == namespace)
+}
+
+/// Those that wait for the sidecar: they ask, and do not bring it themselves.
+fn waiting<'v>(view: &'v View<'_>) -> impl Iterator<Item = &'v Subject<'v>> {
+    view.subjects.iter().filter(|subject| subject.asks() && !subject.is_injected())
+}
+
+/// Pods ask in a namespace that does not take part.
+pub(super) fn namespace_not_labelled(view: &View<'_>) -> Vec<Finding> {
+    let unlabelled = waiting(view).filter(|subject| !is_labelled(view, subject.namespace()));
+    unlabelled
+        .map(|subject| {
+            let namespace = subject.namespace();
+            let why = format!(
+                "the namespace {namespace} has no label {OPT_IN}=enabled, so its pods get no sidecar; label it, then \
+                 restart the pods"
+            );
+            let command = format!("kubectl label namespace {} {OPT_IN}=enabled --overwrite", word(namespace));
+            Finding::new(subject.place(), why, command)
+        })
+        .collect()
+}
+
+/// The injector leaves the pod as it is.
+pub(super) fn refused(view: &View<'_>) -> Vec<Finding> {
+    let refused = waiting(view).filter(|subject| !is_serverless(&subject.template));
+    refused
+        .filter_map(|subject| {
+            let Decision::Refused(reasons) = &subject.decision else { return None };
+            let why = format!("the sidecar is not added: {}", reasons.join("; "));
+            Some(Finding::new(subject.place(), why, subject.annotate(&cure(subject, view))))
+        })
+        .collect()
+}
+
+type Annotations = Vec<(&'static str, Option<String>)>;
+
+/// The first change of annotations with which the injector takes the pod. Where none is enough, the request is removed.
+fn cure(subject: &Subject<'_>, view: &View<'_>) -> Annotations {
+    let takes = |annotations: &Annotations| {
+        let template = subject.template_with(annotations);
+        matches!(subject.decide(&template), Decision::Injected(_))
+    };
+    let cures = cures(subject, view);
+    cures.into_iter().find(takes).unwrap_or_else(|| vec![(INJECT, None)])
+}
+
+fn cures(subject: &Subject<'_>, view: &View<'_>) -> Vec<Annotations> {
+    let without = |names: &[&'static str]| names.iter().map(|name| (*name, None)).collect::<Annotations>();
+    let mut cures = vec![vec![(INJECT, Some("true".to_owned()))]];
+    cures.extend(ports(subject, view).into_iter().map(|port| vec![(APP_PORT, Some(port))]));
+    let others = subject.template.pointer("/metadata/annotations").and_then(Value::as_object);
+    let known = [APP_PORT, CONFIG, PRE_STOP, "scoretap.dev/move-app"];
+    cures.extend(known.iter().filter(|name| has(others, name)).map(|name| without(&[name])));
+    cures.push(without(&[MODEL_NAME, MODEL_VERSION]));
+    cures.push(without(&crate::check::resources::ANNOTATIONS));
+    // The app declares no port at all: people have to put theirs in place of 8080.
+    cures.push(vec![(APP_PORT, Some("8080".to_owned()))]);
+    cures
+}
+
+fn has(annotations: Option<&serde_json::Map<String, Value>>, name: &str) -> bool {
+    annotations.is_some_and(|annotations| annotations.contains_key(name))
+}
+
+/// Ports that may be the app's: those first to which Services lead.
+fn ports(subject: &Subject<'_>, view: &View<'_>) -> Vec<String> {
+    let declared = at(&subject.template, "/spec/containers").flat_map(|container| at(container, "/ports"));
+    let mut ports: Vec<_> = declared
+        .filter_map(|port| Some((port.get("containerPort")?.to_string(), text(port, "name"))))
+        .collect();
+    let targets = super::ports::targets(subject, view.snapshot);
+    let is_called = |(number, name): &(String, Option<&str>)| {
+        targets.iter().any(|target| target == number || Some(target.as_str()) == *name)
+    };
+    ports.sort_by_key(|port| !is_called(port));
+    ports.into_iter().map(|(number, _)| number).collect()
+}
+
+/// KServe's serverless mode and Knative: queue-proxy calls the app on loopback, past Envoy.
+fn is_serverless(template: &Value) -> bool {
+    has_container(template, "queue-proxy") || label(template, "serving.knative.dev/revision").is_some()
+}
+
+/// A Knative pod asks.
+pub(super) fn serverless(view: &View<'_>) -> Vec<Finding> {
+    let serverless = waiting(view).filter(|subject| is_serverless(&subject.template));
+    serverless
+        .map(|subject| {
+            let why = "Knative's queue-proxy calls the app inside the pod, past Envoy, so no call would be measured; KServe \
+                       in raw deployment mode works with scoretap.dev/move-app";
+            Finding::new(subject.place(), why, subject.annotate(&[(INJECT, None)]))
+        })
+        .collect()
+}
+
+/// Pods that run without the sidecar although the next one would get it.
+pub(super) fn pod_without_sidecar(view: &View<'_>) -> Vec<Finding> {
+    if view.snapshot.focus.is_some()
+        || !injects(view.snapshot)
+        || !super::cluster::injector_down(view).is_empty()
+    {
+        return Vec::new();
+    }
+    let ready = waiting(view)
+        .filter(|subject| subject.injected().is_some() && is_labelled(view, subject.namespace()))
+        .filter(|subject| !is_serverless(&subject.template));
+    ready
+        .flat_map(|subject| {
+            let bare = subject.pods.iter().filter(|pod| !is_injected(pod));
+            bare.map(move |pod| {
+                let why = "it runs without the sidecar: it is older than its annotation, or was made while injection was \
+                           down";
+                Finding::new(place_of_pod(pod), why, subject.restart())
+            })
+        })
+        .collect()
+}
+
+fn place_of_pod(pod: &Value) -> String {
+    format!("{}/pod/{}", text_at(pod, "/metadata/namespace"), name(pod))
+}
+
+/// Events count for this long where nothing says whether their cause is over.
+const RECENT: i64 = 600;
+
+/// A controller could not make an injected pod.
+pub(super) fn failed_create(view: &View<'_>) -> Vec<Finding> {
+    let events = view.snapshot.list(Kind::Events).iter();
+    let mut seen = Vec::new();
+    events
+        .filter_map(|event| {
+            let object = event.get("involvedObject")?;
+            let subject = view.subjects.iter().find(|subject| made(view, object, subject))?;
+            let concerns = (subject.asks() || subject.is_injected()) && lasts(view, object, event);
+            let message = clean(text_at(event, "/message"));
+            let key = (text_at(object, "/uid").to_owned(), message.clone());
+            if !concerns || seen.contains(&key) {
+                return None;
+            }
+            seen.push(key);
+            let why = format!("its pods cannot be made: {message}");
+            let kind = text_at(object, "/kind").to_ascii_lowercase();
+            let place = format!("{}/{kind}/{}", subject.namespace(), text_at(object, "/name"));
+            Some(Finding::new(place, why, cure_of_refusal(subject, view)))
+        })
+        .collect()
+}
+
+/// The annotations that fit the namespace's limits, where these are the cause; else what shows more.
+fn cure_of_refusal(subject: &Subject<'_>, view: &View<'_>) -> String {
+    let fitting = crate::check::resources::fitting(subject, view.snapshot);
+    match fitting {
+        Some(annotations) if !annotations.is_empty() => subject.annotate(&annotations),
+        _ => kubectl("describe", subject.object),
+    }
+}
+
+/// Whether this object makes the pods of a subject: it is the workload, or a ReplicaSet of its.
+fn made(view: &View<'_>, object: &Value, subject: &Subject<'_>) -> bool {
+    if text_at(object, "/namespace") != subject.namespace() {
+        return false;
+    }
+    let (kind, name_of) = (text_at(object, "/kind"), text_at(object, "/name"));
+    let own = kind.eq_ignore_ascii_case(&subject.kind()) && name_of == subject.name();
+    let set =
+        || view.snapshot.within(Kind::ReplicaSets, subject.namespace()).find(|set| name(set) == name_of);
+    let owned = || {
+        set()
+            .and_then(crate::check::object::owner)
+            .is_some_and(|owner| text(owner, "name") == Some(subject.name()))
+    };
+    own || kind == "ReplicaSet" && owned()
+}
+
+/// Whether the pods are still missing.
+fn lasts(view: &View<'_>, object: &Value, event: &Value) -> bool {
+    let sets = view.snapshot.within(Kind::ReplicaSets, text_at(object, "/namespace"));
+    let set = sets
+        .into_iter()
+        .find(|set| text_at(object, "/kind") == "ReplicaSet" && name(set) == text_at(object, "/name"));
+    let number =
+        |set: &Value, pointer: &str| set.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
+    match set {
+        Some(set) => number(set, "/status/replicas") < number(set, "/spec/replicas"),
+        None => {
+            let times =
+                ["/lastTimestamp", "/series/lastObservedTime", "/eventTime", "/metadata/creationTimestamp"];
+            let last = times.iter().find_map(|pointer| seconds(text_at(event, pointer)));
+            last.is_some_and(|last| view.snapshot.now - last < RECENT)
+        }
+    }
+}
+
+/// The container of the sidecar's whose image cannot be pulled.
+pub(super) fn unpulled(pod: &Value) -> Option<&Value> {
+    statuses(pod).find(|status| {
+        let reason = text_at(status, "/state/waiting/reason");
+        text(status, "name").is_some_and(|name| name.starts_with("scoretap-"))
+            && ["ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"].contains(&reason)
+    })
+}
+
+/// The sidecar's image cannot be pulled, so the app does not start.
+pub(super) fn image_not_pulled(view: &View<'_>) -> Vec<Finding> {
+    let pods = view.subjects.iter().flat_map(|subject| subject.pods.iter().filter(|pod| is_injected(pod)));
+    pods.filter_map(|pod| {
+        let status = unpulled(pod)?;
+        let why = format!(
+            "the sidecar's image {} cannot be pulled, so the app does not start; install with a registry that the nodes \
+             reach (--set registry=…), or add a pull secret; this shows the error",
+            text_at(status, "/image")
+        );
+        let command = format!(
+            "kubectl describe pod {} -n {}",
+            word(name(pod)),
+            word(text_at(pod, "/metadata/namespace"))
+        );
+        Some(Finding::new(place_of_pod(pod), why, command))
+    })
+    .collect()
+}

@@ -1,0 +1,152 @@
+//! To the pod: Services that lead past Envoy. Their calls are answered, and not measured.
+
+use serde_json::{Value, json};
+
+use super::View;
+use crate::check::finding::Finding;
+use crate::check::object::{at, name, patch_step, place};
+use crate::check::snapshot::Snapshot;
+use crate::check::subject::Subject;
+use crate::check::traffic::{App, MOVE_APP, Route, Way, services, target};
+use crate::servers;
+use crate::text::clean;
+
+/// Subjects that have the sidecar or would get it, and whose app keeps its number.
+fn measured<'v>(view: &'v View<'_>) -> impl Iterator<Item = (&'v Subject<'v>, App)> {
+    let measured = view.subjects.iter().filter(|subject| subject.is_measured());
+    measured.filter_map(|subject| Some((subject, App::of(subject)?))).filter(|(_, app)| !app.moved)
+}
+
+/// The targets of all Services that select a subject.
+pub(super) fn targets(subject: &Subject<'_>, snapshot: &Snapshot) -> Vec<String> {
+    let services = services(subject, snapshot).into_iter();
+    services.flat_map(|service| at(service, "/spec/ports").map(target)).collect()
+}
+
+/// The server's name and the annotation with which it moves, if the server is known and the injector takes it.
+fn moves(subject: &Subject<'_>, app: &App) -> Option<(&'static str, String)> {
+    let container = at(&subject.template, "/spec/containers")
+        .find(|container| crate::check::object::text(container, "name") == Some(&app.container))?;
+    let accepts = |line: &str| {
+        let template = subject.template_with(&[(MOVE_APP, Some(line.to_owned()))]);
+        matches!(subject.decide(&template), scoretap_injector::inject::Decision::Injected(_))
+    };
+    servers::lines(container).into_iter().find(|(_, line)| accepts(line))
+}
+
+/// Whether all pods that run declare this name for the app, so that a Service may use it at once.
+fn pods_have_name(subject: &Subject<'_>, wanted: &str) -> bool {
+    subject.pods.iter().all(|pod| {
+        at(pod, "/spec/containers")
+            .flat_map(|container| at(container, "/ports"))
+            .any(|port| crate::check::object::text(port, "name") == Some(wanted))
+    })
+}
+
+/// Envoy takes the name of the app's port; this one has none.
+pub(super) fn port_without_name(view: &View<'_>) -> Vec<Finding> {
+    let unnamed = measured(view).filter(|(_, app)| app.names.is_empty());
+    unnamed
+        .map(|(subject, app)| {
+            let number = app.number;
+            let why = format!(
+                "the app's port {number} has no name, so no Service can lead to Envoy by name and calls go past it; name \
+                 it, roll the pods out, and only then use the name in the Service"
+            );
+            match moves(subject, &app) {
+                Some((server, line)) => {
+                    let why = format!(
+                        "{why}. {server} can move to another port instead, as this command does: then nothing else changes"
+                    );
+                    Finding::new(subject.place(), why, subject.annotate(&[(MOVE_APP, Some(line))]))
+                }
+                None => {
+                    let ports = json!([{"containerPort": number, "name": "http", "protocol": "TCP"}]);
+                    let containers = json!([{"name": app.container, "ports": ports}]);
+                    let patch = json!({"spec": {"template": {"spec": {"containers": containers}}}});
+                    Finding::new(subject.place(), why, subject.patch(&patch))
+                }
+            }
+        })
+        .collect()
+}
+
+/// A Service that leads to the app's number.
+pub(super) fn service_by_number(view: &View<'_>) -> Vec<Finding> {
+    let named = measured(view).filter(|(_, app)| !app.names.is_empty());
+    named.flat_map(|(subject, app)| by_number(subject, &app, view.snapshot)).collect()
+}
+
+fn by_number(subject: &Subject<'_>, app: &App, snapshot: &Snapshot) -> Vec<Finding> {
+    let routes = app.routes(subject, snapshot).into_iter().filter(|route| route.way == Way::Number);
+    routes
+        .map(|route| {
+            let name = &app.names[0];
+            let mut why = format!(
+                "its target port is the number {}, so its calls go past Envoy: they are answered, and not measured",
+                app.number
+            );
+            if let Some((server, line)) = moves(subject, app) {
+                why = format!(
+                    "{why}. Use the name, as this command does, or move {server} to another port with {MOVE_APP}: \
+                     \"{line}\" on the pods"
+                );
+            }
+            let command = if pods_have_name(subject, name) {
+                let path = format!("/spec/ports/{}/targetPort", route.index);
+                patch_step(route.service, "replace", &path, &json!(name))
+            } else {
+                // The Service would lose the pods that do not declare the name yet.
+                why = format!("{why}. Some pods do not declare the port {name} yet: roll them out first");
+                subject.restart()
+            };
+            Finding::new(place(route.service), why, command)
+        })
+        .collect()
+}
+
+/// Callers of a headless Service reach the app's own number.
+pub(super) fn headless_service(view: &View<'_>) -> Vec<Finding> {
+    let all = measured(view).filter_map(|(subject, app)| {
+        let routes = app.routes(subject, view.snapshot);
+        // A StatefulSet's governing Service is headless; where another one takes the calls, it only names the pods.
+        let is_only = routes.iter().all(|route| route.way == Way::Headless);
+        let route = routes.into_iter().next().filter(|_| is_only)?;
+        Some(headless(subject, &app, &route))
+    });
+    all.collect()
+}
+
+fn headless(subject: &Subject<'_>, app: &App, route: &Route<'_>) -> Finding {
+    let number = app.number;
+    let why = format!(
+        "it is headless: callers reach the pods themselves at port {number}, past Envoy. Move the app to another port, so \
+         that Envoy takes {number}"
+    );
+    let (why, line) = match moves(subject, app) {
+        Some((server, line)) => (format!("{why}; {server} takes its port so"), line),
+        None => (
+            format!(
+                "{why}; in place of PORT write the variable from which the app takes its port, or \"arg --FLAG\""
+            ),
+            "env PORT".to_owned(),
+        ),
+    };
+    Finding::new(place(route.service), why, subject.annotate(&[(MOVE_APP, Some(line))]))
+}
+
+/// For `check KIND/NAME`: what happens to calls once the pods have the sidecar, a line for each Service.
+pub(crate) fn describe(subject: &Subject<'_>, snapshot: &Snapshot) -> Vec<String> {
+    let Some(app) = App::of(subject) else { return Vec::new() };
+    let by = |service: &Value, way: Way| {
+        let measured = app.moved || way == Way::Name;
+        let how = match way {
+            Way::Name => "by name",
+            Way::Number => "by number",
+            Way::Headless => "at the pods' own addresses",
+        };
+        let result = if measured { "measured" } else { "answered, not measured" };
+        format!("calls to Service {} reach port {} {how}: {result}", clean(name(service)), app.number)
+    };
+    app.routes(subject, snapshot).iter().map(|route| by(route.service, route.way)).collect()
+}

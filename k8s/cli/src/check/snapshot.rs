@@ -1,0 +1,182 @@
+//! What the cluster and Prometheus answered: everything that the checks judge, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+/// A list of objects that is asked of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Namespaces,
+    Pods,
+    Workloads,
+    ReplicaSets,
+    Services,
+    NetworkPolicies,
+    Events,
+    Quotas,
+    LimitRanges,
+    Injectors,
+    Webhooks,
+    Policies,
+    Certificates,
+    Prometheuses,
+    PrometheusPods,
+    PodMonitors,
+    ServiceMonitors,
+    Rules,
+    AlertmanagerConfigs,
+    PeerAuthentications,
+    WasmPlugins,
+    TrafficExtensions,
+}
+
+/// Where objects of a kind are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// In the namespace that is checked. Without the right to see them there is nothing to check.
+    Scope,
+    /// In the namespace that is checked, where the caller may see them.
+    ScopeIfAllowed,
+    /// In the whole cluster, where the caller may see them.
+    Cluster,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 22] = [
+        Self::Namespaces,
+        Self::Pods,
+        Self::Workloads,
+        Self::ReplicaSets,
+        Self::Services,
+        Self::NetworkPolicies,
+        Self::Events,
+        Self::Quotas,
+        Self::LimitRanges,
+        Self::Injectors,
+        Self::Webhooks,
+        Self::Policies,
+        Self::Certificates,
+        Self::Prometheuses,
+        Self::PrometheusPods,
+        Self::PodMonitors,
+        Self::ServiceMonitors,
+        Self::Rules,
+        Self::AlertmanagerConfigs,
+        Self::PeerAuthentications,
+        Self::WasmPlugins,
+        Self::TrafficExtensions,
+    ];
+
+    /// What is asked of kubectl, and where.
+    pub(crate) const fn query(self) -> (Reach, &'static [&'static str]) {
+        match self {
+            Self::Namespaces => (Reach::Cluster, &["namespaces"]),
+            Self::Pods => (Reach::Scope, &["pods"]),
+            Self::Workloads => (Reach::Scope, &["deployments.apps,statefulsets.apps,daemonsets.apps"]),
+            Self::ReplicaSets => (Reach::ScopeIfAllowed, &["replicasets.apps"]),
+            Self::Services => (Reach::Scope, &["services"]),
+            Self::NetworkPolicies => (Reach::ScopeIfAllowed, &["networkpolicies.networking.k8s.io"]),
+            Self::Events => (Reach::ScopeIfAllowed, &["events", "--field-selector=reason=FailedCreate"]),
+            Self::Quotas => (Reach::ScopeIfAllowed, &["resourcequotas"]),
+            Self::LimitRanges => (Reach::ScopeIfAllowed, &["limitranges"]),
+            Self::Injectors => {
+                (Reach::Cluster, &["deployments.apps", "-l", "app.kubernetes.io/name=scoretap-injector"])
+            }
+            Self::Webhooks => (Reach::Cluster, &["mutatingwebhookconfigurations"]),
+            Self::Policies => (Reach::Cluster, &["mutatingadmissionpolicies"]),
+            Self::Certificates => (
+                Reach::Cluster,
+                &["certificates.cert-manager.io", "-l", "app.kubernetes.io/part-of=scoretap"],
+            ),
+            Self::Prometheuses => (Reach::Cluster, &["prometheuses.monitoring.coreos.com"]),
+            Self::PrometheusPods => (Reach::Cluster, &["pods", "-l", "operator.prometheus.io/name"]),
+            Self::PodMonitors => (Reach::Cluster, &["podmonitors.monitoring.coreos.com"]),
+            Self::ServiceMonitors => (Reach::Cluster, &["servicemonitors.monitoring.coreos.com"]),
+            Self::Rules => (Reach::Cluster, &["prometheusrules.monitoring.coreos.com"]),
+            Self::AlertmanagerConfigs => {
+                (Reach::ScopeIfAllowed, &["alertmanagerconfigs.monitoring.coreos.com"])
+            }
+            Self::PeerAuthentications => (Reach::Cluster, &["peerauthentications.security.istio.io"]),
+            Self::WasmPlugins => (Reach::Cluster, &["wasmplugins.extensions.istio.io"]),
+            Self::TrafficExtensions => (Reach::Cluster, &["trafficextensions.extensions.istio.io"]),
+        }
+    }
+}
+
+/// A workload that is checked before it asks for the sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Focus {
+    pub(crate) namespace: String,
+    /// As in `kubectl get KIND`, in lower case.
+    pub(crate) kind: String,
+    pub(crate) name: String,
+}
+
+/// A pod that the API server was asked to make without keeping it (`--dry-run=server`).
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Trial {
+    pub(crate) namespace: String,
+    pub(crate) seconds: f64,
+    /// Whether it came back with the sidecar.
+    pub(crate) injected: bool,
+}
+
+/// The answers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) lists: BTreeMap<Kind, Vec<Value>>,
+    /// Kinds that the caller may not see, and why.
+    pub(crate) unseen: BTreeMap<Kind, String>,
+    /// Only this workload is judged, as if it asked for the sidecar.
+    pub(crate) focus: Option<Focus>,
+    /// Namespace, name and key of each Secret entry that AlertmanagerConfigs refer to and that does not exist.
+    pub(crate) missing_secrets: BTreeSet<(String, String, String)>,
+    /// Place and end of each certificate that Helm made for the webhook.
+    pub(crate) certificate_ends: Vec<(String, String)>,
+    pub(crate) trial: Option<Trial>,
+    /// Seconds since 1970.
+    pub(crate) now: i64,
+    pub(crate) prometheus: Prometheus,
+}
+
+/// Prometheus' answers. `None`: it could not be asked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Prometheus {
+    /// `/api/v1/targets`, its `data.activeTargets`.
+    pub(crate) targets: Option<Vec<Value>>,
+    /// `/api/v1/rules`, its `data.groups`.
+    pub(crate) groups: Option<Vec<Value>>,
+    /// Series of `scoretap_up` and `scoretap_config_valid`.
+    pub(crate) up: Option<Vec<Value>>,
+    /// Names that have series, of the metrics that our alerts use.
+    pub(crate) metrics: Option<BTreeSet<String>>,
+}
+
+impl Snapshot {
+    /// The objects of a kind; none where the cluster does not know it.
+    pub(crate) fn list(&self, kind: Kind) -> &[Value] {
+        self.lists.get(&kind).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The objects of a kind in a namespace.
+    pub(crate) fn within<'a>(
+        &'a self,
+        kind: Kind,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = &'a Value> + use<'a> {
+        self.list(kind).iter().filter(move |object| super::object::namespace(object) == namespace)
+    }
+
+    /// Whether the objects of a kind were seen, even if there are none.
+    pub(crate) fn has_seen(&self, kind: Kind) -> bool {
+        !self.unseen.contains_key(&kind)
+    }
+
+    /// The labels of a namespace; null where it was not seen.
+    pub(crate) fn namespace_labels(&self, name: &str) -> &Value {
+        let found =
+            self.list(Kind::Namespaces).iter().find(|namespace| super::object::name(namespace) == name);
+        found.map_or(&super::object::NULL, super::object::labels)
+    }
+}

@@ -1,0 +1,228 @@
+//! Who is judged: each workload with its pods, and each pod that belongs to no workload that was seen.
+
+use std::borrow::Cow;
+
+use scoretap_injector::annotations::{CONTAINERS, INJECT};
+use scoretap_injector::inject::{Decision, decide};
+use scoretap_injector::pod::Pod;
+use serde_json::{Value, json};
+
+use super::object::{annotation, is_alive, kind, label, name, namespace, owner, text, text_at};
+use super::snapshot::{Focus, Kind, Snapshot};
+use crate::text::{word, words};
+
+/// A workload or a pod.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject<'a> {
+    /// The workload, or the pod.
+    pub(crate) object: &'a Value,
+    /// The pod, or the template from which the next one is made.
+    pub(crate) template: Cow<'a, Value>,
+    /// Its pods that are there.
+    pub(crate) pods: Vec<&'a Value>,
+    /// What the injector does to the next pod.
+    pub(crate) decision: Decision,
+}
+
+/// Everything that a snapshot holds and that may ask for the sidecar.
+pub(crate) fn subjects(snapshot: &Snapshot) -> Vec<Subject<'_>> {
+    let workloads = snapshot.list(Kind::Workloads);
+    let mut subjects: Vec<_> = workloads.iter().map(Subject::of_workload).collect();
+    for pod in snapshot.list(Kind::Pods).iter().filter(|pod| is_alive(pod)) {
+        match subjects.iter_mut().find(|subject| subject.owns(pod)) {
+            Some(subject) => subject.pods.push(pod),
+            None => subjects.push(Subject { pods: vec![pod], ..Subject::new(pod, pod) }),
+        }
+    }
+    if let Some(focus) = &snapshot.focus {
+        subjects = subjects.into_iter().filter(|s| s.is(focus)).map(Subject::asking).collect();
+    }
+    subjects.into_iter().map(Subject::decided).collect()
+}
+
+/// Kind and name of the workload that makes a pod anew from a template.
+fn workload(pod: &Value) -> Option<(String, String)> {
+    let owner = owner(pod)?;
+    let (kind, name) = (text(owner, "kind")?, text(owner, "name")?);
+    match (kind, label(pod, "pod-template-hash")) {
+        ("ReplicaSet", Some(hash)) => {
+            let name = name.strip_suffix(hash).and_then(|name| name.strip_suffix('-')).unwrap_or(name);
+            Some(("deployment".to_owned(), name.to_owned()))
+        }
+        ("StatefulSet" | "DaemonSet", _) => Some((kind.to_ascii_lowercase(), name.to_owned())),
+        _ => None,
+    }
+}
+
+impl<'a> Subject<'a> {
+    fn new(object: &'a Value, template: &'a Value) -> Self {
+        Self { object, template: Cow::Borrowed(template), pods: Vec::new(), decision: Decision::NotAsked }
+    }
+
+    fn of_workload(object: &'a Value) -> Self {
+        Self::new(object, object.pointer("/spec/template").unwrap_or(&super::object::NULL))
+    }
+
+    fn owns(&self, pod: &Value) -> bool {
+        let is_mine = |(kind, name): (String, String)| kind == self.kind() && name == self.name();
+        namespace(pod) == self.namespace() && !self.is_pod() && workload(pod).is_some_and(is_mine)
+    }
+
+    fn is(&self, focus: &Focus) -> bool {
+        self.namespace() == focus.namespace && self.kind() == focus.kind && self.name() == focus.name
+    }
+
+    /// The same, as if it asked for the sidecar.
+    fn asking(mut self) -> Self {
+        if annotation(&self.template, INJECT).is_none() {
+            self.template = Cow::Owned(self.template_with(&[(INJECT, Some("true".to_owned()))]));
+        }
+        self
+    }
+
+    fn decided(mut self) -> Self {
+        self.decision = self.decide(&self.template);
+        self
+    }
+
+    /// What the injector does to a pod made from this template.
+    pub(crate) fn decide(&self, template: &Value) -> Decision {
+        let workload = if self.is_pod() { None } else { Some(self.name()) };
+        decide(template, workload, &crate::inject::defaults())
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        namespace(self.object)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        name(self.object)
+    }
+
+    pub(crate) fn kind(&self) -> String {
+        // Items of a List may lack their kind; only pods do in practice.
+        let kind = kind(self.object);
+        if kind.is_empty() { "pod".to_owned() } else { kind }
+    }
+
+    fn is_pod(&self) -> bool {
+        self.kind() == "pod"
+    }
+
+    /// `NAMESPACE/KIND/NAME`
+    pub(crate) fn place(&self) -> String {
+        format!("{}/{}/{}", self.namespace(), self.kind(), self.name())
+    }
+
+    /// Whether the next pod asks for the sidecar.
+    pub(crate) fn asks(&self) -> bool {
+        Pod(&self.template).asks()
+    }
+
+    /// Whether the template brings the sidecar itself, as `scoretap inject` prints it.
+    pub(crate) fn is_injected(&self) -> bool {
+        is_injected(&self.template)
+    }
+
+    /// Whether calls to its pods pass, or would pass, Envoy.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.is_injected() || self.injected().is_some()
+    }
+
+    /// Whether the injector leaves its pods as they are.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self.decision, Decision::Refused(_))
+    }
+
+    /// The next pod with the sidecar. `None` where it does not get one.
+    pub(crate) fn injected(&self) -> Option<&Value> {
+        match &self.decision {
+            Decision::Injected(pod) => Some(pod),
+            Decision::NotAsked | Decision::Already | Decision::Refused(_) => None,
+        }
+    }
+
+    /// The template with annotations set (`None` removes one).
+    pub(crate) fn template_with(&self, annotations: &[(&str, Option<String>)]) -> Value {
+        let mut template = self.template.clone().into_owned();
+        if template["metadata"]["annotations"].is_null() {
+            template["metadata"]["annotations"] = json!({});
+        }
+        for (name, value) in annotations {
+            template["metadata"]["annotations"][*name] = json!(value);
+        }
+        template
+    }
+
+    /// The labels that its pods have once they are injected.
+    pub(crate) fn labels_when_injected(&self) -> Value {
+        let mut labels = super::object::labels(&self.template).clone();
+        if labels.is_null() {
+            labels = json!({});
+        }
+        labels[scoretap_injector::annotations::INJECTED] = "true".into();
+        labels
+    }
+
+    /// The command that makes its pods anew.
+    pub(crate) fn restart(&self) -> String {
+        if !self.is_pod() {
+            return format!("kubectl rollout restart {} {}{}", self.kind(), word(self.name()), self.at());
+        }
+        if owner(self.object).is_some() {
+            return format!("kubectl delete pod {}{}", word(self.name()), self.at());
+        }
+        format!("kubectl get pod {}{} -o yaml | kubectl replace --force -f -", word(self.name()), self.at())
+    }
+
+    /// The command that sets annotations (`None` removes one) where its pods are made from.
+    pub(crate) fn annotate(&self, annotations: &[(&str, Option<String>)]) -> String {
+        if !self.is_pod() {
+            let values: serde_json::Map<_, _> =
+                annotations.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+            let patch = json!({"spec": {"template": {"metadata": {"annotations": values}}}});
+            return self.patch(&patch);
+        }
+        if let Some(owner) = owner(self.object) {
+            let kind = text_at(owner, "/kind").to_ascii_lowercase();
+            return format!("kubectl edit {}{}", words([kind.as_str(), text_at(owner, "/name")]), self.at());
+        }
+        let changes: Vec<_> = annotations
+            .iter()
+            .map(|(name, value)| match value {
+                Some(value) => format!("{name}={value}"),
+                None => format!("{name}-"),
+            })
+            .collect();
+        format!(
+            "kubectl get pod {}{} -o yaml | kubectl annotate --local -f - --overwrite -o yaml {} | \
+             kubectl replace --force -f -",
+            word(self.name()),
+            self.at(),
+            words(changes.iter().map(String::as_str))
+        )
+    }
+
+    /// `kubectl patch` of the workload: a strategic merge patch, which merges containers by name.
+    pub(crate) fn patch(&self, patch: &Value) -> String {
+        format!(
+            "kubectl patch {} {}{} -p {}",
+            self.kind(),
+            word(self.name()),
+            self.at(),
+            word(&patch.to_string())
+        )
+    }
+
+    fn at(&self) -> String {
+        super::object::in_namespace(self.namespace())
+    }
+}
+
+/// Whether a pod has our sidecar. In Istio's pods the exporter is alone, and a tenant's own container may have its name.
+pub(crate) fn is_injected(pod: &Value) -> bool {
+    let [setup, _, exporter] = CONTAINERS;
+    super::object::has_container(pod, exporter)
+        && (label(pod, scoretap_injector::annotations::INJECTED) == Some("true")
+            || super::object::has_container(pod, setup))
+}

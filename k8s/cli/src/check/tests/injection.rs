@@ -1,0 +1,283 @@
+//! What puts the sidecar into pods, and why it does not.
+
+use serde_json::{Value, json};
+
+use super::fixture::{
+    RESTART, add, annotate, bare_pod, before_injection, first, patched, template_of, without_sidecar,
+};
+use super::{check, check_sound};
+use crate::check::snapshot::{Kind, Snapshot, Trial};
+
+const DESCRIBE_INJECTOR: &str =
+    "kubectl describe pods -n scoretap-system -l app.kubernetes.io/name=scoretap-injector";
+
+#[test]
+fn nothing_injects() {
+    let change = |snapshot: &mut Snapshot| {
+        without_sidecar(snapshot);
+        snapshot.lists.remove(&Kind::Webhooks);
+        snapshot.lists.remove(&Kind::Prometheuses);
+    };
+    check("no webhook", change, "nothing-injects", "neither", "scoretap install");
+    let unseen = |snapshot: &mut Snapshot| {
+        change(snapshot);
+        snapshot.unseen.insert(Kind::Webhooks, "forbidden".to_owned());
+        snapshot.lists.remove(&Kind::Pods);
+        snapshot.unseen.insert(Kind::Prometheuses, "forbidden".to_owned());
+    };
+    check_sound("what may not be seen is taken to be there", unseen);
+}
+
+#[test]
+fn webhook_beside_policy() {
+    let policy = json!({"kind": "MutatingAdmissionPolicy", "metadata": {"name": "scoretap-pods"}});
+    let change = |snapshot: &mut Snapshot| add(snapshot, Kind::Policies, policy);
+    check("both", change, "webhook-and-policy", "beside", "scoretap install --set mode=policy");
+}
+
+#[test]
+fn injector_down() {
+    let asleep =
+        |snapshot: &mut Snapshot| first(snapshot, Kind::Injectors)["status"] = json!({"replicas": 2});
+    check("not ready", asleep, "injector-down", "no pod of the injector", DESCRIBE_INJECTOR);
+    let gone = |snapshot: &mut Snapshot| drop(snapshot.lists.remove(&Kind::Injectors));
+    check("no Deployment", gone, "injector-down", "no Deployment", "scoretap install");
+}
+
+#[test]
+fn trial_pod_shows_broken_injection() {
+    let trial = |seconds: f64, injected: bool| {
+        move |snapshot: &mut Snapshot| {
+            snapshot.trial = Some(Trial { namespace: "tenant-a".to_owned(), seconds, injected });
+        }
+    };
+    let logs = "kubectl logs -n scoretap-system -l app.kubernetes.io/name=scoretap-injector --tail=50";
+    check("refused", trial(0.1, false), "injection-fails", "trust its certificate", logs);
+    let shows = "kubectl get networkpolicies,endpointslices -n scoretap-system -o wide";
+    check("black hole", trial(2.1, false), "injection-fails", "get no answer", shows);
+    check_sound("slow, and injected", trial(2.1, true));
+    let damaged = |snapshot: &mut Snapshot| {
+        trial(0.1, false)(snapshot);
+        snapshot.lists.remove(&Kind::Webhooks);
+        add(snapshot, Kind::Policies, json!({"metadata": {"name": "scoretap-pods"}}));
+    };
+    check("policy", damaged, "injection-fails", "damaged", "scoretap install");
+}
+
+#[test]
+fn certificate_that_ends() {
+    let ends = |time: &'static str| {
+        move |snapshot: &mut Snapshot| {
+            let place = "scoretap-system/secret/scoretap-injector-tls".to_owned();
+            snapshot.certificate_ends = vec![(place, time.to_owned())];
+        }
+    };
+    check("soon", ends("2026-12-05T00:00:00Z"), "certificate-ends", "ends at", "scoretap install");
+    check("over", ends("2026-11-05T00:00:00Z"), "certificate-ends", "ended at", "scoretap install");
+    check_sound("in a year", ends("2027-11-05T00:00:00Z"));
+    let managed = json!({"kind": "Certificate", "metadata": {"name": "scoretap-injector", "namespace": "scoretap-system"},
+        "status": {"notAfter": "2026-11-29T00:00:00Z"}});
+    let command = "kubectl describe certificate scoretap-injector -n scoretap-system";
+    let change = |snapshot: &mut Snapshot| add(snapshot, Kind::Certificates, managed);
+    check("cert-manager", change, "certificate-ends", "ends at 2026-11-29", command);
+}
+
+#[test]
+fn annotation_on_the_deployment() {
+    let change = |snapshot: &mut Snapshot| {
+        template_of(snapshot)["metadata"]["annotations"] = json!({});
+        without_sidecar(snapshot);
+        first(snapshot, Kind::Workloads)["metadata"]["annotations"] = json!({"scoretap.dev/inject": "true"});
+    };
+    let command = patched(r#"{"scoretap.dev/inject":"true"}"#);
+    check("misplaced", change, "annotation-on-workload", "nothing reads it", &command);
+}
+
+#[test]
+fn namespace_without_label() {
+    let change = |snapshot: &mut Snapshot| {
+        without_sidecar(snapshot);
+        first(snapshot, Kind::Namespaces)["metadata"]["labels"] = json!({});
+    };
+    let command = "kubectl label namespace tenant-a scoretap.dev/injection=enabled --overwrite";
+    check("asked", change, "namespace-not-labelled", "tenant-a/deployment/scorer", command);
+    let before = |snapshot: &mut Snapshot| {
+        before_injection(snapshot);
+        first(snapshot, Kind::Namespaces)["metadata"]["labels"] = json!({});
+    };
+    check("before", before, "namespace-not-labelled", "no label", command);
+}
+
+/// The template was changed so, and its pods have no sidecar.
+#[track_caller]
+fn check_refused(name: &str, change: impl FnOnce(&mut Value), why: &str, annotations: &str) {
+    let change = |snapshot: &mut Snapshot| {
+        change(template_of(snapshot));
+        without_sidecar(snapshot);
+        snapshot.lists.remove(&Kind::Services);
+    };
+    check(name, change, "refused", why, &patched(annotations));
+}
+
+#[test]
+fn refused_pods_get_the_annotation_that_helps() {
+    let set = |name: &'static str, value: &'static str| {
+        move |template: &mut Value| template["metadata"]["annotations"][name] = value.into()
+    };
+    let no = r#"{"scoretap.dev/inject":null}"#;
+    let ports = |ports: Value| move |template: &mut Value| template["spec"]["containers"][0]["ports"] = ports;
+    let yes = set("scoretap.dev/inject", "yes");
+    check_refused("yes", yes, "write \"true\"", r#"{"scoretap.dev/inject":"true"}"#);
+    let no_port = r#"{"scoretap.dev/app-port":"8080"}"#;
+    check_refused("no port", ports(json!([])), "no port", no_port);
+    let two = json!([{"containerPort": 8500, "name": "grpc"}, {"containerPort": 8080, "name": "http"}]);
+    check_refused("two ports", ports(two), "several", r#"{"scoretap.dev/app-port":"8500"}"#);
+    let wrong = set("scoretap.dev/app-port", "70000");
+    check_refused("no such port", wrong, "70000", no_port);
+    let config = set("scoretap.dev/config", "{");
+    check_refused("config", config, "scoretap.dev/config", r#"{"scoretap.dev/config":null}"#);
+    let hook = set("scoretap.dev/pre-stop", "no");
+    check_refused("hook", hook, "pre-stop", r#"{"scoretap.dev/pre-stop":null}"#);
+    let host = |template: &mut Value| template["spec"]["hostNetwork"] = true.into();
+    check_refused("host network", host, "hostNetwork", no);
+}
+
+#[test]
+fn called_port_is_proposed_first() {
+    let change = |snapshot: &mut Snapshot| {
+        let ports = json!([{"containerPort": 8500, "name": "grpc"}, {"containerPort": 8080, "name": "http"}]);
+        template_of(snapshot)["spec"]["containers"][0]["ports"] = ports;
+        without_sidecar(snapshot);
+    };
+    check("Service", change, "refused", "several", &patched(r#"{"scoretap.dev/app-port":"8080"}"#));
+}
+
+#[test]
+fn serverless_pods_are_left_alone() {
+    let change = |snapshot: &mut Snapshot| {
+        let containers = template_of(snapshot)["spec"]["containers"].as_array_mut().expect("a list");
+        containers.push(json!({"name": "queue-proxy", "ports": [{"containerPort": 8012, "name": "http1"}]}));
+        without_sidecar(snapshot);
+        snapshot.lists.remove(&Kind::Services);
+    };
+    check("Knative", change, "serverless", "queue-proxy", &patched(r#"{"scoretap.dev/inject":null}"#));
+}
+
+#[test]
+fn pods_older_than_their_annotation() {
+    check("one", without_sidecar, "pod-without-sidecar", "older than its annotation", RESTART);
+    let two = |snapshot: &mut Snapshot| {
+        without_sidecar(snapshot);
+        let mut second = bare_pod(snapshot);
+        second["metadata"]["name"] = "scorer-6c9f7d5b84-zzzzz".into();
+        add(snapshot, Kind::Pods, second);
+    };
+    check("two are one finding", two, "pod-without-sidecar", "x2lqp", RESTART);
+    check_sound("before anybody asked", before_injection);
+}
+
+#[test]
+fn pods_are_made_again_by_their_owner() {
+    let owned = |owner: Value| {
+        move |snapshot: &mut Snapshot| {
+            snapshot.lists.remove(&Kind::Workloads);
+            snapshot.prometheus.targets = Some(Vec::new());
+            let pod = first(snapshot, Kind::Pods);
+            let bare = json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "tenant-a", "labels": {"app": "scorer"},
+                "annotations": {"scoretap.dev/inject": "true"}, "ownerReferences": owner},
+                "spec": {"containers": [{"name": "a", "ports": [{"name": "http", "containerPort": 8080}]}]},
+                "status": {"phase": "Running"}});
+            *pod = bare;
+        }
+    };
+    let job = json!([{"controller": true, "kind": "Job", "name": "x"}]);
+    let id = "pod-without-sidecar";
+    check("of a Job", owned(job), id, "without", "kubectl delete pod p -n tenant-a");
+    let alone = "kubectl get pod p -n tenant-a -o yaml | kubectl replace --force -f -";
+    check("of nobody", owned(json!([])), id, "without", alone);
+}
+
+fn failed(message: &str) -> impl FnOnce(&mut Snapshot) + use<> {
+    let event = json!({"kind": "Event", "reason": "FailedCreate", "message": message, "metadata": {"namespace": "tenant-a"},
+        "involvedObject": {"kind": "ReplicaSet", "name": "scorer-6c9f7d5b84", "namespace": "tenant-a", "uid": "1"}});
+    let set = json!({"kind": "ReplicaSet", "metadata": {"name": "scorer-6c9f7d5b84", "namespace": "tenant-a",
+        "ownerReferences": [{"controller": true, "kind": "Deployment", "name": "scorer"}]},
+        "spec": {"replicas": 2}, "status": {"replicas": 1}});
+    |snapshot: &mut Snapshot| {
+        add(snapshot, Kind::Events, event.clone());
+        add(snapshot, Kind::Events, event);
+        add(snapshot, Kind::ReplicaSets, set);
+    }
+}
+
+#[test]
+fn failed_create_events_are_reported_once() {
+    let describe = "kubectl describe deployment scorer -n tenant-a";
+    check("two events", failed("pods is forbidden"), "failed-create", "pods is forbidden", describe);
+    let over = |snapshot: &mut Snapshot| {
+        failed("pods is forbidden")(snapshot);
+        first(snapshot, Kind::ReplicaSets)["status"]["replicas"] = 2.into();
+    };
+    check_sound("the pods are there by now", over);
+    let others = |snapshot: &mut Snapshot| {
+        failed("pods is forbidden")(snapshot);
+        template_of(snapshot)["metadata"]["annotations"] = json!({});
+        without_sidecar(snapshot);
+    };
+    check_sound("nobody asks for the sidecar", others);
+}
+
+#[test]
+fn image_that_cannot_be_pulled() {
+    let change = |snapshot: &mut Snapshot| {
+        let pod = first(snapshot, Kind::Pods);
+        pod["status"]["phase"] = "Pending".into();
+        pod["status"]["initContainerStatuses"][0] = json!({"name": "scoretap-setup", "image": "x/y:1", "state": {"waiting": {"reason": "ImagePullBackOff"}}});
+    };
+    let command = "kubectl describe pod scorer-6c9f7d5b84-x2lqp -n tenant-a";
+    check("setup", change, "image-not-pulled", "x/y:1 cannot be pulled", command);
+}
+
+fn limited(limit: Value) -> impl FnOnce(&mut Snapshot) {
+    let range = json!({"kind": "LimitRange", "metadata": {"name": "limits", "namespace": "tenant-a"}, "spec": {"limits": [limit]}});
+    |snapshot: &mut Snapshot| {
+        before_injection(snapshot);
+        add(snapshot, Kind::LimitRanges, range);
+    }
+}
+
+#[test]
+fn limit_range_with_room_is_sound() {
+    let generous = json!({"type": "Container", "max": {"cpu": "4", "memory": "4Gi"}});
+    check_sound("room enough", limited(generous));
+}
+
+fn quota(hard: Value, used: Value) -> impl FnOnce(&mut Snapshot) {
+    let quota = json!({"kind": "ResourceQuota", "metadata": {"name": "compute", "namespace": "tenant-a"},
+        "status": {"hard": hard, "used": used}});
+    |snapshot: &mut Snapshot| {
+        before_injection(snapshot);
+        add(snapshot, Kind::Quotas, quota);
+    }
+}
+
+#[test]
+fn quota_conflicts_name_what_is_missing() {
+    let full = quota(json!({"requests.memory": "1Gi"}), json!({"requests.memory": "1Gi"}));
+    let edit = "kubectl edit resourcequota compute -n tenant-a";
+    check("full", full, "quota", "1Gi of 1Gi requests.memory are used", edit);
+    check_sound("empty", quota(json!({"limits.cpu": "10"}), json!({"limits.cpu": "0"})));
+    check_sound("of pods alone", quota(json!({"pods": "1"}), json!({"pods": "1"})));
+}
+
+#[test]
+fn hostile_values_break_neither_shell_nor_screen() {
+    let hostile = "'; touch /tmp/x; $(id) `id`\n\u{1b}[2J";
+    let change = |snapshot: &mut Snapshot| {
+        annotate(snapshot, "scoretap.dev/inject", hostile);
+        annotate(snapshot, "other", hostile);
+        without_sidecar(snapshot);
+    };
+    let command = patched(r#"{"scoretap.dev/inject":"true"}"#);
+    check("annotation", change, "refused", "scoretap.dev/inject is", &command);
+}

@@ -1,0 +1,56 @@
+//! `scoretap inject`: manifests with the sidecar in them, for pipelines.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use scoretap_injector::inject::Settings;
+use scoretap_injector::manifest;
+
+use crate::{Status, usage};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = format!("Kinds: {}; others are printed as they are", manifest::kinds()))]
+pub(crate) struct Args {
+    /// File with manifests; `-` is standard input
+    #[arg(short, long = "filename", value_name = "FILE")]
+    filename: PathBuf,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// The sidecar as it is added where nobody set anything.
+pub(crate) fn defaults() -> Settings {
+    use clap::Parser;
+    #[derive(Parser)]
+    struct Defaults {
+        #[command(flatten)]
+        settings: Settings,
+    }
+    Defaults::parse_from([""]).settings
+}
+
+/// Prints the manifests. Faults and warnings go to standard error; faults end in exit status 1.
+pub(crate) fn run(args: &Args) -> Result<Status> {
+    let place = args.filename.display();
+    let text = read(&args.filename).map_err(|error| usage(format!("{error:#}")))?;
+    let injected = manifest::inject(&text, &args.settings)
+        .map_err(|error| usage(format!("{place}: {error:#}; write manifests as kubectl takes them")))?;
+    std::io::stdout().write_all(manifest::write(&injected.documents).as_bytes())?;
+    for warning in &injected.warnings {
+        eprintln!("warning: {place}: {warning}");
+    }
+    for fault in &injected.faults {
+        eprintln!("error: {place}: {fault}");
+    }
+    Ok(if injected.faults.is_empty() { Status::Well } else { Status::Findings })
+}
+
+fn read(file: &Path) -> Result<String> {
+    let mut text = String::new();
+    if file.as_os_str() == "-" {
+        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}

@@ -1,0 +1,234 @@
+//! `scoretap install` and `uninstall`: helm, with the chart that this program carries.
+
+mod stack;
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::process::Stdio;
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use crate::check::object::{name, namespace, text_at};
+use crate::kubectl::{Cluster, Refused, start, visibly};
+use crate::text::clean;
+use crate::{Status, chart, usage};
+
+/// The Helm release.
+const RELEASE: &str = "scoretap";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+An existing Prometheus of the prometheus-operator is used and never changed: monitors and rules get the label by which it
+selects. Run it again to upgrade; values that were set before stay.")]
+pub(crate) struct Args {
+    /// Also install Prometheus, Alertmanager and Grafana (chart kube-prometheus-stack), unless the cluster has a Prometheus
+    #[arg(long)]
+    with_prometheus_stack: bool,
+    /// Namespace of the installation
+    #[arg(short, long, default_value = "scoretap-system")]
+    namespace: String,
+    /// Value of the chart, as helm takes it; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The same, always text
+    #[arg(long, value_name = "KEY=VALUE")]
+    set_string: Vec<String>,
+    /// File with values; may be repeated
+    #[arg(short = 'f', long, value_name = "FILE")]
+    values: Vec<String>,
+    /// Show what would be installed, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
+    cluster.reach()?;
+    need_helm(cluster)?;
+    let mut prometheus = prometheus(cluster)?;
+    if args.with_prometheus_stack {
+        match stack::existing(cluster, prometheus.as_ref())? {
+            Some(found) => eprintln!("{found} is there already: it is used and not changed"),
+            None => {
+                stack::install(cluster, args.dry_run)?;
+                prometheus = Some(stack::prometheus());
+            }
+        }
+    }
+    let chart = chart::unpack()?;
+    let mut command = cluster.helm();
+    command.args(["upgrade", "--install", RELEASE]).arg(chart.path());
+    command.args(["--namespace", &args.namespace, "--create-namespace", "--reset-then-reuse-values"]);
+    for value in prometheus.iter().flat_map(selection).filter(|value| !is_set(args, value)) {
+        command.args(["--set", &value]);
+    }
+    let pairs = [("--set", &args.set), ("--set-string", &args.set_string), ("--values", &args.values)];
+    for (flag, values) in pairs {
+        command.args(values.iter().flat_map(|value| [flag, value.as_str()]));
+    }
+    command.args(args.dry_run.then_some("--dry-run=server"));
+    visibly(&mut command)?;
+    Ok(Status::Well)
+}
+
+fn need_helm(cluster: &Cluster) -> Result<()> {
+    let output = start(cluster.helm().args(["version", "--template", "{{.Version}}"]).stdin(Stdio::null()))?;
+    let version = String::from_utf8_lossy(&output.stdout);
+    let mut parts =
+        version.trim().trim_start_matches('v').split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let (major, minor) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if (major, minor) < (3, 14) {
+        bail!(
+            "helm is {}; 3.14 or later is needed: https://helm.sh/docs/intro/install/",
+            clean(version.trim())
+        );
+    }
+    Ok(())
+}
+
+/// The Prometheus that is there.
+fn prometheus(cluster: &Cluster) -> Result<Option<Value>> {
+    match cluster.get(&["prometheuses.monitoring.coreos.com", "--all-namespaces"]) {
+        Ok(found) => Ok(found.into_iter().next()),
+        Err(Refused::UnknownKind | Refused::Forbidden(_)) => Ok(None),
+        Err(refused) => Err(refused.into()),
+    }
+}
+
+/// The values with which a Prometheus reads our objects.
+fn selection(prometheus: &Value) -> Vec<String> {
+    let release = text_at(prometheus, "/spec/podMonitorSelector/matchLabels/release");
+    let release = (!release.is_empty()).then(|| format!("monitoring.prometheusRelease={release}"));
+    release.into_iter().chain([format!("monitoring.namespace={}", namespace(prometheus))]).collect()
+}
+
+/// Whether the caller sets the same value.
+fn is_set(args: &Args, value: &str) -> bool {
+    let key = value.split_once('=').map_or(value, |(key, _)| key);
+    let sets = args.set.iter().chain(&args.set_string).flat_map(|set| set.split(','));
+    sets.into_iter().any(|set| set.split_once('=').is_some_and(|(name, _)| name == key))
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct UninstallArgs {
+    /// Namespace of the installation
+    #[arg(short, long, default_value = "scoretap-system")]
+    namespace: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Kinds of which helm may have left objects: those with a policy to keep them, and those made by `kubectl apply`.
+const KINDS: [&str; 17] = [
+    "mutatingadmissionpolicybindings",
+    "mutatingadmissionpolicies",
+    "mutatingwebhookconfigurations",
+    "validatingadmissionpolicybindings",
+    "validatingadmissionpolicies",
+    "podmonitors.monitoring.coreos.com",
+    "servicemonitors.monitoring.coreos.com",
+    "prometheusrules.monitoring.coreos.com",
+    "alertmanagerconfigs.monitoring.coreos.com",
+    "podmonitors.azmonitoring.coreos.com",
+    "servicemonitors.azmonitoring.coreos.com",
+    "wasmplugins.extensions.istio.io",
+    "trafficextensions.extensions.istio.io",
+    "envoyfilters.networking.istio.io",
+    "networkpolicies.networking.k8s.io",
+    "configmaps",
+    "secrets",
+];
+
+pub(crate) fn uninstall(cluster: &Cluster, args: &UninstallArgs) -> Result<Status> {
+    cluster.reach()?;
+    need_helm(cluster)?;
+    confirm(args)?;
+    visibly(cluster.helm().args([
+        "uninstall",
+        RELEASE,
+        "--namespace",
+        &args.namespace,
+        "--ignore-not-found",
+        "--wait",
+    ]))?;
+    for kind in KINDS {
+        remove_leftovers(cluster, kind)?;
+    }
+    remove_namespace(cluster, &args.namespace)?;
+    println!(
+        "Removed. Pods that run keep their sidecar until they are made again (`kubectl rollout restart`); namespaces of \
+         tenants, and Prometheus, are as they were."
+    );
+    Ok(Status::Well)
+}
+
+fn confirm(args: &UninstallArgs) -> Result<()> {
+    if args.yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(usage(
+            "this removes Scoretap from the cluster; write --yes where nobody can be asked".to_owned(),
+        ));
+    }
+    print!("Remove the release {RELEASE} in namespace {} and all that has its label? [y/N] ", args.namespace);
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    if ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
+        return Ok(());
+    }
+    Err(usage("nothing was removed".to_owned()))
+}
+
+fn remove_leftovers(cluster: &Cluster, kind: &str) -> Result<()> {
+    let found = match cluster.get(&[kind, "--all-namespaces", "-l", "app.kubernetes.io/part-of=scoretap"]) {
+        Ok(found) => found,
+        Err(Refused::UnknownKind | Refused::NotFound(_)) => return Ok(()),
+        Err(refused) => bail!("cannot look for {kind} that are left: {refused}"),
+    };
+    for object in &found {
+        let mut args = vec!["delete", kind, name(object), "--ignore-not-found"];
+        let namespace = namespace(object);
+        if !namespace.is_empty() {
+            args.extend(["-n", namespace]);
+        }
+        print!("{}", cluster.ask(&args)?);
+    }
+    Ok(())
+}
+
+/// Removes the namespace of the installation if nothing else lives there.
+fn remove_namespace(cluster: &Cluster, namespace: &str) -> Result<()> {
+    let kinds = "pods,services,deployments.apps,statefulsets.apps,daemonsets.apps,jobs.batch,configmaps,secrets,\
+                 persistentvolumeclaims";
+    let found = match cluster.get(&[kinds, "-n", namespace]) {
+        Ok(found) => found,
+        Err(refused) => bail!("cannot look whether the namespace {namespace} is empty: {refused}"),
+    };
+    let is_ending = |object: &Value| object.pointer("/metadata/deletionTimestamp").is_some();
+    let others =
+        found.iter().filter(|object| name(object) != "kube-root-ca.crt" && !is_ending(object)).count();
+    if others > 0 {
+        println!("The namespace {namespace} holds other objects and stays.");
+        return Ok(());
+    }
+    print!("{}", cluster.ask(&["delete", "namespace", namespace, "--ignore-not-found"])?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn existing_prometheus_decides_label_and_namespace() {
+        let prometheus = json!({"metadata": {"namespace": "observe"},
+            "spec": {"podMonitorSelector": {"matchLabels": {"release": "mon"}}}});
+        let expected = ["monitoring.prometheusRelease=mon", "monitoring.namespace=observe"];
+        assert_eq!(selection(&prometheus), expected);
+        let selects_all = json!({"metadata": {"namespace": "m"}, "spec": {"podMonitorSelector": {}}});
+        assert_eq!(selection(&selects_all), ["monitoring.namespace=m"]);
+    }
+}

@@ -1,0 +1,165 @@
+//! `scoretap`, also found as `kubectl scoretap`: install, check and watch Scoretap on a Kubernetes cluster.
+//!
+//! It talks to the cluster through kubectl and helm, with the caller's own rights, and needs nothing in the cluster.
+
+#![forbid(unsafe_code)]
+
+mod chart;
+mod check;
+mod forward;
+mod inject;
+mod install;
+mod kubectl;
+mod prometheus;
+mod servers;
+mod targets;
+mod text;
+mod top;
+mod workload;
+
+use std::fmt;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use serde_json::Value;
+
+use kubectl::Cluster;
+
+/// Installs, checks and watches Scoretap on a Kubernetes cluster, through kubectl and helm.
+#[derive(Debug, Parser)]
+#[command(name = "scoretap", version, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(flatten)]
+    cluster: Cluster,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit status: 0 all is well, 1 something is wrong (findings, targets that are down, manifests that cannot be injected),
+2 wrong usage, 3 the cluster could not be asked.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install or upgrade Scoretap with helm and the chart that this program carries
+    Install(install::Args),
+    /// Remove what `install` made; pods that run keep their sidecar until they are made anew
+    Uninstall(install::UninstallArgs),
+    /// Find what is wrong, and the command that mends it
+    Check(check::Args),
+    /// Show calls per second, outcomes and latency of each model and version
+    Top(top::Args),
+    /// Show which sidecars Prometheus scrapes, and what it says about them
+    Targets(targets::Args),
+    /// Reach Grafana, Prometheus, Alertmanager or a pod's metrics from this machine
+    PortForward(forward::Args),
+    /// Print manifests with the sidecar in them
+    Inject(inject::Args),
+}
+
+/// How facts are printed.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct Output {
+    /// Format of what is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+impl Output {
+    pub(crate) fn is_json(self) -> bool {
+        self.output == Format::Json
+    }
+}
+
+/// How a command that could do its work ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Well,
+    Findings,
+}
+
+/// What the caller wrote is wrong: exit status 2.
+#[derive(Debug)]
+struct Usage(String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+pub(crate) fn usage(message: String) -> anyhow::Error {
+    Usage(message).into()
+}
+
+fn main() -> ExitCode {
+    match run(parse()) {
+        Ok(Status::Well) => ExitCode::SUCCESS,
+        Ok(Status::Findings) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {}", text::clean(&format!("{error:#}")));
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 3 })
+        }
+    }
+}
+
+/// The command line. Called as kubectl's plugin, help and errors name it so.
+fn parse() -> Cli {
+    let program = std::env::args_os().next().unwrap_or_default();
+    let is_plugin = Path::new(&program).file_stem().is_some_and(|name| name == "kubectl-scoretap");
+    let command = if is_plugin { Cli::command().bin_name("kubectl scoretap") } else { Cli::command() };
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+fn run(cli: Cli) -> Result<Status> {
+    let cluster = &cli.cluster;
+    match cli.command {
+        Command::Install(args) => install::run(cluster, &args),
+        Command::Uninstall(args) => install::uninstall(cluster, &args),
+        Command::Check(args) => check::run(cluster, &args),
+        Command::Top(args) => top::run(cluster, &args),
+        Command::Targets(args) => targets::run(cluster, &args),
+        Command::PortForward(args) => forward::run(cluster, &args),
+        Command::Inject(args) => inject::run(&args),
+    }
+}
+
+/// Prints JSON.
+pub(crate) fn print(value: &Value) {
+    // A reader that has gone (`| head`) is no error.
+    let _ = writeln!(std::io::stdout(), "{value:#}");
+}
+
+/// The terminal's width; wide enough for any table where there is no terminal.
+pub(crate) fn width() -> usize {
+    match terminal_size::terminal_size() {
+        Some((terminal_size::Width(width), _)) if std::io::stdout().is_terminal() => {
+            usize::from(width).max(40)
+        }
+        _ => 200,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
