@@ -48,6 +48,11 @@ impl Child {
         matches!(self.process.try_wait(), Ok(None))
     }
 
+    /// How it ended, where it has.
+    pub fn exit_status(&mut self) -> Option<process::ExitStatus> {
+        self.process.try_wait().ok().flatten()
+    }
+
     /// All that it printed.
     pub fn output(&self) -> String {
         fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
@@ -55,6 +60,11 @@ impl Child {
 
     /// Ends it at once, as a crash would.
     pub fn kill(self) {
+        self.signal_group(Signal::KILL);
+    }
+
+    /// As [`Child::kill`], for somebody who waits for the end.
+    pub fn signal_kill(&self) {
         self.signal_group(Signal::KILL);
     }
 

@@ -3,6 +3,7 @@
 pub mod apps;
 pub mod bootstrap;
 pub mod child;
+pub mod cluster;
 pub mod exposition;
 pub mod faults;
 pub mod http;

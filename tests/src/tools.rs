@@ -6,6 +6,7 @@
 mod apt;
 mod azure;
 mod clock;
+mod go;
 mod install;
 mod kubernetes;
 mod npm;
@@ -20,9 +21,13 @@ use anyhow::Result;
 
 pub use azure::{azure_alerts, kusto};
 pub use clock::clock;
+pub use go::{
+    Tier, can_build_cluster_programs, cluster_program, cluster_programs, cluster_sources,
+    missing_cluster_program,
+};
 pub use install::tools_dir;
 pub use kubernetes::{
-    Buildah, as_root, buildah, can_be_root, cyclonedx, docker_compose, kubectl, kubernetes_models,
+    Buildah, as_root, buildah, can_be_root, cyclonedx, docker_compose, is_root, kubectl, kubernetes_models,
     kubernetes_validate, shellcheck,
 };
 pub use operator::{actionlint, check_jsonschema, jq, script_parsers};

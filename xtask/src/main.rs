@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything that is done with this workspace beside `cargo build`.
 
 mod bench;
+mod cluster;
 mod demo;
 mod fuzz;
 mod generate;

@@ -6,13 +6,16 @@ use anyhow::{Result, bail};
 use scoretap_tests::tools::{self, EnvoyVersion};
 
 use crate::run::{cargo, visibly};
-use crate::{fuzz, package};
+use crate::{cluster, fuzz, package};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Run these stages alone
     #[arg(value_name = "STAGE", value_parser = clap::builder::PossibleValuesParser::new(names()))]
     stages: Vec<String>,
+    /// Of the stages on clusters, run the tests with these names alone
+    #[arg(last = true, value_name = "TEST")]
+    tests: Vec<String>,
 }
 
 /// Where random inputs begin, so that a change is judged by the same ones each time; `cargo test` draws others.
@@ -27,29 +30,38 @@ pub(crate) enum Outcome {
 
 struct Stage {
     name: &'static str,
-    run: fn() -> Result<Outcome>,
+    /// Gets the names of the tests to run, where only some are wanted.
+    run: fn(&[String]) -> Result<Outcome>,
 }
 
-const STAGES: [Stage; 10] = [
-    Stage { name: "tools", run: || whole(install) },
-    Stage { name: "format", run: || whole(|| visibly(&mut cargo(&["fmt", "--all", "--check"]))) },
-    Stage { name: "clippy", run: || whole(clippy) },
-    Stage { name: "native", run: || whole(native) },
-    Stage { name: "node", run: || whole(node) },
-    Stage { name: "package", run: || whole(build) },
-    Stage { name: "reproduce", run: || whole(package::reproduce) },
-    Stage { name: "envoy", run: envoy },
-    Stage { name: "fuzz", run: fuzz::check },
-    Stage { name: "demo", run: || whole(crate::demo::check) },
+const STAGES: [Stage; 12] = [
+    Stage { name: "tools", run: |_| whole(install) },
+    Stage { name: "format", run: |_| whole(|| visibly(&mut cargo(&["fmt", "--all", "--check"]))) },
+    Stage { name: "clippy", run: |_| whole(clippy) },
+    Stage { name: "native", run: |_| whole(native) },
+    Stage { name: "node", run: |_| whole(node) },
+    Stage { name: "package", run: |_| whole(build) },
+    Stage { name: "reproduce", run: |_| whole(package::reproduce) },
+    Stage { name: "envoy", run: |_| envoy() },
+    Stage { name: "cluster", run: cluster::core },
+    Stage { name: CLUSTER_FULL, run: cluster::full },
+    Stage { name: "fuzz", run: |_| fuzz::check() },
+    Stage { name: "demo", run: |_| whole(crate::demo::check) },
 ];
 
+/// Builds for half an hour the first time, so it runs on request only. What is built already, `cluster` runs too.
+const CLUSTER_FULL: &str = "cluster-full";
+
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let wanted = |stage: &&Stage| args.stages.is_empty() || args.stages.iter().any(|name| name == stage.name);
+    let wanted = |stage: &&Stage| {
+        let by_default = args.stages.is_empty() && stage.name != CLUSTER_FULL;
+        by_default || args.stages.iter().any(|name| name == stage.name)
+    };
     let mut done = Vec::new();
     for stage in STAGES.iter().filter(wanted) {
         println!("\n=== {}", stage.name);
         let start = Instant::now();
-        let result = (stage.run)();
+        let result = (stage.run)(&args.tests);
         let seconds = start.elapsed().as_secs_f64();
         let line = match result {
             Ok(Outcome::Ran) => format!("{}: ok, {seconds:.1} s", stage.name),
@@ -101,6 +113,8 @@ fn install() -> Result<()> {
 
 fn clippy() -> Result<()> {
     visibly(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    // Not among all targets, because a plain `cargo test` leaves it out.
+    visibly(&mut cargo(&["clippy", "-p", "scoretap-tests", "--test", "cluster", "--", "-D", "warnings"]))?;
     // The module's code exists for its own target alone.
     let module = ["clippy", "--package", "scoretap-filter", "--all-features", "--target", tools::WASM_TARGET];
     visibly(&mut cargo(&[&module[..], &["--", "-D", "warnings"]].concat()))

@@ -47,9 +47,14 @@ pub struct Buildah {
     pub libraries: PathBuf,
 }
 
+/// Whether this process is root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// A program that has to be root, if only of a user namespace.
 pub fn as_root(program: &Path) -> Command {
-    if rustix::process::geteuid().is_root() {
+    if is_root() {
         return Command::new(program);
     }
     let mut command = Command::new("unshare");

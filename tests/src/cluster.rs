@@ -1,0 +1,240 @@
+//! A real Kubernetes: etcd, API server and controller manager as plain processes, and a node that runs what a pod's
+//! stored spec says.
+//!
+//! ```text
+//! let cluster = Cluster::shared();
+//! let namespace = cluster.namespace("rollout");                  // its name is unique in the run
+//! cluster.kubectl_stdin(&["apply", "-n", &namespace, "-f", "-"], manifest)?;
+//! cluster.kubectl(&["rollout", "status", "deployment/scorer", "-n", &namespace])?;
+//! ```
+//!
+//! Everything runs inside a network namespace (and a PID and mount namespace) of its own, which the stage `cluster` of
+//! `cargo xtask test` gives to the test process: at its end, nothing is left. One cluster is shared by all tests of the
+//! process, and each test uses Kubernetes namespaces of its own. One test alone:
+//!
+//! ```text
+//! cargo xtask test cluster -- NAME
+//! ```
+//!
+//! The programs are built once from the versions in `tests/cluster/versions.yaml`; `KUBEBUILDER_ASSETS` names a folder
+//! with ready-made ones.
+
+mod api;
+mod container;
+mod control_plane;
+mod data;
+mod environment;
+mod images;
+mod network;
+mod node;
+mod pod;
+mod probe;
+mod process;
+mod quantity;
+mod sandbox;
+mod status;
+mod volumes;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+use crate::stack::Folders;
+use crate::tools;
+
+pub use api::Api;
+use control_plane::ControlPlane;
+use images::Images;
+use node::{Processes, Shared};
+
+pub use images::Image;
+pub use network::NODE;
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    folders: Folders,
+    control_plane: ControlPlane,
+    node: Shared,
+}
+
+/// An earlier Kubernetes that the API server and the controllers behave like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// The last without mutating policies in v1 but one.
+    V1_34,
+    /// The last without mutating policies in v1.
+    V1_35,
+    /// The first with mutating policies in v1.
+    V1_36,
+    /// That of the programs.
+    V1_37,
+}
+
+impl Version {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::V1_34, Self::V1_35, Self::V1_36, Self::V1_37];
+
+    /// `1.34`, …
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1_34 => "1.34",
+            Self::V1_35 => "1.35",
+            Self::V1_36 => "1.36",
+            Self::V1_37 => "1.37",
+        }
+    }
+}
+
+impl Cluster {
+    /// The cluster of the newest version, started at the first call.
+    pub fn shared() -> &'static Self {
+        Self::of(Version::V1_37)
+    }
+
+    /// The cluster of this version, started at the first call. One for all tests of the process.
+    #[track_caller]
+    pub fn of(version: Version) -> &'static Self {
+        static CLUSTERS: [OnceLock<Result<Cluster, String>>; Version::ALL.len()] =
+            [const { OnceLock::new() }; 4];
+        let cluster = CLUSTERS[version as usize]
+            .get_or_init(|| Self::start(version).map_err(|error| format!("{error:#}")));
+        cluster.as_ref().unwrap_or_else(|error| panic!("no cluster of version {}: {error}", version.as_str()))
+    }
+
+    fn start(version: Version) -> Result<Self> {
+        network::set_up()?;
+        let folders = Folders::create(&format!("cluster-{}", version.as_str()))?;
+        let emulated = (version != Version::V1_37).then(|| version.as_str());
+        let control_plane = ControlPlane::start(&folders.run, &folders.logs, emulated)?;
+        let node = Shared {
+            api: control_plane.api,
+            images: Arc::new(Images::shipped()?),
+            processes: Arc::new(Processes::default()),
+            run: folders.run.clone(),
+            logs: folders.logs.join("pods"),
+        };
+        node::start(node.clone())?;
+        Ok(Self { folders, control_plane, node })
+    }
+
+    /// The API as an administrator, without a process for each call.
+    pub fn api(&self) -> Api {
+        self.control_plane.api
+    }
+
+    /// The administrator's.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.control_plane.kubeconfig
+    }
+
+    /// What `kubectl` prints. Fails where it does, with what it printed to standard error.
+    pub fn kubectl(&self, args: &[&str]) -> Result<String> {
+        self.kubectl_stdin(args, "")
+    }
+
+    /// As [`Cluster::kubectl`], with this standard input: `&["apply", "-f", "-"]`.
+    pub fn kubectl_stdin(&self, args: &[&str], text: &str) -> Result<String> {
+        let mut command = Command::new(tools::cluster_program("kubectl")?);
+        command.args(args);
+        succeeded(args, self.run_stdin(command, text)?)
+    }
+
+    /// What `helm` prints.
+    pub fn helm(&self, args: &[&str]) -> Result<String> {
+        let mut command = Command::new(tools::cluster_program("helm")?);
+        command.args(args);
+        succeeded(args, self.run(command)?)
+    }
+
+    /// Runs any program to its end as an administrator would: with `KUBECONFIG`, and kubectl and helm on `PATH`.
+    pub fn run(&self, command: Command) -> Result<Output> {
+        self.run_stdin(command, "")
+    }
+
+    /// As [`Cluster::run`], with this standard input.
+    pub fn run_stdin(&self, mut command: Command, text: &str) -> Result<Output> {
+        command.env("KUBECONFIG", self.kubeconfig()).env("PATH", self.path()?).env("HOME", &self.folders.run);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let what = format!("{command:?}");
+        let mut child = command.spawn().with_context(|| format!("cannot start {what}"))?;
+        let mut stdin = child.stdin.take().context("standard input is a pipe")?;
+        let text = text.to_owned();
+        // Beside reading its output: neither pipe may fill up while the other is waited for.
+        let writer = std::thread::spawn(move || drop(stdin.write_all(text.as_bytes())));
+        let output = child.wait_with_output().with_context(|| format!("cannot wait for {what}"))?;
+        let _ = writer.join();
+        Ok(output)
+    }
+
+    /// Creates a namespace whose name begins so and returns its name.
+    #[track_caller]
+    pub fn namespace(&self, prefix: &str) -> String {
+        self.namespace_with(prefix, &[])
+    }
+
+    /// As [`Cluster::namespace`], with labels.
+    #[track_caller]
+    pub fn namespace_with(&self, prefix: &str, labels: &[(&str, &str)]) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let name = format!("{prefix}-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let labels: serde_json::Map<_, _> =
+            labels.iter().map(|&(key, value)| (key.to_owned(), json!(value))).collect();
+        let object = json!({"metadata": {"name": name, "labels": labels}});
+        self.api().create("/api/v1/namespaces", &object).unwrap_or_else(|error| panic!("{error:#}"));
+        name
+    }
+
+    /// Pods whose image has this name (without registry and tag) run this image from now on.
+    pub fn image(&self, name: &str, image: Image) {
+        self.node.images.insert(name, image);
+    }
+
+    /// The process that runs now in a container.
+    pub fn pid(&self, namespace: &str, pod: &str, container: &str) -> Option<u32> {
+        self.node.processes.pid(&format!("{namespace}/{pod}"), container)
+    }
+
+    fn path(&self) -> Result<std::ffi::OsString> {
+        // One folder with both, because each program may be in a folder of its own.
+        let folder = self.folders.run.join("bin");
+        if !folder.exists() {
+            let draft = self.folders.run.join(format!("bin-{}", rand_suffix()));
+            fs::create_dir_all(&draft)?;
+            for program in ["kubectl", "helm"] {
+                std::os::unix::fs::symlink(tools::cluster_program(program)?, draft.join(program))?;
+            }
+            // Another thread may have been quicker.
+            let _ = fs::rename(&draft, &folder);
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let paths: Vec<PathBuf> = [folder].into_iter().chain(std::env::split_paths(&path)).collect();
+        Ok(std::env::join_paths(paths)?)
+    }
+}
+
+fn rand_suffix() -> u32 {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
+fn succeeded(args: &[&str], output: Output) -> Result<String> {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{} failed ({}): {}", args.join(" "), output.status, stderr.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs a shell script that stops at the first failure, silently.
+fn sh(script: &str) -> Result<()> {
+    let output =
+        Command::new("sh").args(["-euc", script]).stdin(Stdio::null()).output().context("cannot start sh")?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "a script failed ({}): {}\n{script}", output.status, stderr.trim());
+    Ok(())
+}

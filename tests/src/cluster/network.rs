@@ -1,0 +1,83 @@
+//! The cluster's network: a bridge that every pod's namespace is joined to.
+//!
+//! The test process is inside a network namespace of its own, which is the control plane's and the node's. Pods talk to
+//! each other over the bridge and to the control plane at [`NODE`].
+
+use std::net::Ipv4Addr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::sh;
+use crate::wait::wait_for;
+
+/// The address of the node and of everything that runs in the control plane's namespace.
+pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
+/// Addresses of Services.
+pub(super) const SERVICES: &str = "10.96.0.0/16";
+
+/// Pods' addresses begin here. No address is given twice in a run.
+const FIRST_POD: u16 = 256;
+
+/// Sets the namespace up, once for the whole process.
+pub(super) fn set_up() -> Result<()> {
+    static DONE: OnceLock<Result<(), String>> = OnceLock::new();
+    let done = DONE.get_or_init(|| create().map_err(|error| format!("{error:#}")));
+    done.clone().map_err(anyhow::Error::msg)
+}
+
+fn create() -> Result<()> {
+    ensure!(
+        is_own_namespace()?,
+        "this process shares the machine's network: run it by `cargo xtask test cluster`, which gives it a namespace of its own"
+    );
+    // Services' addresses are local, so that a proxy in this process can listen at each of them.
+    sh(&format!(
+        "ip link set lo up
+         ip link add pods type bridge
+         ip addr add {NODE}/16 dev pods
+         ip link set pods up
+         ip route add local {SERVICES} dev lo"
+    ))
+    .context("cannot set up the cluster's network; is iproute2 installed?")
+}
+
+fn is_own_namespace() -> Result<bool> {
+    let devices = std::fs::read_to_string("/proc/net/dev").context("cannot read /proc/net/dev")?;
+    Ok(devices.lines().skip(2).all(|line| line.trim_start().starts_with("lo:")))
+}
+
+/// An address that no pod had before.
+pub(super) fn next_address() -> Ipv4Addr {
+    static NEXT: AtomicU16 = AtomicU16::new(FIRST_POD);
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    Ipv4Addr::new(10, 244, high, low)
+}
+
+/// Joins the network namespace of process `pid` to the bridge, with this address.
+pub(super) fn join(pid: u32, address: Ipv4Addr, sysctls: &[(String, String)]) -> Result<()> {
+    wait_for("the pod has a network namespace", Duration::from_secs(10), || {
+        let of = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+        of(&pid.to_string()).is_some_and(|theirs| Some(theirs) != of("self"))
+    })?;
+    let [.., high, low] = address.octets();
+    let settings: Vec<String> = sysctls
+        .iter()
+        .map(|(name, value)| format!("echo '{value}' > /proc/sys/{}", name.replace('.', "/")))
+        .collect();
+    sh(&format!(
+        "ip link add pod{high}x{low} type veth peer name eth0 netns {pid}
+         ip link set pod{high}x{low} master pods up
+         nsenter --target {pid} --net sh -eu <<'INSIDE'
+         ip link set lo up
+         ip addr add {address}/16 dev eth0
+         ip link set eth0 up
+         ip route add default via {NODE}
+         {}
+INSIDE",
+        settings.join("\n")
+    ))
+    .with_context(|| format!("cannot join {address} to the cluster's network"))
+}

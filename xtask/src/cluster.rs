@@ -1,0 +1,88 @@
+//! The stages `cluster` and `cluster-full`: a real Kubernetes from plain processes, in namespaces of its own.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use scoretap_tests::tools::{self, Tier};
+
+use crate::package;
+use crate::run::{cargo, visibly};
+use crate::test::Outcome;
+
+/// The module of the tests that need the full tier.
+const FULL: &str = "full::";
+
+/// Everything for which the programs are there, or can be built in minutes.
+pub(crate) fn core(tests: &[String]) -> Result<Outcome> {
+    if let Some(missing) = cannot_build(Tier::Core)? {
+        return Ok(Outcome::NotRun(missing));
+    }
+    prepare(Tier::Core)?;
+    match tools::missing_cluster_program(Tier::Full)? {
+        None => run(tests, &[]),
+        Some(missing) => {
+            run(tests, &["--skip", FULL])?;
+            let why = format!("the tests with prometheus-operator, Prometheus and istiod, because {missing}");
+            Ok(Outcome::NotRun(format!("{why}: `cargo xtask test cluster-full` builds them; all others ran")))
+        }
+    }
+}
+
+/// Builds the full tier too, which takes half an hour the first time, and runs the tests that need it.
+pub(crate) fn full(tests: &[String]) -> Result<Outcome> {
+    for tier in [Tier::Core, Tier::Full] {
+        if let Some(missing) = cannot_build(tier)? {
+            return Ok(Outcome::NotRun(missing));
+        }
+        prepare(tier)?;
+    }
+    if tests.is_empty() { run(&[FULL.to_owned()], &[]) } else { run(tests, &[]) }
+}
+
+/// Why programs of this tier are not there and cannot be built. On a CI system that is a failure.
+fn cannot_build(tier: Tier) -> Result<Option<String>> {
+    let missing = tools::missing_cluster_program(tier)?.filter(|_| !tools::can_build_cluster_programs());
+    let missing =
+        missing.map(|missing| format!("all tests on a cluster, because {missing} and go is not on PATH"));
+    let on_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    match missing {
+        Some(missing) if on_ci => anyhow::bail!("{missing}"),
+        missing => Ok(missing),
+    }
+}
+
+/// What pods run must be what is in the tree.
+fn prepare(tier: Tier) -> Result<()> {
+    package::build()?;
+    tools::cluster_programs(tier)
+}
+
+fn run(tests: &[String], more: &[&str]) -> Result<Outcome> {
+    let runner = runner();
+    ensure!(
+        runs(&runner),
+        "`{}` fails: tests on a cluster need network namespaces (util-linux, and user namespaces or root)",
+        runner.join(" ")
+    );
+    let config = format!("target.'cfg(unix)'.runner = {runner:?}");
+    let mut command = cargo(&["test", "--package", "scoretap-tests", "--test", "cluster"]);
+    command.args(["--config", &config, "--"]).args(tests).args(more);
+    visibly(&mut command)?;
+    Ok(Outcome::Ran)
+}
+
+/// At the end of the process the kernel ends everything that it started, and removes its networks and mounts.
+fn runner() -> Vec<&'static str> {
+    let mut words =
+        vec!["unshare", "--net", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    if !tools::is_root() {
+        words.push("--map-root-user");
+    }
+    words
+}
+
+fn runs(runner: &[&str]) -> bool {
+    let mut command = std::process::Command::new(runner[0]);
+    command.args(&runner[1..]).arg(Path::new("true"));
+    command.output().is_ok_and(|output| output.status.success())
+}
