@@ -16,6 +16,13 @@
 //! cargo xtask test cluster -- NAME
 //! ```
 //!
+//! While working on a test, with what is in `target/dist` as it is:
+//!
+//! ```text
+//! cargo build -p scoretap-tests --test cluster                   # prints nothing; the newest target/debug/deps/cluster-*
+//! unshare --net --mount --ipc --pid --fork --kill-child --mount-proc target/debug/deps/cluster-… NAME
+//! ```
+//!
 //! The programs are built once from the versions in `tests/cluster/versions.yaml`; `KUBEBUILDER_ASSETS` names a folder
 //! with ready-made ones.
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use scoretap_tests::tools::{self, Tier};
+use scoretap_tests::tools::{self, EnvoyVersion, Tier};
 
 use crate::package;
 use crate::run::{cargo, visibly};
@@ -51,9 +51,10 @@ fn cannot_build(tier: Tier) -> Result<Option<String>> {
     }
 }
 
-/// What pods run must be what is in the tree.
+/// What pods run must be what is in the tree. Inside the namespaces nothing can be downloaded.
 fn prepare(tier: Tier) -> Result<()> {
     package::build()?;
+    tools::envoy(EnvoyVersion::V1_40)?;
     tools::cluster_programs(tier)
 }
 
