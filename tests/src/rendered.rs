@@ -9,7 +9,17 @@ use serde_json::Value;
 use crate::workspace;
 
 /// Every case: the file's name without its end.
-pub const CASES: [&str; 7] = ["azure", "istio", "plain", "policy", "services", "tenants", "webhook"];
+pub const CASES: [&str; 9] = [
+    "azure",
+    "istio",
+    "istio-envoy-filter",
+    "istio-wasm-plugin",
+    "plain",
+    "policy",
+    "services",
+    "tenants",
+    "webhook",
+];
 
 /// Where a case is.
 pub fn path(case: &str) -> PathBuf {

@@ -56,8 +56,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// The README's tables, which their own tests write.
 fn readme() -> Result<()> {
-    for (package, test) in [("scoretap-tests", "docs"), ("scoretap-exporter", "readme")] {
-        visibly(cargo(&["test", "--quiet", "--package", package, "--test", test]).env("UPDATE_DOCS", "1"))?;
+    for (package, file, tests) in
+        [("scoretap-tests", "docs", "generated_sections"), ("scoretap-exporter", "readme", "")]
+    {
+        let args = ["test", "--quiet", "--package", package, "--test", file, "--", tests];
+        visibly(cargo(&args).env("UPDATE_DOCS", "1"))?;
     }
     Ok(())
 }

@@ -10,7 +10,6 @@ use scoretap_tests::stack::Folders;
 use scoretap_tests::workspace;
 
 use crate::corpus::pods;
-use crate::manifests::folders;
 
 /// Those whose digests are not known yet: no registry of images could be asked. A line that is not among them has to
 /// have a digest; `k8s/images/pin.sh` pins these too.
@@ -29,6 +28,20 @@ fn bases(root: &Path) -> BTreeSet<String> {
     text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
 }
 
+/// Every folder below this one, and itself.
+fn folders(from: &Path) -> Vec<PathBuf> {
+    let mut found = vec![from.to_owned()];
+    let mut next = 0;
+    while let Some(folder) = found.get(next) {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut inner: Vec<_> = entries.filter(|path| path.is_dir()).collect();
+        inner.sort();
+        found.extend(inner);
+        next += 1;
+    }
+    found
+}
+
 /// Every file in these places.
 fn files(root: &Path) -> Vec<PathBuf> {
     let places = PLACES.iter().map(|place| root.join(place));
@@ -36,7 +49,10 @@ fn files(root: &Path) -> Vec<PathBuf> {
     let inside =
         inside.iter().flat_map(|place| folders(place)).flat_map(|folder| fs::read_dir(folder).unwrap());
     let inside = inside.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
-    inside.chain(alone).filter(|file| !file.ends_with("bases.txt")).collect()
+    // Code recognizes images of others, and its tests name some.
+    let named =
+        |file: &PathBuf| !file.ends_with("bases.txt") && file.extension().is_none_or(|end| end != "rs");
+    inside.chain(alone).filter(named).collect()
 }
 
 /// What a text names as an image: after `image:`, `FROM` and the like, and whatever begins with a registry's name.
@@ -55,7 +71,7 @@ fn images(text: &str) -> BTreeSet<String> {
 
 /// Built from `target/dist`, or named by whoever renders: not others'.
 fn is_ours(image: &str) -> bool {
-    ["scoretap-", "registry.example/", "oci://registry.example/", "$"]
+    ["scoretap-", "registry.example/", "oci://registry.example/", "$", "{{"]
         .iter()
         .any(|start| image.starts_with(start))
         || image == "scratch"

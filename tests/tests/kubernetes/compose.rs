@@ -198,7 +198,7 @@ fn its_prometheus_scrapes_the_stack_and_loads_every_rule() {
     let groups = answer("/api/v1/rules")["data"]["groups"].take();
     let files: std::collections::BTreeSet<_> =
         groups.as_array().unwrap().iter().map(|group| group["file"].to_string()).collect();
-    assert_eq!(files.len(), 5, "{files:?}");
+    assert_eq!(files.len(), 6, "{files:?}");
 }
 
 /// The scorer as its image starts it, and its callers.

@@ -4,15 +4,14 @@
 mod bases;
 mod bills;
 mod cel;
+mod chart;
 mod command;
 mod compose;
 mod corpus;
 mod envoy;
 mod images;
 mod istio;
-mod manifests;
 mod metrics;
-mod overlays;
 mod pods;
 mod policy;
 mod restricted;

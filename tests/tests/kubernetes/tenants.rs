@@ -1,16 +1,14 @@
-//! Tenants: one whose pod lies about whose it is, before a real Prometheus that scrapes it as the shipped monitor says;
-//! and how the next one is made.
+//! A tenant's pod that exports false labels and reserved names, scraped by a real Prometheus as the shipped monitor says.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
-use std::process::Command;
 
 use scoretap_tests::http::{self, Endpoint};
 use scoretap_tests::monitoring::{self, Prometheus, serve};
 use scoretap_tests::stack::Folders;
 use scoretap_tests::wait::{STARTUP, wait_until};
-use scoretap_tests::{ports, workspace};
+use scoretap_tests::{ports, rendered, workspace};
 use serde_json::{Value, json};
 
 use crate::metrics::{OF_OTHERS, all, exported};
@@ -26,7 +24,7 @@ fn yaml(file: &str) -> Value {
 /// The monitor as the operator would write it into Prometheus' configuration, with a pod of tenant-a in place of
 /// discovery.
 fn scrape_config(target: SocketAddr) -> Value {
-    let monitor = yaml("k8s/monitors/operator/pod-monitor.yaml");
+    let monitor = rendered::object("policy", "PodMonitor", "scoretap").unwrap();
     let (spec, endpoint) = (&monitor["spec"], &monitor["spec"]["podMetricsEndpoints"][0]);
 
     let mut relabelings =
@@ -90,8 +88,8 @@ fn a_pod_that_calls_itself_another_tenants_is_stored_as_its_own() {
 /// The rules that are on by default, at shortened windows, and every name that they record.
 fn rules(folders: &Folders) -> (Vec<String>, Vec<String>) {
     let (mut files, mut recorded) = (Vec::new(), Vec::new());
-    for name in ["recording", "slo", "calls", "kubernetes", "scoretap"] {
-        let shipped = format!("k8s/rules/{name}.yaml");
+    for name in ["thresholds", "recording", "slo", "calls", "kubernetes", "scoretap"] {
+        let shipped = format!("k8s/chart/files/rules/{name}.yaml");
         all(&yaml(&shipped), "record", &mut recorded);
         let short = folders.run.join(format!("{name}.yaml"));
         let text = fs::read_to_string(workspace::root().join(shipped)).unwrap();
@@ -104,8 +102,11 @@ fn rules(folders: &Folders) -> (Vec<String>, Vec<String>) {
 /// The pod as each job scrapes it that is shipped for pods: the monitor's, and those of Prometheus without the operator.
 fn every_job(target: SocketAddr) -> Vec<Value> {
     let mut jobs = vec![scrape_config(target)];
-    for file in ["k8s/prometheus/prometheus.yml", "compose/prometheus.yml"] {
-        for job in yaml(file)["scrape_configs"].as_array().unwrap() {
+    let plain = rendered::file("plain", "scoretap-prometheus", "prometheus.yml").unwrap();
+    let configs =
+        [("plain", serde_norway::from_str(&plain).unwrap()), ("compose", yaml("compose/prometheus.yml"))];
+    for (file, config) in configs {
+        for job in config["scrape_configs"].as_array().unwrap() {
             if ["scoretap", "annotated"].iter().any(|of_pods| job["job_name"] == *of_pods) {
                 let mut config = scrape_config(target);
                 config["job_name"] = format!("{} of {file}", job["job_name"].as_str().unwrap()).into();
@@ -183,7 +184,7 @@ fn a_pod_that_says_endlessly_much_is_not_stored_at_all() {
 /// The labels are those of a pod that the operator made.
 #[test]
 fn prometheus_can_be_kept_from_tenants() {
-    let spec = yaml("k8s/prometheus/network-policy.yaml")["spec"].take();
+    let spec = rendered::object("tenants", "NetworkPolicy", "scoretap-readers").unwrap()["spec"].take();
     let pod = yaml("tests/tests/operate/answers/prometheus-pod.json")["metadata"]["labels"].take();
     let selector = &spec["podSelector"]["matchExpressions"][0];
     let label = &pod[selector["key"].as_str().unwrap()];
@@ -193,29 +194,4 @@ fn prometheus_can_be_kept_from_tenants() {
         json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}});
     assert_eq!(spec["policyTypes"], json!(["Ingress"]));
     assert_eq!(spec["ingress"], json!([{"from": [own, system]}]));
-}
-
-#[test]
-fn one_line_makes_the_next_tenant() {
-    let folders = Folders::create("new-tenant").unwrap();
-    let script = workspace::root().join("k8s/tenants/new.sh");
-    let new = |name: &str| Command::new(&script).arg(name).arg(&folders.run).output().unwrap();
-    assert!(new("tenant-c").status.success());
-    let text = fs::read_to_string(folders.run.join("tenant-c/kustomization.yaml")).unwrap();
-    let shipped =
-        fs::read_to_string(workspace::root().join("k8s/tenants/tenant-a/kustomization.yaml")).unwrap();
-    assert_eq!(text, shipped.replace("tenant-a", "tenant-c"));
-    for refused in
-        ["tenant-c", "base", "", "Tenant", "a/b", "x\ny", "-a", "a-", "a.b", "a_b", &"a".repeat(64)]
-    {
-        let output = new(refused);
-        assert!(!output.status.success(), "{refused}");
-        assert!(String::from_utf8_lossy(&output.stderr).starts_with("new.sh: "), "{refused}");
-    }
-    for (arguments, code) in [(&[][..], 2), (&["a", "b", "c"], 2), (&["--help"], 0)] {
-        let output = Command::new(&script).args(arguments).output().unwrap();
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
-        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        assert!(said.contains("Usage: k8s/tenants/new.sh NAME [FOLDER]"), "{said}");
-    }
 }

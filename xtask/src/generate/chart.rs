@@ -36,7 +36,7 @@ const TENANTS: &str = r##"tenants=[
     {"name": "tenant-b", "networkPolicy": "metrics", "podCalls": 32,
      "receiver": {"channel": "#tenant-b-models", "pager": true}}]"##;
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 9] = [
     Case {
         name: "policy",
         says: "The default on Kubernetes 1.36 and later, with the prometheus-operator.",
@@ -97,6 +97,22 @@ const CASES: [Case; 7] = [
             "istio.waypoint.enabled=true",
             "istio.waypoint.namespace=tenant-a",
         ],
+        only: &["istio"],
+    },
+    Case {
+        name: "istio-wasm-plugin",
+        says: "Pods with Istio's sidecar in the mesh. Istio up to 1.29.",
+        version: "1.37.0",
+        apis: &["extensions.istio.io/v1alpha1/WasmPlugin"],
+        values: &["mode=none", "registry=registry.example", "istio.enabled=true", "istio.kind=wasmPlugin"],
+        only: &["istio"],
+    },
+    Case {
+        name: "istio-envoy-filter",
+        says: "Pods with Istio's sidecar in the mesh, measured by an access logger.",
+        version: "1.37.0",
+        apis: &["networking.istio.io/v1alpha3/EnvoyFilter"],
+        values: &["mode=none", "registry=registry.example", "istio.enabled=true", "istio.kind=envoyFilter"],
         only: &["istio"],
     },
     Case {
