@@ -39,6 +39,7 @@ mod probe;
 mod process;
 mod quantity;
 mod sandbox;
+mod services;
 mod status;
 mod volumes;
 
@@ -52,8 +53,8 @@ use std::sync::{Arc, OnceLock};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use crate::stack::Folders;
-use crate::tools;
+use crate::http::{Call, CallResult};
+use crate::{tools, workspace};
 
 pub use api::Api;
 use control_plane::ControlPlane;
@@ -62,6 +63,7 @@ use node::{Processes, Shared};
 
 pub use images::Image;
 pub use network::NODE;
+pub use services::{Backend, Callers, Seen};
 
 /// A running cluster.
 #[derive(Debug)]
@@ -111,13 +113,19 @@ impl Cluster {
         static CLUSTERS: [OnceLock<Result<Cluster, String>>; Version::ALL.len()] =
             [const { OnceLock::new() }; 4];
         let cluster = CLUSTERS[version as usize]
-            .get_or_init(|| Self::start(version).map_err(|error| format!("{error:#}")));
+            .get_or_init(|| Self::start(version.as_str(), version).map_err(|error| format!("{error:#}")));
         cluster.as_ref().unwrap_or_else(|error| panic!("no cluster of version {}: {error}", version.as_str()))
     }
 
-    fn start(version: Version) -> Result<Self> {
+    /// A cluster of one's own, for tests of what exists once in a cluster. It ends when it is dropped.
+    #[track_caller]
+    pub fn alone(name: &str, version: Version) -> Self {
+        Self::start(name, version).unwrap_or_else(|error| panic!("no cluster for {name}: {error:#}"))
+    }
+
+    fn start(name: &str, version: Version) -> Result<Self> {
         network::set_up()?;
-        let folders = Folders::create(&format!("cluster-{}", version.as_str()))?;
+        let folders = Folders::create(name)?;
         let emulated = (version != Version::V1_37).then(|| version.as_str());
         let control_plane = ControlPlane::start(&folders.run, &folders.logs, emulated)?;
         let node = Shared {
@@ -126,6 +134,7 @@ impl Cluster {
             processes: Arc::new(Processes::default()),
             run: folders.run.clone(),
             logs: folders.logs.join("pods"),
+            stop: Arc::default(),
         };
         node::start(node.clone())?;
         Ok(Self { folders, control_plane, node })
@@ -198,9 +207,39 @@ impl Cluster {
         name
     }
 
+    /// What is behind a Service, by the EndpointSlices.
+    #[track_caller]
+    pub fn backends(&self, namespace: &str, service: &str) -> Vec<Backend> {
+        services::backends(self.api(), namespace, service).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// One call of a Service, which goes to the next usable backend.
+    #[track_caller]
+    pub fn call(&self, namespace: &str, service: &str, call: Call) -> CallResult {
+        services::call(self.api(), namespace, service, call).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    /// Calls a Service all the time.
+    pub fn callers(&self, namespace: &str, service: &str, call: Call) -> Callers {
+        Callers::start(self.api(), namespace, service, call)
+    }
+
+    /// The pods of a namespace.
+    #[track_caller]
+    pub fn pods(&self, namespace: &str) -> Vec<serde_json::Value> {
+        let pods = self.api().list(&format!("/api/v1/namespaces/{namespace}/pods"));
+        pods.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
     /// Pods whose image has this name (without registry and tag) run this image from now on.
     pub fn image(&self, name: &str, image: Image) {
         self.node.images.insert(name, image);
+    }
+
+    /// What a container printed, over all its restarts.
+    pub fn log(&self, namespace: &str, pod: &str, container: &str) -> String {
+        let path = self.node.logs.join(namespace).join(pod).join(format!("{container}.log"));
+        fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     /// The process that runs now in a container.
@@ -212,7 +251,7 @@ impl Cluster {
         // One folder with both, because each program may be in a folder of its own.
         let folder = self.folders.run.join("bin");
         if !folder.exists() {
-            let draft = self.folders.run.join(format!("bin-{}", rand_suffix()));
+            let draft = self.folders.run.join(format!("bin-{}", next_number()));
             fs::create_dir_all(&draft)?;
             for program in ["kubectl", "helm"] {
                 std::os::unix::fs::symlink(tools::cluster_program(program)?, draft.join(program))?;
@@ -226,7 +265,34 @@ impl Cluster {
     }
 }
 
-fn rand_suffix() -> u32 {
+/// Where its files are.
+#[derive(Debug)]
+struct Folders {
+    /// In memory, and gone with the process' mount namespace.
+    run: PathBuf,
+    /// What the processes printed, for a look afterwards.
+    logs: PathBuf,
+}
+
+impl Folders {
+    fn create(name: &str) -> Result<Self> {
+        let run = Path::new(network::SCRATCH).join(name);
+        let logs = workspace::target().join("test-logs").join(format!("cluster-{name}"));
+        let _ = fs::remove_dir_all(&logs);
+        for folder in [&run, &logs] {
+            fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        Ok(Self { run, logs })
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.node.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn next_number() -> u32 {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     NUMBER.fetch_add(1, Ordering::Relaxed)
 }

@@ -51,14 +51,12 @@ impl Api {
     }
 
     /// Calls `changed` with each object as it is now and with each later change, as (type, object). Returns when the
-    /// API server ends the watch; `changed` ends it by returning false.
-    pub(super) fn watch(&self, path: &str, mut changed: impl FnMut(&str, Value) -> bool) -> Result<()> {
+    /// API server ends the watch.
+    pub(super) fn watch(&self, path: &str, mut changed: impl FnMut(&str, Value)) -> Result<()> {
         let list = self.get(path)?;
         let version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
         for item in list["items"].as_array().into_iter().flatten() {
-            if !changed("ADDED", item.clone()) {
-                return Ok(());
-            }
+            changed("ADDED", item.clone());
         }
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(600)))?;
@@ -74,9 +72,7 @@ impl Api {
             let mut event: Value = serde_json::from_str(&line).with_context(|| format!("event {line}"))?;
             let kind = event["type"].as_str().unwrap_or_default().to_owned();
             ensure!(kind != "ERROR", "the watch of {path} failed: {line}");
-            if !changed(&kind, event["object"].take()) {
-                return Ok(());
-            }
+            changed(&kind, event["object"].take());
         }
         Ok(())
     }

@@ -18,6 +18,9 @@ pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 /// Addresses of Services.
 pub(super) const SERVICES: &str = "10.96.0.0/16";
 
+/// Where everything is written. A file system of the process' own mount namespace, so nothing has to be removed.
+pub(super) const SCRATCH: &str = "/var/tmp";
+
 /// Pods' addresses begin here. No address is given twice in a run.
 const FIRST_POD: u16 = 256;
 
@@ -39,9 +42,10 @@ fn create() -> Result<()> {
          ip link add pods type bridge
          ip addr add {NODE}/16 dev pods
          ip link set pods up
-         ip route add local {SERVICES} dev lo"
+         ip route add local {SERVICES} dev lo
+         mount -t tmpfs -o mode=0755 scratch {SCRATCH}"
     ))
-    .context("cannot set up the cluster's network; is iproute2 installed?")
+    .context("cannot set up the cluster's namespaces; is iproute2 installed?")
 }
 
 fn is_own_namespace() -> Result<bool> {

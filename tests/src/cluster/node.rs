@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub(super) processes: Arc<Processes>,
     pub(super) run: PathBuf,
     pub(super) logs: PathBuf,
+    /// Set when the cluster ends.
+    pub(super) stop: Arc<AtomicBool>,
 }
 
 /// The processes that run now: by `NAMESPACE/POD`, then container.
@@ -51,12 +54,9 @@ pub(super) fn start(shared: Shared) -> Result<()> {
     create(shared.api).context("cannot create the Node")?;
     std::thread::spawn(move || {
         let mut node = Node { shared: shared.clone(), pods: HashMap::new() };
-        loop {
-            // The API server ends watches now and then, and stops with the process.
-            let _ = shared.api.watch("/api/v1/pods", |kind, pod| {
-                node.changed(kind, pod);
-                true
-            });
+        while !shared.stop.load(Ordering::Relaxed) {
+            // The API server ends watches now and then.
+            let _ = shared.api.watch("/api/v1/pods", |kind, pod| node.changed(kind, pod));
             std::thread::sleep(Duration::from_millis(200));
         }
     });
