@@ -8,9 +8,7 @@ fn main() -> io::Result<()> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../chart");
     println!("cargo::rerun-if-changed={}", root.display());
     let mut files = Vec::new();
-    if root.is_dir() {
-        collect(&root, &mut files)?;
-    }
+    collect(&root, &mut files)?;
     files.sort();
     let mut list = String::from("&[\n");
     for file in &files {

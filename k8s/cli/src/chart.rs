@@ -44,7 +44,7 @@ mod tests {
     fn unpacked_chart_has_every_file() {
         let unpacked = unpack().unwrap();
         let path = unpacked.path();
-        fs::create_dir_all(&path).unwrap();
+        assert!(path.join("Chart.yaml").is_file());
         for (name, content) in FILES {
             assert_eq!(&fs::read(path.join(name)).unwrap(), content, "{name}");
         }

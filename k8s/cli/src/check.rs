@@ -42,6 +42,12 @@ pub(crate) struct Args {
 pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
     let scope = scope(cluster, args)?;
     let snapshot = look(cluster, &scope)?;
+    if let Some(namespace) = scope.namespace.filter(|namespace| !snapshot.may_exist(namespace)) {
+        return Err(usage(format!(
+            "there is no namespace {namespace}; `kubectl get namespaces` lists them. A workload is written as \
+             deployment/{namespace}"
+        )));
+    }
     let view = View::new(&snapshot);
     if let Some(focus) = &snapshot.focus
         && view.subjects.is_empty()

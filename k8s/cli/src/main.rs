@@ -144,22 +144,82 @@ pub(crate) fn print(value: &Value) {
     let _ = writeln!(std::io::stdout(), "{value:#}");
 }
 
-/// The terminal's width; wide enough for any table where there is no terminal.
+const UNLIMITED: usize = 100_000;
+
+/// The terminal's width. Without a terminal nothing is wrapped or cut.
 pub(crate) fn width() -> usize {
     match terminal_size::terminal_size() {
         Some((terminal_size::Width(width), _)) if std::io::stdout().is_terminal() => {
             usize::from(width).max(40)
         }
-        _ => 200,
+        _ => UNLIMITED,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::error::ErrorKind;
+
     use super::*;
 
     #[test]
     fn command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// The commands in a document: lines of examples, and code between backticks.
+    fn commands(text: &str) -> impl Iterator<Item = Vec<&str>> {
+        let examples = text.lines().filter_map(|line| {
+            let line = line.trim_start_matches([' ', '>']);
+            line.strip_prefix("$ ").unwrap_or(line).strip_prefix("scoretap ")
+        });
+        let inline = text.split("`scoretap ").skip(1).filter_map(|rest| rest.split('`').next());
+        let is_command = |line: &&str| {
+            let first = line.split_whitespace().next().unwrap_or_default();
+            first.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        };
+        examples.chain(inline).filter(is_command).map(|line| {
+            let end = line.find(['#', '|', '>', '<']).unwrap_or(line.len());
+            line[..end].split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect()
+        })
+    }
+
+    fn documents() -> Vec<std::path::PathBuf> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let (mut folders, mut found) =
+            (vec![root.join("docs"), root.join("k8s")], vec![root.join("README.md")]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "md") {
+                    found.push(path);
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn documented_commands_parse() {
+        let mut shown = 0;
+        for document in documents() {
+            let text = std::fs::read_to_string(&document).unwrap();
+            for words in commands(&text) {
+                if let Err(error) = Cli::try_parse_from(["scoretap"].iter().chain(&words)) {
+                    // Prose names commands without their arguments.
+                    let missing = [ErrorKind::MissingRequiredArgument, ErrorKind::InvalidValue];
+                    let is_mention = words.len() <= 2 && missing.contains(&error.kind());
+                    assert!(
+                        error.exit_code() == 0 || is_mention,
+                        "{}: {words:?}: {error}",
+                        document.display()
+                    );
+                }
+                shown += 1;
+            }
+        }
+        assert!(shown > 0);
     }
 }

@@ -72,6 +72,10 @@ fn once(source: &mut Source<'_>, is_json: bool) -> Result<Status> {
         std::thread::sleep(APART);
     }
     let rows = source.rows()?;
+    if source.is_empty() {
+        eprintln!("{}: no pod with the sidecar runs; `scoretap check` says why", source.title());
+        return Ok(Status::Findings);
+    }
     if is_json {
         crate::print(&json!({"source": source.title(), "models": rows::to_json(&rows)}));
     } else {

@@ -44,7 +44,7 @@ const fn check(name: &'static str, find: fn(&View<'_>) -> Vec<Finding>) -> Check
 }
 
 /// All of them.
-pub(crate) const CHECKS: [Check; 35] = [
+pub(crate) const CHECKS: [Check; 37] = [
     // What puts the sidecar into pods.
     check("nothing-injects", cluster::nothing_injects),
     check("webhook-and-policy", cluster::webhook_and_policy),
@@ -59,6 +59,8 @@ pub(crate) const CHECKS: [Check; 35] = [
     check("pod-without-sidecar", injection::pod_without_sidecar),
     check("failed-create", injection::failed_create),
     check("image-not-pulled", injection::image_not_pulled),
+    check("sidecar-crashes", injection::sidecar_crashes),
+    check("moved-app-silent", injection::moved_app_silent),
     check("limit-range", resources::limit_range),
     check("quota", resources::quota),
     // To the pod.

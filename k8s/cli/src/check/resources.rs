@@ -13,7 +13,7 @@ pub(crate) const ANNOTATIONS: [&str; 4] = [CPU_REQUEST, CPU_LIMIT, MEMORY_REQUES
 const CPU_REQUEST: &str = "scoretap.dev/cpu-request";
 const CPU_LIMIT: &str = "scoretap.dev/cpu-limit";
 const MEMORY_REQUEST: &str = "scoretap.dev/memory-request";
-const MEMORY_LIMIT: &str = "scoretap.dev/memory-limit";
+pub(crate) const MEMORY_LIMIT: &str = "scoretap.dev/memory-limit";
 
 const RESOURCES: [&str; 2] = ["cpu", "memory"];
 

@@ -173,6 +173,12 @@ impl Snapshot {
         !self.unseen.contains_key(&kind)
     }
 
+    /// Whether a namespace is there, as far as the caller may see.
+    pub(crate) fn may_exist(&self, namespace: &str) -> bool {
+        let all = self.list(Kind::Namespaces);
+        all.is_empty() || all.iter().any(|found| super::object::name(found) == namespace)
+    }
+
     /// The labels of a namespace; null where it was not seen.
     pub(crate) fn namespace_labels(&self, name: &str) -> &Value {
         let found =

@@ -97,6 +97,14 @@ impl<'a> Source<'a> {
         Duration::from_secs(if self.needs_two_scrapes() { 2 } else { 5 })
     }
 
+    /// Whether the last look found no pod.
+    pub(crate) fn is_empty(&self) -> bool {
+        match &self.kind {
+            Kind::Prometheus(_) => false,
+            Kind::Pods(scrapes) => scrapes.back().is_none_or(|(_, scrapes)| scrapes.is_empty()),
+        }
+    }
+
     /// What the numbers are.
     pub(crate) fn title(&self) -> String {
         let place = self.scope.namespace.as_deref().map_or("all namespaces".to_owned(), clean);
@@ -159,15 +167,6 @@ fn pods(cluster: &Cluster, scope: &Scope) -> Result<Vec<Value>> {
 
 fn scrape(cluster: &Cluster, scope: &Scope) -> Result<Vec<Scrape>> {
     let pods = pods(cluster, scope)?;
-    if pods.is_empty() {
-        bail!(
-            "no pod with the sidecar runs {}; `scoretap check` says why",
-            scope
-                .namespace
-                .as_deref()
-                .map_or("in the cluster".to_owned(), |name| format!("in the namespace {name}"))
-        );
-    }
     let (next, scrapes, errors) = (AtomicUsize::new(0), Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let poisoned = std::sync::PoisonError::into_inner;
     std::thread::scope(|threads| {

@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::View;
 use crate::check::finding::Finding;
-use crate::check::object::{in_namespace, kubectl, name, namespace, place, seconds, text_at};
+use crate::check::object::{in_namespace, is_ours, kubectl, name, namespace, place, seconds, text_at};
 use crate::check::snapshot::{Kind, Snapshot};
+use crate::check::subject::is_injected;
 
 const WEBHOOK: &str = "scoretap-injector";
 const POLICY: &str = "scoretap-pods";
@@ -28,17 +29,25 @@ pub(super) fn injects(snapshot: &Snapshot) -> bool {
     unknown || webhook(snapshot).is_some() || policy(snapshot).is_some()
 }
 
-/// Pods ask, and neither policy nor webhook is installed.
+/// Neither policy nor webhook is installed, and pods ask, or there is nothing else of ours either.
 pub(super) fn nothing_injects(view: &View<'_>) -> Vec<Finding> {
+    let snapshot = view.snapshot;
     let waiting = view.subjects.iter().find(|subject| subject.asks() && !subject.is_injected());
-    match waiting {
-        Some(subject) if !injects(view.snapshot) => vec![Finding::new(
-            subject.place(),
-            "it asks for the sidecar, and the cluster has neither the admission policy nor the webhook that adds it",
-            "scoretap install",
-        )],
-        _ => Vec::new(),
-    }
+    // Pipelines may inject, and Istio's proxies may load the filter: then neither is needed.
+    let is_used = view.subjects.iter().any(|subject| subject.pods.iter().any(|pod| is_injected(pod)))
+        || [Kind::PodMonitors, Kind::WasmPlugins, Kind::TrafficExtensions]
+            .iter()
+            .any(|kind| snapshot.list(*kind).iter().any(is_ours));
+    let why = match waiting {
+        _ if injects(snapshot) => return Vec::new(),
+        Some(_) => {
+            "it asks for the sidecar, and the cluster has neither the admission policy nor the webhook that adds it"
+        }
+        None if is_used => return Vec::new(),
+        None => "Scoretap is not installed: neither the admission policy nor the webhook is there",
+    };
+    let place = waiting.map_or_else(|| "cluster".to_owned(), |subject| subject.place());
+    vec![Finding::new(place, why, "scoretap install")]
 }
 
 /// Both are installed. Each pod gets one sidecar all the same, but the webhook is called for nothing.

@@ -12,6 +12,7 @@ use crate::check::object::{
 };
 use crate::check::snapshot::Kind;
 use crate::check::subject::{Subject, is_injected};
+use crate::check::traffic::MOVE_APP;
 use crate::text::{clean, word};
 
 /// The label by which a namespace takes part.
@@ -95,7 +96,7 @@ fn cures(subject: &Subject<'_>, view: &View<'_>) -> Vec<Annotations> {
     let mut cures = vec![vec![(INJECT, Some("true".to_owned()))]];
     cures.extend(ports(subject, view).into_iter().map(|port| vec![(APP_PORT, Some(port))]));
     let others = subject.template.pointer("/metadata/annotations").and_then(Value::as_object);
-    let known = [APP_PORT, CONFIG, PRE_STOP, "scoretap.dev/move-app"];
+    let known = [APP_PORT, CONFIG, PRE_STOP, MOVE_APP];
     cures.extend(known.iter().filter(|name| has(others, name)).map(|name| without(&[name])));
     cures.push(without(&[MODEL_NAME, MODEL_VERSION]));
     cures.push(without(&crate::check::resources::ANNOTATIONS));
@@ -235,6 +236,68 @@ fn lasts(view: &View<'_>, object: &Value, event: &Value) -> bool {
             last.is_some_and(|last| view.snapshot.now - last < RECENT)
         }
     }
+}
+
+/// Why a container of the sidecar does not stay up. `None` where it does.
+pub(super) fn crash(pod: &Value) -> Option<(&str, &str)> {
+    let reasons = ["/state/terminated/reason", "/lastState/terminated/reason", "/state/waiting/reason"];
+    statuses(pod)
+        .filter(|status| text(status, "name").is_some_and(|name| name.starts_with("scoretap-")))
+        .find_map(|status| {
+            let found = reasons.iter().map(|pointer| text_at(status, pointer));
+            let reason =
+                found.into_iter().find(|reason| ["OOMKilled", "CrashLoopBackOff"].contains(reason))?;
+            Some((text(status, "name")?, reason))
+        })
+}
+
+/// A container of the sidecar crashes, or is killed for its memory.
+pub(super) fn sidecar_crashes(view: &View<'_>) -> Vec<Finding> {
+    let pods = view.subjects.iter().flat_map(|subject| subject.pods.iter().map(move |pod| (subject, pod)));
+    pods.filter(|(_, pod)| is_injected(pod))
+        .filter_map(|(subject, pod)| {
+            let (container, reason) = crash(pod)?;
+            let place = place_of_pod(pod);
+            if reason == "OOMKilled" {
+                let why = format!("{container} was killed for its memory; give the sidecar more");
+                let more = [(crate::check::resources::MEMORY_LIMIT, Some("512Mi".to_owned()))];
+                return Some(Finding::new(place, why, subject.annotate(&more)));
+            }
+            let why = format!("{container} crashes again and again; calls to the pod fail while Envoy is down; its log says why");
+            let (pod, namespace) = (word(name(pod)), word(text_at(pod, "/metadata/namespace")));
+            Some(Finding::new(place, why, format!("kubectl logs {pod} -n {namespace} -c {container} --previous")))
+        })
+        .collect()
+}
+
+/// An app that was told to move gets this long to listen.
+const START: i64 = 180;
+
+/// The app was told to move to another port, and does not listen there.
+pub(super) fn moved_app_silent(view: &View<'_>) -> Vec<Finding> {
+    let moved = view.subjects.iter().filter(|subject| annotation(&subject.template, MOVE_APP).is_some());
+    let silent = |pod: &Value| {
+        let ready = at(pod, "/status/conditions").find(|condition| text(condition, "type") == Some("Ready"));
+        let is_waiting = ready.is_some_and(|ready| text(ready, "status") == Some("False"));
+        let started = seconds(text_at(pod, "/status/startTime"));
+        is_injected(pod)
+            && is_waiting
+            && crash(pod).is_none()
+            && unpulled(pod).is_none()
+            && text_at(pod, "/status/phase") == "Running"
+            && started.is_some_and(|started| view.snapshot.now - started > START)
+    };
+    moved
+        .filter_map(|subject| {
+            let pod = subject.pods.iter().find(|pod| silent(pod))?;
+            let line = clean(annotation(&subject.template, MOVE_APP).unwrap_or_default());
+            let why = format!(
+                "it is not ready: the app may ignore {MOVE_APP}: \"{line}\" and listen on its old port; pods of the earlier \
+                 revision go on serving. Take the line back, or write the variable or flag that the app reads"
+            );
+            Some(Finding::new(place_of_pod(pod), why, subject.annotate(&[(MOVE_APP, None)])))
+        })
+        .collect()
 }
 
 /// The container of the sidecar's whose image cannot be pulled.

@@ -154,6 +154,10 @@ pub(super) fn not_scraped(view: &View<'_>) -> Vec<Finding> {
 
 fn obstacle(view: &View<'_>, subject: &Subject<'_>, pod: &Value, error: Option<&str>) -> Option<Finding> {
     let exporter = statuses(pod).find(|status| text(status, "name") == Some("scoretap-exporter"));
+    if super::injection::crash(pod).is_some() {
+        // Reported by a check of its own.
+        return None;
+    }
     if let Some(status) = exporter.filter(|status| status.pointer("/state/running").is_none()) {
         let reasons =
             ["/state/waiting/reason", "/state/terminated/reason"].map(|pointer| text_at(status, pointer));

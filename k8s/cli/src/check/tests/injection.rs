@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::fixture::{
-    RESTART, add, annotate, bare_pod, before_injection, first, patched, template_of, without_sidecar,
+    RESTART, add, annotate, bare_pod, before_injection, first, patched, roll, template_of, without_sidecar,
 };
 use super::{check, check_sound};
 use crate::check::snapshot::{Kind, Snapshot, Trial};
@@ -236,6 +236,46 @@ fn image_that_cannot_be_pulled() {
     };
     let command = "kubectl describe pod scorer-6c9f7d5b84-x2lqp -n tenant-a";
     check("setup", change, "image-not-pulled", "x/y:1 cannot be pulled", command);
+}
+
+#[test]
+fn sidecar_that_crashes() {
+    let state = |status: Value| {
+        move |snapshot: &mut Snapshot| {
+            let envoy = &mut first(snapshot, Kind::Pods)["status"]["initContainerStatuses"][1];
+            envoy.as_object_mut().expect("a status").extend(status.as_object().cloned().unwrap_or_default());
+        }
+    };
+    let (id, logs) =
+        ("sidecar-crashes", "kubectl logs scorer-6c9f7d5b84-x2lqp -n tenant-a -c scoretap-envoy --previous");
+    let crashed = state(json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}}));
+    check("crash", crashed, id, "crashes again and again", logs);
+    let killed = state(json!({"lastState": {"terminated": {"reason": "OOMKilled"}}}));
+    check(
+        "memory",
+        killed,
+        id,
+        "killed for its memory",
+        &patched(r#"{"scoretap.dev/memory-limit":"512Mi"}"#),
+    );
+    check_sound("ended once", state(json!({"lastState": {"terminated": {"reason": "Error"}}})));
+}
+
+#[test]
+fn moved_app_that_does_not_listen() {
+    let change = |snapshot: &mut Snapshot| {
+        roll(snapshot, |template| {
+            template["metadata"]["annotations"]["scoretap.dev/move-app"] = "env PORT".into();
+        });
+        first(snapshot, Kind::Pods)["status"]["conditions"] = json!([{"type": "Ready", "status": "False"}]);
+    };
+    let command = patched(r#"{"scoretap.dev/move-app":null}"#);
+    check("not ready", change, "moved-app-silent", "listen on its old port", &command);
+    let young = |snapshot: &mut Snapshot| {
+        change(snapshot);
+        first(snapshot, Kind::Pods)["status"]["startTime"] = "2026-11-28T11:58:30Z".into();
+    };
+    check_sound("just started", young);
 }
 
 fn limited(limit: Value) -> impl FnOnce(&mut Snapshot) {

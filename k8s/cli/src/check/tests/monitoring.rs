@@ -115,10 +115,10 @@ fn target_missing_or_down() {
     let crashed = |snapshot: &mut Snapshot| {
         down(snapshot);
         first(snapshot, Kind::Pods)["status"]["initContainerStatuses"][2]["state"] =
-            json!({"waiting": {"reason": "CrashLoopBackOff"}});
+            json!({"terminated": {"reason": "Error"}});
     };
     let describe = "kubectl describe pod scorer-6c9f7d5b84-x2lqp -n tenant-a";
-    check("crashed", crashed, "not-scraped", "(CrashLoopBackOff)", describe);
+    check("ended", crashed, "not-scraped", "(Error)", describe);
 }
 
 fn meshed(snapshot: &mut Snapshot, excluded: Option<&str>) {
