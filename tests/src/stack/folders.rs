@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
@@ -23,7 +24,9 @@ impl Folders {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         // A unix socket's path has to fit into 107 bytes: nothing below `target/` is sure to.
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let run = std::env::temp_dir().join(format!("scoretap-{}-{number}", std::process::id()));
+        // Process ids repeat in PID namespaces, where tests of clusters run.
+        let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_micros();
+        let run = std::env::temp_dir().join(format!("scoretap-{:x}-{}-{number}", start, std::process::id()));
         let logs = workspace::target().join("test-logs").join(name);
         let _ = fs::remove_dir_all(&logs);
         for folder in [&run, &logs] {
