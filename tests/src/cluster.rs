@@ -51,9 +51,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::http::{Call, CallResult};
+use crate::wait::{STARTUP, wait_until};
 use crate::{tools, workspace};
 
 pub use api::Api;
@@ -204,6 +206,9 @@ impl Cluster {
             labels.iter().map(|&(key, value)| (key.to_owned(), json!(value))).collect();
         let object = json!({"metadata": {"name": name, "labels": labels}});
         self.api().create("/api/v1/namespaces", &object).unwrap_or_else(|error| panic!("{error:#}"));
+        // Pods are refused before it is there.
+        let account = format!("/api/v1/namespaces/{name}/serviceaccounts/default");
+        wait_until("the namespace has its account", STARTUP, || self.api().get(&account).is_ok());
         name
     }
 
@@ -245,6 +250,41 @@ impl Cluster {
     /// The process that runs now in a container.
     pub fn pid(&self, namespace: &str, pod: &str, container: &str) -> Option<u32> {
         self.node.processes.pid(&format!("{namespace}/{pod}"), container)
+    }
+
+    /// The certificate that a pod serves at this port, in the form in which Secrets hold it.
+    pub fn served_certificate(&self, namespace: &str, pod: &str, port: u16) -> Result<String> {
+        let pod = self.api().get(&format!("/api/v1/namespaces/{namespace}/pods/{pod}"))?;
+        let address = pod["status"]["podIP"].as_str().context("the pod has no address")?;
+        let ask =
+            format!("openssl s_client -connect {address}:{port} < /dev/null 2> /dev/null | openssl x509");
+        let output = Command::new("sh").args(["-c", &format!("{ask} | base64 --wrap=0")]).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// Ends a container's process at once, as a crash would.
+    #[track_caller]
+    pub fn kill(&self, namespace: &str, pod: &str, container: &str) {
+        self.signal(namespace, pod, container, Signal::KILL);
+    }
+
+    /// Stops a container's process: it takes connections and answers nothing, until [`Cluster::go_on`].
+    #[track_caller]
+    pub fn pause(&self, namespace: &str, pod: &str, container: &str) {
+        self.signal(namespace, pod, container, Signal::STOP);
+    }
+
+    /// Ends a pause.
+    #[track_caller]
+    pub fn go_on(&self, namespace: &str, pod: &str, container: &str) {
+        self.signal(namespace, pod, container, Signal::CONT);
+    }
+
+    #[track_caller]
+    fn signal(&self, namespace: &str, pod: &str, container: &str, signal: Signal) {
+        let pid = self.pid(namespace, pod, container).and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let pid = pid.unwrap_or_else(|| panic!("{container} of {namespace}/{pod} is not running"));
+        kill_process(pid, signal).unwrap_or_else(|error| panic!("{container} of {namespace}/{pod}: {error}"));
     }
 
     fn path(&self) -> Result<std::ffi::OsString> {

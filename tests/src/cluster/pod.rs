@@ -11,9 +11,11 @@ use serde_json::{Value, json};
 use super::container::{Container, Role, State};
 use super::node::Shared;
 use super::sandbox::Sandbox;
-use super::status;
+use super::{status, volumes};
 
 const TICK: Duration = Duration::from_millis(20);
+/// Between two looks at the ConfigMaps and Secrets that are mounted.
+const REFRESH: Duration = Duration::from_secs(1);
 
 /// What the API server's events mean for a running pod.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +63,12 @@ impl Pod {
                 Err(TryRecvError::Empty) => {}
             }
         }
+        let mut refreshed = Instant::now();
         loop {
+            if refreshed.elapsed() > REFRESH {
+                refreshed = Instant::now();
+                self.refresh_volumes();
+            }
             match orders.recv_timeout(TICK) {
                 Ok(Order::End(grace)) => {
                     self.end(grace);
@@ -77,6 +84,14 @@ impl Pod {
                     self.report(self.final_phase());
                 }
             }
+        }
+    }
+
+    fn refresh_volumes(&self) {
+        let volumes = self.sandbox.as_ref().map(|sandbox| &sandbox.volumes);
+        if let Some(volumes) = volumes.filter(|_| volumes::follow_objects(&self.pod)) {
+            // A Secret that is gone leaves the files as they are.
+            let _ = volumes::refresh(self.shared.api, &self.pod, volumes);
         }
     }
 

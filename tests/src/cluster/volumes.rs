@@ -16,21 +16,51 @@ type Files = BTreeMap<String, Vec<u8>>;
 /// Creates all volumes of a pod below `folder`: the path of each by its name.
 pub(super) fn create(api: Api, pod: &Value, folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut volumes = BTreeMap::new();
-    for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
+    for volume in all(pod) {
         let name = volume["name"].as_str().unwrap_or_default();
         let path = folder.join(name);
         fs::create_dir_all(&path)?;
         // Containers run as other users.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
         for (file, content) in files(api, pod, volume).with_context(|| format!("volume {name}"))? {
-            let file = path.join(file);
-            fs::create_dir_all(file.parent().unwrap_or(&path))?;
-            fs::write(&file, content)?;
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
+            write(&path.join(file), &content)?;
         }
         volumes.insert(name.to_owned(), path);
     }
     Ok(volumes)
+}
+
+/// Whether the pod has volumes whose content changes with an object.
+pub(super) fn follow_objects(pod: &Value) -> bool {
+    all(pod).any(|volume| volume["secret"].is_object() || volume["configMap"].is_object())
+}
+
+/// Writes what changed in ConfigMaps and Secrets, as the kubelet does within a minute or so.
+pub(super) fn refresh(api: Api, pod: &Value, volumes: &BTreeMap<String, PathBuf>) -> Result<()> {
+    for volume in all(pod).filter(|volume| volume["secret"].is_object() || volume["configMap"].is_object()) {
+        let Some(path) = volume["name"].as_str().and_then(|name| volumes.get(name)) else { continue };
+        for (file, content) in files(api, pod, volume)? {
+            let file = path.join(file);
+            if fs::read(&file).ok().as_ref() != Some(&content) {
+                write(&file, &content)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn all(pod: &Value) -> impl Iterator<Item = &Value> {
+    pod["spec"]["volumes"].as_array().into_iter().flatten()
+}
+
+/// By renaming, so that nobody reads half a file.
+fn write(file: &Path, content: &[u8]) -> Result<()> {
+    let folder = file.parent().context("a file is in a folder")?;
+    fs::create_dir_all(folder)?;
+    let draft = folder.join(".draft");
+    fs::write(&draft, content)?;
+    fs::set_permissions(&draft, fs::Permissions::from_mode(0o644))?;
+    fs::rename(&draft, file).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// What is in a volume when the pod starts. An `emptyDir` is empty, and so is every kind that is not known here.

@@ -2,3 +2,6 @@
 //! process namespaces of its own; one test alone: `cargo xtask test cluster -- NAME`.
 
 mod harness;
+mod support;
+mod traffic;
+mod webhook;
