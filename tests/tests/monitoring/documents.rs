@@ -2,12 +2,14 @@
 
 use std::fs;
 
+use scoretap_tests::workspace;
+
+use crate::dashboards;
 use crate::rules::{self, FILES};
-use crate::{dashboards, k8s};
 
 /// GitHub makes an anchor of a heading by lower case, for headings of one word.
 fn anchors() -> Vec<String> {
-    let text = fs::read_to_string(k8s("runbooks.md")).unwrap();
+    let text = fs::read_to_string(workspace::root().join("docs/runbooks.md")).unwrap();
     text.lines().filter_map(|line| line.strip_prefix("## ")).map(str::to_lowercase).collect()
 }
 
@@ -17,19 +19,19 @@ fn each_alert_has_a_runbook_and_each_runbook_an_alert() {
     for (name, rule) in rules::alerts(&FILES) {
         let url = &rule.annotations["runbook_url"];
         let anchor = url.strip_prefix("https://runbooks.example.com/scoretap/runbooks.md#").expect(url);
-        assert!(anchors().iter().any(|found| found == anchor), "{name}: k8s/runbooks.md has no {anchor}");
+        assert!(anchors().iter().any(|found| found == anchor), "{name}: docs/runbooks.md has no {anchor}");
         linked.push(anchor.to_owned());
     }
     for anchor in anchors() {
-        assert!(linked.contains(&anchor), "k8s/runbooks.md: no alert links to {anchor}");
+        assert!(linked.contains(&anchor), "docs/runbooks.md: no alert links to {anchor}");
     }
 }
 
 #[test]
 fn links_within_the_runbooks_lead_somewhere() {
-    let text = fs::read_to_string(k8s("runbooks.md")).unwrap();
+    let text = fs::read_to_string(workspace::root().join("docs/runbooks.md")).unwrap();
     for link in text.split("](#").skip(1).filter_map(|rest| rest.split(')').next()) {
-        assert!(anchors().iter().any(|anchor| anchor == link), "k8s/runbooks.md: #{link} leads nowhere");
+        assert!(anchors().iter().any(|anchor| anchor == link), "docs/runbooks.md: #{link} leads nowhere");
     }
 }
 

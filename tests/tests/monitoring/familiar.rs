@@ -1,9 +1,9 @@
 //! Our alerts under names from published guides. `cargo xtask generate` makes `familiar-names.yaml` from the table in
-//! `k8s/familiar-names.md`; each alert is judged by the cases of ours.
+//! `docs/familiar-names.md`; each alert is judged by the cases of ours.
 
 use std::fs;
 
-use crate::k8s;
+use scoretap_tests::workspace;
 
 /// The ones that have to be there.
 const NAMES: [&str; 16] = [
@@ -27,7 +27,7 @@ const NAMES: [&str; 16] = [
 
 /// Familiar names and ours.
 pub(crate) fn table() -> Vec<(String, String)> {
-    let text = fs::read_to_string(k8s("familiar-names.md")).unwrap();
+    let text = fs::read_to_string(workspace::root().join("docs/familiar-names.md")).unwrap();
     let rows = text.lines().filter(|line| line.starts_with("| ") && line.contains("| Scoretap"));
     let cells = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
     cells.map(|cells| (cells[1].to_owned(), cells[2].to_owned())).collect()

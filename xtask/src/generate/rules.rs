@@ -1,4 +1,4 @@
-//! The alerts under names from published guides: `k8s/familiar-names.md` maps them to ours.
+//! The alerts under names from published guides: `docs/familiar-names.md` maps them to ours.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::{Generated, read};
 
 /// Below the workspace's root.
 pub(super) const RULES: &str = "k8s/chart/files/rules";
-const TABLE: &str = "k8s/familiar-names.md";
+const TABLE: &str = "docs/familiar-names.md";
 
 /// Rule groups of a file.
 pub(super) fn groups(root: &Path, name: &str) -> Result<Vec<Value>> {
