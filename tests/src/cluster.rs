@@ -318,8 +318,8 @@ impl Folders {
     fn create(name: &str) -> Result<Self> {
         let run = Path::new(network::SCRATCH).join(name);
         let logs = workspace::target().join("test-logs").join(format!("cluster-{name}"));
-        let _ = fs::remove_dir_all(&logs);
         for folder in [&run, &logs] {
+            let _ = fs::remove_dir_all(folder);
             fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
         Ok(Self { run, logs })

@@ -3,15 +3,16 @@
 {{- if .Capabilities.APIVersions.Has "v1/Pod" }}true{{ end }}
 {{- end }}
 
-{{/* How pods get the sidecar. */}}
+{{/* How pods get the sidecar. The kind decides rather than the version: a cluster may emulate an earlier one. */}}
 {{- define "scoretap.mode" -}}
+{{- $policies := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}
 {{- if .Values.mode }}
-  {{- if and (eq .Values.mode "policy") (include "scoretap.online" .) (semverCompare "<1.36-0" .Capabilities.KubeVersion.Version) }}
-    {{- fail (printf "mode: policy needs Kubernetes 1.36 or later, and the cluster has %s; use mode=webhook" .Capabilities.KubeVersion.Version) }}
+  {{- if and (eq .Values.mode "policy") (include "scoretap.online" .) (not $policies) }}
+    {{- fail (printf "mode: policy needs Kubernetes 1.36 or later, and the cluster (%s) has no MutatingAdmissionPolicy v1; use mode=webhook" .Capabilities.KubeVersion.Version) }}
   {{- end }}
   {{- .Values.mode }}
 {{- else if include "scoretap.online" . }}
-  {{- ternary "policy" "webhook" (semverCompare ">=1.36-0" .Capabilities.KubeVersion.Version) }}
+  {{- ternary "policy" "webhook" $policies }}
 {{- else }}
   {{- fail "mode: no cluster is asked, so its version is unknown; use mode=policy (Kubernetes 1.36 and later), mode=webhook or mode=none" }}
 {{- end }}

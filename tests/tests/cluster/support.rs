@@ -36,7 +36,7 @@ pub(crate) fn injects(cluster: &Cluster, namespace: &str) -> bool {
     let pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "app", "annotations": {"scoretap.dev/inject": "true"}},
+        "metadata": {"generateName": "asked-", "annotations": {"scoretap.dev/inject": "true"}},
         "spec": {"containers": [app_container()]},
     });
     let pod = cluster.api().create(&format!("/api/v1/namespaces/{namespace}/pods?dryRun=All"), &pod).unwrap();

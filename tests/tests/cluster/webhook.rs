@@ -73,11 +73,11 @@ fn renewed_certificate_injects_without_a_restart() {
     let webhook = Webhook::take();
     let before = webhook.secret();
     let injectors = webhook.injectors();
-    // In its last third.
-    let end = "scoretap.dev/certificate-end=2026-01-01T00:00:00Z";
-    webhook.cluster.kubectl(&["annotate", "--overwrite", "secret", TLS, end, "-n", SYSTEM]).unwrap();
     let chart = workspace::root().join("k8s/chart");
-    webhook.cluster.helm(&["upgrade", "scoretap", chart.to_str().unwrap(), "-n", SYSTEM]).unwrap();
+    // Of ten years, one is less than the last third.
+    let longer = ["--set", "injector.tls.days=3650"];
+    let upgrade = ["upgrade", "scoretap", chart.to_str().unwrap(), "-n", SYSTEM];
+    webhook.cluster.helm(&[&upgrade[..], &longer].concat()).unwrap();
     let after = webhook.secret();
     assert_ne!(before["data"]["tls.crt"], after["data"]["tls.crt"]);
     let served = || {
