@@ -55,6 +55,7 @@ fn cannot_build(tier: Tier) -> Result<Option<String>> {
 fn prepare(tier: Tier) -> Result<()> {
     package::build()?;
     tools::envoy(EnvoyVersion::V1_40)?;
+    tools::custom_resource_definitions()?;
     tools::cluster_programs(tier)
 }
 

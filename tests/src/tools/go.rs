@@ -31,6 +31,8 @@ pub enum Tier {
 struct Versions {
     core: Vec<Module>,
     full: Vec<Module>,
+    /// Never built: they hold custom resource definitions.
+    sources: Vec<Module>,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +45,7 @@ struct Module {
     #[serde(default)]
     staging: Option<String>,
     /// Names and packages.
+    #[serde(default)]
     programs: BTreeMap<String, String>,
     /// Set by the linker.
     #[serde(default)]
@@ -83,9 +86,22 @@ pub fn cluster_program(name: &str) -> Result<PathBuf> {
 
 /// A folder of the module's sources as Go downloaded them: manifests are among them.
 pub fn cluster_sources(name: &str) -> Result<PathBuf> {
-    let (core, full) = (modules(Tier::Core)?, modules(Tier::Full)?);
-    let module = core.iter().chain(full).find(|module| module.name == name);
+    let versions = VERSIONS.as_ref().map_err(|error| anyhow::Error::msg(error.clone()))?;
+    let all = versions.core.iter().chain(&versions.full).chain(&versions.sources);
+    let module = all.into_iter().find(|module| module.name == name);
     module.with_context(|| format!("tests/cluster/versions.yaml names no module {name}"))?.sources()
+}
+
+/// Files with the definitions of every custom resource that the chart creates. Downloads them the first time.
+pub fn custom_resource_definitions() -> Result<Vec<PathBuf>> {
+    let operator = cluster_sources("prometheus-operator")?.join("example/prometheus-operator-crd");
+    let file = |kind: &str| operator.join(format!("monitoring.coreos.com_{kind}.yaml"));
+    let kinds = ["alertmanagerconfigs", "podmonitors", "prometheusrules", "servicemonitors"];
+    let istio = cluster_sources("istiod")?.join("manifests/charts/base/files/crd-all.gen.yaml");
+    let certificates = cluster_sources("cert-manager")?.join("deploy/crds");
+    let kept =
+        ["certificates", "issuers"].map(|kind| certificates.join(format!("cert-manager.io_{kind}.yaml")));
+    Ok(kinds.map(file).into_iter().chain([istio]).chain(kept).collect())
 }
 
 fn modules(tier: Tier) -> Result<&'static [Module]> {

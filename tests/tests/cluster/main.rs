@@ -1,7 +1,10 @@
 //! What a real Kubernetes makes of what is shipped. Run by the stage `cluster` of `cargo xtask test`, which gives the
 //! process namespaces of its own; one test alone: `cargo xtask test cluster -- NAME`.
 
+mod chart;
 mod harness;
+mod helm;
+mod manifests;
 mod support;
 mod traffic;
 mod webhook;
