@@ -68,7 +68,8 @@ fn run(tests: &[String], more: &[&str]) -> Result<Outcome> {
     );
     let config = format!("target.'cfg(unix)'.runner = {runner:?}");
     let mut command = cargo(&["test", "--package", "scoretap-tests", "--test", "cluster"]);
-    command.args(["--config", &config, "--"]).args(tests).args(more);
+    // Tests wait most of the time.
+    command.args(["--config", &config, "--", "--test-threads", "8"]).args(tests).args(more);
     visibly(&mut command)?;
     Ok(Outcome::Ran)
 }

@@ -36,7 +36,7 @@ spec:
     image: app
     restartPolicy: Always
     args: [--port, "8080"]
-    startupProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+    startupProbe: {tcpSocket: {port: 8080}, periodSeconds: 1, failureThreshold: 300}
   containers:
   - name: app
     image: app
@@ -75,7 +75,6 @@ fn pod_runs_the_processes_of_its_spec() {
     });
     let answer = cluster.call(&namespace, "app", Call::get("/who")).unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&answer.body).unwrap()["pod"], "app");
-    // Ports of another pod's loopback are nobody else's: the sidecar's is reached at the pod's address only.
     assert!(cluster.log(&namespace, "app", "app").contains("GET /who"), "{log}");
 }
 
