@@ -1,6 +1,7 @@
 //! `cargo xtask package`: the shipped binaries and what they are made of, the same bytes from the same sources wherever
 //! they are built.
 
+mod chart;
 mod reproduce;
 mod sbom;
 
@@ -116,7 +117,9 @@ impl Workshop {
         copy(&self.module(&[])?, &dist.join("scoretap.wasm"))?;
         PROGRAMS.into_iter().try_for_each(|programs| self.install(programs, dist))?;
         let programs = PROGRAMS.iter().flat_map(|(_, programs)| programs.iter().map(ToString::to_string));
-        let built: Vec<String> = ["scoretap.wasm".to_owned()].into_iter().chain(programs).collect();
+        chart::write(&self.sources, dist)?;
+        let files = ["scoretap.wasm".to_owned(), chart::name()];
+        let built: Vec<String> = files.into_iter().chain(programs).collect();
         let of_built = sha256sums(dist, &built)?;
         sbom::write(&self.sources, dist, &of_built)?;
         fs::write(dist.join("SHA256SUMS"), of_built + &sha256sums(dist, &sbom::names())?)?;

@@ -9,6 +9,7 @@ mod command;
 mod compose;
 mod corpus;
 mod envoy;
+mod helm;
 mod images;
 mod istio;
 mod metrics;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use scoretap_tests::tools;
 use serde_norway::Value;
 
 use super::{Generated, read, rules};
@@ -207,7 +208,7 @@ pub(super) fn values_table(root: &Path) -> Result<Vec<Generated>> {
     Ok(vec![(format!("{CHART}/README.md"), text)])
 }
 
-/// `HELM` names another one than that on PATH.
+/// As built for the tests' cluster, or from PATH.
 fn helm() -> PathBuf {
-    std::env::var_os("HELM").map_or_else(|| "helm".into(), PathBuf::from)
+    tools::cluster_program("helm").unwrap_or_else(|_| "helm".into())
 }

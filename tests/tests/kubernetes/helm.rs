@@ -1,0 +1,148 @@
+//! The chart without a cluster, where helm is built or installed.
+
+use std::process::{Command, Output};
+
+use scoretap_tests::{rendered, tools, workspace};
+use serde_json::Value;
+
+/// Kinds of the prometheus-operator.
+const OPERATOR: [&str; 4] = [
+    "monitoring.coreos.com/v1/PodMonitor",
+    "monitoring.coreos.com/v1/ServiceMonitor",
+    "monitoring.coreos.com/v1/PrometheusRule",
+    "monitoring.coreos.com/v1alpha1/AlertmanagerConfig",
+];
+
+fn helm(args: &[&str]) -> Output {
+    let helm = tools::cluster_program("helm").unwrap_or_else(|_| "helm".into());
+    let chart = workspace::root().join("k8s/chart");
+    Command::new(helm).args(args).arg(chart).output().unwrap()
+}
+
+/// What these values make in a cluster with these kinds.
+#[track_caller]
+fn template(values: &[&str], kinds: &[&str]) -> Result<Vec<Value>, String> {
+    let values =
+        values.iter().flat_map(|value| [if value.contains('[') { "--set-json" } else { "--set" }, value]);
+    let kinds = kinds.iter().flat_map(|kind| ["--api-versions", kind]);
+    let args: Vec<_> =
+        ["template", "scoretap", "-n", "other"].into_iter().chain(values).chain(kinds).collect();
+    let output = helm(&args);
+    if output.status.success() {
+        return Ok(rendered::documents(&String::from_utf8(output.stdout).unwrap()).unwrap());
+    }
+    Err(String::from_utf8(output.stderr).unwrap())
+}
+
+#[track_caller]
+fn kinds_of(values: &[&str], kinds: &[&str]) -> Vec<String> {
+    let objects = template(values, kinds).unwrap();
+    let mut kinds: Vec<_> =
+        objects.iter().map(|object| object["kind"].as_str().unwrap().to_owned()).collect();
+    kinds.sort();
+    kinds.dedup();
+    kinds
+}
+
+#[track_caller]
+fn check_rejected(values: &[&str], says: &str) {
+    let error = template(values, &[]).expect_err("it was accepted");
+    assert!(error.contains(says), "{values:?}: {error}");
+}
+
+#[test]
+fn lint_finds_no_fault() {
+    let output = helm(&["lint", "--strict"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn wrong_values_are_rejected() {
+    check_rejected(&[], "use mode=policy");
+    check_rejected(&["mode=webhook"], "use cert-manager or secret");
+    check_rejected(&["mode=webhook", "injector.tls.mode=secret"], "set injector.tls.caBundle");
+    check_rejected(&["mode=sidecar"], "mode");
+    check_rejected(&["mode=policy", "monitoring.nativeHistogram=true"], "nativeHistogram");
+    check_rejected(&["mode=policy", "sidecar.resources.envoy.limits.gpu=1"], "gpu");
+    check_rejected(&["mode=policy", "images.exporter.digest=latest"], "digest");
+    check_rejected(&["mode=policy", r#"tenants=[{"namespace": "a"}]"#], "namespace");
+    check_rejected(&["mode=policy", "monitoring.thresholds.errorRatio=5"], "errorRatio");
+}
+
+#[test]
+fn kinds_that_the_cluster_lacks_are_left_out() {
+    let tenant = r#"tenants=[{"name": "a", "receiver": {"channel": "x"}}]"#;
+    let of_operator = ["AlertmanagerConfig", "PodMonitor", "PrometheusRule"].map(str::to_owned);
+    let with = kinds_of(&["mode=policy", tenant], &OPERATOR);
+    let without = kinds_of(&["mode=policy", tenant], &[]);
+    for kind in &of_operator {
+        assert!(with.contains(kind) && !without.contains(kind), "{kind}: {with:?}, {without:?}");
+    }
+    assert!(!kinds_of(&["mode=none", "istio.enabled=true"], &[]).contains(&"TrafficExtension".to_owned()));
+}
+
+#[test]
+fn user_is_left_to_the_platform() {
+    let values = [
+        "mode=webhook",
+        "injector.tls.mode=cert-manager",
+        "injector.runAsUser=null",
+        "sidecar.runAsUser=null",
+    ];
+    let text = serde_json::to_string(&template(&values, &[]).unwrap()).unwrap();
+    assert!(!text.contains("65532"), "{text}");
+    assert!(text.contains("runAsUser: null"), "the settings leave it out");
+}
+
+#[test]
+fn images_follow_registry_tag_and_digest() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let image = |values: &[&str]| {
+        let all = [&["mode=webhook", "injector.tls.mode=cert-manager"], values].concat();
+        let objects = template(&all, &[]).unwrap();
+        let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let containers = &deployment["spec"]["template"]["spec"]["containers"];
+        containers[0]["image"].as_str().unwrap().to_owned()
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(image(&[]), format!("scoretap-injector:{version}"));
+    assert_eq!(image(&["registry=r.example/x/"]), format!("r.example/x/scoretap-injector:{version}"));
+    assert_eq!(image(&["images.injector.tag=v7"]), "scoretap-injector:v7");
+    let by_digest = format!("images.injector.digest={digest}");
+    assert_eq!(image(&["registry=r.example", &by_digest]), format!("r.example/scoretap-injector@{digest}"));
+}
+
+#[test]
+fn monitoring_namespace_is_one_value() {
+    let values = ["mode=webhook", "injector.tls.mode=cert-manager", "monitoring.namespace=observe"];
+    let tenant = r#"tenants=[{"name": "a", "networkPolicy": "metrics"}]"#;
+    let objects =
+        template(&[&values[..], &["monitoring.plainConfig=true", tenant]].concat(), &OPERATOR).unwrap();
+    let namespaces: Vec<_> =
+        objects.iter().map(|object| object["metadata"]["namespace"].as_str().unwrap_or_default()).collect();
+    assert!(namespaces.contains(&"observe") && !namespaces.contains(&"monitoring"), "{namespaces:?}");
+    let text = serde_json::to_string(&objects).unwrap();
+    assert!(!text.contains("alertmanager.monitoring.svc") && !text.contains("scoretap-system"));
+    let policies = objects.iter().filter(|object| object["kind"] == "NetworkPolicy");
+    assert_eq!(policies.inspect(|policy| assert!(policy.to_string().contains("observe"))).count(), 2);
+}
+
+#[test]
+fn links_and_thresholds_come_from_values() {
+    let values = [
+        "mode=policy",
+        "monitoring.grafanaUrl=https://g.example/",
+        "monitoring.runbookUrl=https://r.example/books.md",
+        "monitoring.thresholds.errorRatio=0.1",
+        "monitoring.rules.names=familiar",
+        "monitoring.rules.optional=true",
+    ];
+    let objects = template(&values, &OPERATOR).unwrap();
+    let rule = |name: &str| objects.iter().find(|object| object["metadata"]["name"] == name);
+    let text = rule("scoretap-familiar-names").unwrap().to_string();
+    assert!(text.contains("https://g.example/d/scoretap-inference"), "{text}");
+    assert!(text.contains("https://r.example/books.md#scoretaphigherrorratio"), "{text}");
+    let limit = &rule("scoretap-thresholds").unwrap()["spec"]["groups"][0]["rules"][0];
+    assert_eq!([&limit["record"], &limit["expr"]], ["scoretap_error_ratio_limit", "vector(0.1)"]);
+    assert!(rule("scoretap-optional").is_some() && rule("scoretap-calls").is_none());
+}
