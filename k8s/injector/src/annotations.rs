@@ -1,41 +1,58 @@
-//! What a tenant writes, and the names that the sidecar uses in a pod.
+//! The names in the contract: annotations that a tenant writes, and names that the sidecar uses in a pod.
 
-/// `"true"` asks for the sidecar on a pod, and for its port on a Service.
+/// `"true"` asks for the sidecar.
 pub const INJECT: &str = "scoretap.dev/inject";
 /// The model of calls that name none.
 pub const MODEL_NAME: &str = "scoretap.dev/model-name";
-/// Its version.
+/// The version of that model.
 pub const MODEL_VERSION: &str = "scoretap.dev/model-version";
-/// The port of the app: a number, or the name that a container declares.
+/// The app's port: its number, or the name that a container declares.
 pub const APP_PORT: &str = "scoretap.dev/app-port";
 /// The filter's configuration, JSON.
 pub const CONFIG: &str = "scoretap.dev/config";
-
-/// `"false"` leaves an app without a `preStop` hook as it is.
+/// `"false"` adds no `preStop` hook to the app.
 pub const PRE_STOP: &str = "scoretap.dev/pre-stop";
+/// Moves the app to [`MOVED_APP`], and Envoy to the app's number: `env PORT` or `arg --port`.
+pub const MOVE_APP: &str = "scoretap.dev/move-app";
+/// CPU that each container of the sidecar requests.
+pub const CPU_REQUEST: &str = "scoretap.dev/cpu-request";
+/// CPU limit of each container of the sidecar, or `none`.
+pub const CPU_LIMIT: &str = "scoretap.dev/cpu-limit";
+/// Memory that each container of the sidecar requests.
+pub const MEMORY_REQUEST: &str = "scoretap.dev/memory-request";
+/// Memory limit of each container of the sidecar, or `none`.
+pub const MEMORY_LIMIT: &str = "scoretap.dev/memory-limit";
 
-/// On a Service that was led to the sidecar: where its port led before. Ours, not the tenant's.
-pub const TARGET_PORT: &str = "scoretap.dev/target-port";
+/// What Envoy listens on, unless the app moved.
+pub const ENVOY: u16 = 15_100;
+/// What a moved app listens on.
+pub const MOVED_APP: u16 = 15_110;
+/// What the exporter listens on.
+pub const EXPORTER: u16 = 15_190;
+/// The sidecar's port numbers, which no container of the pod may use.
+pub const PORTS: [u16; 3] = [ENVOY, MOVED_APP, EXPORTER];
 
-/// The port on which Envoy takes calls for the app.
-pub const HTTP_PORT_NAME: &str = "scoretap-http";
-/// The port of the metrics.
-pub const METRICS_PORT_NAME: &str = "scoretap-stats";
-/// Their numbers.
-pub const PORTS: [u64; 2] = [15_100, 15_190];
+/// The name of the port on which the app itself listens in an injected pod.
+pub const APP_PORT_NAME: &str = "scoretap-app";
+/// The name of the exporter's port.
+pub const STATS_PORT_NAME: &str = "scoretap-stats";
+/// The sidecar's port names. A port name has at most 15 characters.
+pub const PORT_NAMES: [&str; 2] = [APP_PORT_NAME, STATS_PORT_NAME];
 
-/// The label of pods that have been injected.
+/// The label of injected pods.
 pub const INJECTED: &str = "scoretap.dev/injected";
-/// The containers that the sidecar consists of.
+/// The sidecar's containers.
 pub const CONTAINERS: [&str; 3] = ["scoretap-setup", "scoretap-envoy", "scoretap-exporter"];
-/// The volume that they share.
-pub const VOLUME: &str = "scoretap";
+/// The sidecar's volumes: the folder that its containers share, and the empty one that hides the token.
+pub const VOLUMES: [&str; 2] = ["scoretap", "scoretap-no-token"];
 
-/// Containers that others inject, sometimes in front of the app's.
-pub const NEVER_THE_APP: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
+/// Containers that other injectors add, sometimes before the app's.
+pub const NEVER_THE_APP: [&str; 3] = ["istio-proxy", "linkerd-proxy", QUEUE_PROXY];
+/// Knative's proxy, which calls the app on loopback.
+pub const QUEUE_PROXY: &str = "queue-proxy";
 
-/// How names of ports begin behind which the app speaks TLS itself.
+/// A port whose name starts like this carries TLS that the app itself terminates.
 pub const TLS: [&str; 2] = ["https", "tls"];
 
-/// A port with one of these words in its name, between hyphens, is none for calls.
+/// A port whose name has one of these words, between hyphens, takes no model calls.
 pub const NOT_FOR_CALLS: [&str; 6] = ["metrics", "prometheus", "admin", "management", "health", "debug"];

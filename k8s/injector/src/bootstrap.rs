@@ -1,19 +1,22 @@
-//! `scoretap-sidecar setup`: Envoy's bootstrap for this pod, from the files that are shipped in `envoy/`.
+//! `scoretap-sidecar setup`: Envoy's bootstrap for this pod, from the files in `envoy/`.
 //!
-//! It is read and written as data, so that no configuration of a tenant's can break out of its place in it.
+//! The bootstrap is read and written as data, so that a tenant's configuration cannot change anything else in it.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-/// Where the three containers of the sidecar meet.
+use crate::annotations::ENVOY;
+
+/// The folder that the sidecar's containers share.
 pub const FOLDER: &str = "/run/scoretap";
 
 const HTTP: &str = include_str!("../../../envoy/sidecar.yaml");
 const HTTP2: &str = include_str!("../../../envoy/grpc.yaml");
 
-const LISTENER: &str = "/static_resources/listeners/0/address/socket_address";
+const LISTENER: &str = "/static_resources/listeners/0";
+const ADDRESS: &str = "/address/socket_address";
 const APP: &str = "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint";
 const APP_PORT: &str = "/address/socket_address/port_value";
 const PLUGIN: &str =
@@ -22,37 +25,44 @@ const PLUGIN: &str =
 /// What differs from pod to pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
+    /// Where Envoy listens.
+    pub listen_port: u16,
     /// Where the app listens.
     pub app_port: u16,
-    /// Whether it speaks HTTP/2, gRPC most often.
+    /// Whether the app speaks HTTP/2, such as gRPC.
     pub http2: bool,
-    /// Whether the pod has an address of IPv6: callers may then come over either, and the app listen on either.
+    /// Whether the pod has an IPv6 address. Callers and the app may then use either version.
     pub ipv6: bool,
-    /// The filter's configuration, as it came. The filter itself says what is wrong with it.
+    /// The filter's configuration as written. The filter reports its faults.
     pub config: String,
 }
 
 impl Wanted {
-    /// Reads `SCORETAP_APP_PORT`, `SCORETAP_APP_PORT_NAME` and `SCORETAP_CONFIG`; `addresses` is what the kernel says
-    /// of the pod's addresses in `/proc/net/if_inet6`.
+    /// Reads `SCORETAP_LISTEN_PORT`, `SCORETAP_APP_PORT`, `SCORETAP_APP_PORT_NAME` and `SCORETAP_CONFIG`. `addresses` is the
+    /// kernel's `/proc/net/if_inet6`.
     pub fn from_env(variable: impl Fn(&str) -> Option<String>, addresses: &str) -> Result<Self> {
-        let port = variable("SCORETAP_APP_PORT").unwrap_or_default();
-        let app_port = port.parse().ok().filter(|port| *port > 0).with_context(|| {
-            format!("SCORETAP_APP_PORT is {port:?}; the number of the app's port, 1 to 65535, belongs there")
-        })?;
+        let app_port = port("SCORETAP_APP_PORT", &variable("SCORETAP_APP_PORT").unwrap_or_default())?;
+        let listen_port = variable("SCORETAP_LISTEN_PORT");
+        let listen_port = listen_port.map_or(Ok(ENVOY), |text| port("SCORETAP_LISTEN_PORT", &text))?;
         let name = variable("SCORETAP_APP_PORT_NAME").unwrap_or_default();
         let config = variable("SCORETAP_CONFIG").unwrap_or_default();
-        Ok(Self { app_port, http2: is_http2(&name), ipv6: addresses.lines().any(is_global), config })
+        let ipv6 = addresses.lines().any(is_global);
+        Ok(Self { listen_port, app_port, http2: is_http2(&name), ipv6, config })
     }
 }
 
-/// Address, number and prefix length of the interface, scope, flags and the interface's name: scope 0 is the world's, and
-/// loopback's and link-local addresses have others.
+fn port(variable: &str, text: &str) -> Result<u16> {
+    let number = text.parse().ok().filter(|port| *port > 0);
+    number.with_context(|| format!("{variable} is {text:?}; write a port number, 1 to 65535"))
+}
+
+/// The fields are the address, the interface's number, the prefix length, the scope, flags and the interface's name. Scope
+/// 0 is global; loopback and link-local addresses have others.
 fn is_global(address: &str) -> bool {
     address.split_whitespace().nth(3) == Some("00")
 }
 
-/// By the names that Kubernetes, Istio and KServe give to such ports.
+/// The port names that Kubernetes, Istio and KServe use for HTTP/2.
 fn is_http2(port_name: &str) -> bool {
     let protocol = port_name.split('-').next().unwrap_or_default();
     ["grpc", "grpc1", "h2c", "http2"].contains(&protocol)
@@ -61,21 +71,27 @@ fn is_http2(port_name: &str) -> bool {
 /// The bootstrap, with the module and the admin socket in `folder`.
 pub fn render(wanted: &Wanted, folder: &Path) -> Result<Value> {
     let shipped = if wanted.http2 { HTTP2 } else { HTTP };
-    let mut bootstrap: Value = serde_norway::from_str(shipped).context("the shipped bootstrap is no YAML")?;
-    let app = at(&mut bootstrap, APP)?;
-    *at(app, APP_PORT)? = wanted.app_port.into();
+    let mut bootstrap: Value = serde_norway::from_str(shipped).context("the shipped bootstrap is not YAML")?;
+    *at(at(&mut bootstrap, APP)?, APP_PORT)? = wanted.app_port.into();
+    let listener = at(&mut bootstrap, LISTENER)?;
+    *at(listener, &format!("{ADDRESS}/port_value"))? = wanted.listen_port.into();
+    if wanted.listen_port != ENVOY {
+        // The app's own number. An app that did not move must fail to listen there, even with SO_REUSEPORT.
+        listener["enable_reuse_port"] = false.into();
+    }
     if wanted.ipv6 {
-        // Tried where nobody listens on 127.0.0.1.
+        let address = at(listener, ADDRESS)?;
+        address["address"] = "::".into();
+        address["ipv4_compat"] = true.into();
+        let app = at(&mut bootstrap, APP)?;
+        // Used if the app does not listen on 127.0.0.1.
         app["additional_addresses"] =
             json!([{"address": {"socket_address": {"address": "::1", "port_value": wanted.app_port}}}]);
-        let listener = at(&mut bootstrap, LISTENER)?;
-        listener["address"] = "::".into();
-        listener["ipv4_compat"] = true.into();
     }
     *at(&mut bootstrap, "/admin/address/pipe/path")? = path(folder, "admin.sock");
-    // How `drain` tells Envoy that the pod is about to end.
+    // `drain` tells Envoy with it that the pod terminates.
     let allowed =
-        at(&mut bootstrap, "/admin/allow_paths")?.as_array_mut().context("allow_paths is a list")?;
+        at(&mut bootstrap, "/admin/allow_paths")?.as_array_mut().context("allow_paths is not a list")?;
     allowed.push(json!({"exact": "/healthcheck/fail"}));
     let plugin = at(&mut bootstrap, PLUGIN)?;
     *at(plugin, "/vm_config/code/local/filename")? = path(folder, "scoretap.wasm");
@@ -83,11 +99,11 @@ pub fn render(wanted: &Wanted, folder: &Path) -> Result<Value> {
     Ok(bootstrap)
 }
 
-/// Writes the bootstrap, the module and this very program into the folder.
+/// Writes the bootstrap, the module and this program into the folder.
 pub fn set_up(wanted: &Wanted, module: &Path, program: &Path, folder: &Path) -> Result<()> {
     ensure!(
         folder.is_dir(),
-        "{} is no folder; mount the volume that the sidecar shares there",
+        "{} is not a folder; mount the sidecar's shared volume there",
         folder.display()
     );
     let bootstrap = render(wanted, folder)?;
@@ -97,7 +113,7 @@ pub fn set_up(wanted: &Wanted, module: &Path, program: &Path, folder: &Path) -> 
     std::fs::write(&file, bootstrap.to_string()).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// The app's port, as an earlier [`set_up`] wrote it.
+/// The app's port that [`set_up`] wrote.
 pub fn app_port_of(file: &Path) -> Result<u16> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut bootstrap: Value =
@@ -107,7 +123,7 @@ pub fn app_port_of(file: &Path) -> Result<u16> {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    // A container that is started again finds its own earlier work, which Envoy may be running.
+    // A restarted container finds the program of its first run, which Envoy's hook may be executing.
     if to.exists() {
         std::fs::remove_file(to).with_context(|| format!("cannot replace {}", to.display()))?;
     }
@@ -128,18 +144,31 @@ fn at<'a>(value: &'a mut Value, pointer: &str) -> Result<&'a mut Value> {
 mod tests {
     use super::*;
 
+    fn wanted(listen_port: u16, config: &str) -> Wanted {
+        Wanted { listen_port, app_port: 5001, http2: false, ipv6: true, config: config.into() }
+    }
+
     #[test]
-    fn a_configuration_stays_in_its_place_whatever_it_holds() {
+    fn configuration_cannot_change_the_rest_of_the_bootstrap() {
         let config = "\"}, \"admin\": {'\n---\n$(A) ${B} \u{1F600} \u{7}";
-        let wanted = Wanted { app_port: 5001, http2: false, ipv6: true, config: config.into() };
-        let written = render(&wanted, Path::new(FOLDER)).unwrap().to_string();
+        let written = render(&wanted(ENVOY, config), Path::new(FOLDER)).unwrap().to_string();
         let read: Value = serde_json::from_str(&written).unwrap();
         assert_eq!(read.pointer(&format!("{PLUGIN}/configuration/value")).unwrap(), config);
         assert_eq!(read.pointer(&format!("{APP}{APP_PORT}")).unwrap(), 5001);
     }
 
     #[test]
-    fn the_name_of_the_port_decides_the_protocol() {
+    fn envoy_shares_its_port_only_if_it_is_its_own() {
+        for (port, reuse) in [(ENVOY, None), (8080, Some(&json!(false)))] {
+            let bootstrap = render(&wanted(port, ""), Path::new(FOLDER)).unwrap();
+            let listener = bootstrap.pointer(LISTENER).unwrap();
+            assert_eq!(listener.pointer(&format!("{ADDRESS}/port_value")).unwrap(), port);
+            assert_eq!(listener.get("enable_reuse_port"), reuse);
+        }
+    }
+
+    #[test]
+    fn port_name_decides_the_protocol() {
         for (name, http2) in
             [("", false), ("http", false), ("grpc", true), ("grpc-web2", true), ("h2c", true)]
         {
@@ -148,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_has_ipv6_if_others_can_reach_it_there() {
+    fn pod_has_ipv6_with_a_global_address() {
         let ipv6 = |addresses: &str| Wanted::from_env(|_| Some("80".to_owned()), addresses).unwrap().ipv6;
         let loopback = "00000000000000000000000000000001 01 80 10 80       lo\n";
         let link = "fe800000000000000c5d34fffe6a0d1b 02 40 20 80     eth0\n";
@@ -159,11 +188,13 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_none_is_said_to_be() {
-        for port in ["", "0", "65536", "http"] {
-            let variable = |name: &str| (name == "SCORETAP_APP_PORT").then(|| port.to_owned());
-            let error = Wanted::from_env(variable, "").unwrap_err();
-            assert!(error.to_string().contains("SCORETAP_APP_PORT"), "{error}");
+    fn wrong_port_is_an_error_that_names_the_variable() {
+        for name in ["SCORETAP_APP_PORT", "SCORETAP_LISTEN_PORT"] {
+            for port in ["", "0", "65536", "http"] {
+                let variable = |asked: &str| Some(if asked == name { port } else { "80" }.to_owned());
+                let error = Wanted::from_env(variable, "").unwrap_err();
+                assert!(error.to_string().contains(name), "{error}");
+            }
         }
     }
 }

@@ -1,8 +1,7 @@
-//! `scoretap-sidecar drain`: what happens when the pod begins to end, before Envoy's SIGTERM, at which Envoy exits at
-//! once and with it every call.
+//! `scoretap-sidecar drain`: runs when the pod terminates, before Envoy's SIGTERM, at which Envoy exits and drops its calls.
 //!
-//! Envoy is told to close each connection after its next answer, which sends callers to other pods. Then this waits
-//! until the app listens no longer and no call is in flight, or for as long as it may.
+//! Envoy closes each connection after its next response, which sends callers to other pods. Then this waits until the app
+//! has stopped listening and no call is in flight, or until its time is over.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,12 +15,12 @@ use anyhow::{Context, Result, ensure};
 pub const AT_MOST: Duration = Duration::from_secs(25);
 
 const PAUSE: Duration = Duration::from_millis(100);
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 const IN_FLIGHT: &str = "http.inbound_scoretap.downstream_rq_active";
-/// LISTEN, in the kernel's table of sockets.
+/// LISTEN in the kernel's table of sockets.
 const LISTENING: &str = "0A";
 
-/// Drains the Envoy behind the socket. Whether it came to its end in time.
+/// Drains the Envoy behind the socket. Returns whether that finished in time.
 pub fn drain(socket: &Path, app_port: u16, at_most: Duration) -> Result<bool> {
     let start = Instant::now();
     ask(socket, "POST", "/healthcheck/fail")?;
@@ -34,7 +33,7 @@ pub fn drain(socket: &Path, app_port: u16, at_most: Duration) -> Result<bool> {
     Ok(true)
 }
 
-/// Read from the kernel's tables, not tried: the app must not see connections that carry nothing.
+/// Reads the kernel's tables instead of connecting: the app must not see empty connections.
 fn is_listening(port: u16) -> bool {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     tables.iter().filter_map(|table| fs::read_to_string(table).ok()).any(|table| listens(&table, port))
@@ -52,13 +51,13 @@ fn in_flight(socket: &Path) -> Result<u64> {
     let answer = ask(socket, "GET", &format!("/stats?filter=^{}$", IN_FLIGHT.replace('.', "\\.")))?;
     let line = answer.lines().find_map(|line| line.strip_prefix(IN_FLIGHT)?.strip_prefix(": "));
     line.and_then(|number| number.trim().parse().ok())
-        .with_context(|| format!("Envoy does not say {IN_FLIGHT}: {answer:?}"))
+        .with_context(|| format!("Envoy does not report {IN_FLIGHT}: {answer:?}"))
 }
 
 fn ask(socket: &Path, method: &str, path: &str) -> Result<String> {
     let place = || format!("{method} {path} at {}", socket.display());
     let mut stream = UnixStream::connect(socket).with_context(place)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nHost: envoy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -74,16 +73,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listening_port_is_found_in_the_kernels_table() {
+    fn finds_a_listening_port_in_the_kernel_table() {
         let table = "  sl  local_address rem_address   st\n   0: 0100007F:1F90 00000000:0000 0A 00000000\n   \
                      1: 0100007F:1F91 0100007F:9C40 01 00000000\n";
         assert!(listens(table, 8080));
-        assert!(!listens(table, 8081), "a connection is no listener");
+        assert!(!listens(table, 8081), "a connection is not a listener");
         assert!(!listens(table, 80));
     }
 
     #[test]
-    fn a_port_of_this_process_is_seen_to_open_and_close() {
+    fn sees_a_port_of_this_process_open_and_close() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(is_listening(port));

@@ -1,137 +1,292 @@
-//! Why a pod that asks for the sidecar cannot have it: one table, with each condition in Rust for the webhook and in
-//! CEL for the policies. A test holds the two against each other.
+//! Why a pod that asks for the sidecar does not get it, and what it gets despite a notice.
 //!
-//! A fault is told in a warning. Clients cut one after 256 characters: say at once what to write.
+//! Both are tables. Each row has its condition in Rust, for the webhook and manifests, and in CEL, for the policies; a test on
+//! a real API server compares the two. Clients cut a warning after 256 characters, so each says what to write.
 
 use scoretap_core::config::{Config, Fault as ConfigFault};
 
-use crate::annotations::{CONFIG, INJECT, MODEL_NAME, MODEL_VERSION, PRE_STOP};
+use crate::annotations::{APP_PORT, CONFIG, INJECT, MODEL_NAME, MODEL_VERSION, MOVE_APP, PRE_STOP};
+use crate::moving::Move;
 use crate::pod::{Pod, is_number};
+use crate::quantity::{Bound, Resource};
+use crate::settings::Settings;
+use crate::slots::Part;
 
 /// One reason.
 #[derive(Debug)]
 pub struct Fault {
     /// Whether the pod has it.
-    pub holds: fn(Pod<'_>) -> bool,
+    pub holds: fn(Pod<'_>, &Settings) -> bool,
     /// The same, in the variables of `policy`.
     pub cel: &'static str,
-    /// What was found, and what to write. `{inject}` and `{port}` stand for the annotations' values.
+    /// What was found, and what to write. [`PLACEHOLDERS`] stand for values of annotations.
     pub message: &'static str,
 }
 
-/// Longer ones would not fit the environment of a process.
-pub const LONGEST_CONFIG: usize = 16_384;
-/// Longer ones would be no label.
-const LONGEST_NAME: usize = 256;
+/// What a message may contain: `(written, annotation, the policies' variable)`.
+pub const PLACEHOLDERS: [(&str, &str, &str); 3] =
+    [("{inject}", INJECT, "inject"), ("{app-port}", APP_PORT, "port"), ("{move-app}", MOVE_APP, "move")];
 
-/// All of them but those of the configuration's content, which CEL cannot read.
-pub const FAULTS: [Fault; 13] = [
+/// A longer configuration would not fit the environment of a process.
+pub const LONGEST_CONFIG: usize = 16_384;
+/// A longer name would not fit a label.
+const LONGEST_NAME: usize = 256;
+/// How much of a tenant's value a warning shows.
+pub const LONGEST_SHOWN: usize = 60;
+
+/// Reasons not to inject, without those in the configuration itself, which CEL cannot read.
+pub const FAULTS: [Fault; 26] = [
     Fault {
-        holds: |pod| !["true", "false"].contains(&pod.annotation(INJECT).unwrap_or("false")),
+        holds: |pod, _| !["true", "false"].contains(&pod.annotation(INJECT).unwrap_or("false")),
         cel: "!(variables.inject in ['true', 'false'])",
         message: "scoretap.dev/inject is \"{inject}\"; write \"true\" or \"false\"",
     },
     Fault {
-        holds: |pod| pod.is_windows(),
+        holds: |pod, _| pod.is_windows(),
         cel: "variables.windows",
-        message: "the pod is for Windows, where the sidecar does not run; remove scoretap.dev/inject",
+        message: "the sidecar does not run on Windows; remove scoretap.dev/inject",
     },
     Fault {
-        holds: |pod| pod.spec("hostNetwork").is_some_and(|value| value == true),
-        cel: "has(variables.spec.hostNetwork) && variables.spec.hostNetwork",
-        message: "hostNetwork pods share their ports with the node, and the sidecar's would be open there; remove \
-                  hostNetwork or scoretap.dev/inject",
+        holds: |pod, _| pod.is_host_network(),
+        cel: "variables.hostNetwork",
+        message: "a hostNetwork pod would open the sidecar's ports on the node; remove hostNetwork or scoretap.dev/inject",
     },
     Fault {
-        holds: |pod| pod.wanted_port().is_empty() && pod.app_port().number.is_empty(),
-        cel: "variables.port == '' && variables.appPort == ''",
-        message: "no port of the app is known; declare a containerPort in its container or write \
-                  scoretap.dev/app-port: \"8080\"",
+        holds: |pod, _| pod.is_serverless(),
+        cel: "variables.serverless",
+        message: "queue-proxy calls the app on loopback, past the sidecar; remove scoretap.dev/inject, or deploy the model in \
+                  KServe's raw mode (annotation serving.kserve.io/deploymentMode: RawDeployment)",
     },
     Fault {
-        holds: |pod| {
+        holds: |pod, _| pod.wanted_port().is_empty() && pod.app_port().number.is_empty(),
+        cel: "variables.port == '' && variables.appNumber == ''",
+        message: "the app's port is unknown; declare a containerPort in its container or write scoretap.dev/app-port: \
+                  \"8080\"",
+    },
+    Fault {
+        holds: |pod, _| {
             let port = pod.app_port().number;
             !pod.wanted_port().is_empty() && (port.is_empty() || !is_number(&port))
         },
-        cel: "variables.port != '' && variables.appPort == ''",
-        message: "scoretap.dev/app-port is \"{port}\"; write a number from 1 to 65535, or the name of a TCP port that a \
+        cel: "variables.port != '' && variables.appNumber == ''",
+        message: "scoretap.dev/app-port is \"{app-port}\"; write a number from 1 to 65535, or the name of a TCP port that a \
                   container declares",
     },
     Fault {
-        holds: |pod| pod.wanted_port().is_empty() && pod.has_several_ports(),
+        holds: |pod, _| pod.wanted_port().is_empty() && pod.has_several_ports(),
         cel: "variables.port == '' && variables.severalPorts",
-        message: "the pod declares several TCP ports, and which of them takes the calls is not clear; write its name or \
-                  number as scoretap.dev/app-port",
+        message: "the pod declares several TCP ports; write the name or number of the one that takes the calls as \
+                  scoretap.dev/app-port",
     },
     Fault {
-        holds: |pod| pod.speaks_tls(),
+        holds: |pod, _| pod.speaks_tls(),
         cel: "variables.speaksTls",
-        message: "the app's port is named as one of TLS, and the sidecar speaks plain HTTP to the app; write a port of plain \
-                  HTTP as scoretap.dev/app-port, or remove scoretap.dev/inject",
+        message: "the name of the app's port says TLS, and the sidecar speaks plain HTTP to the app; write a plain HTTP port as \
+                  scoretap.dev/app-port, or remove scoretap.dev/inject",
     },
     Fault {
-        holds: |pod| pod.uses_our_ports(),
+        holds: |pod, _| pod.uses_our_ports(),
         cel: "variables.portsTaken",
-        message: "ports 15100 and 15190 and the names scoretap-http and scoretap-stats are the sidecar's; use others in \
-                  the pod's own containers",
+        message: "the sidecar uses ports 15100, 15110 and 15190 and the port names scoretap-app and scoretap-stats; choose \
+                  others for the pod's own containers",
     },
     Fault {
-        holds: |pod| pod.uses_our_containers(),
+        holds: |pod, _| pod.uses_our_containers(),
         cel: "variables.containersTaken",
-        message: "the container names scoretap-setup, scoretap-envoy and scoretap-exporter are the sidecar's; give the \
-                  pod's own container another",
+        message: "the sidecar uses the container names scoretap-setup, scoretap-envoy and scoretap-exporter; rename the pod's \
+                  own container",
     },
     Fault {
-        holds: |pod| pod.uses_our_volume(),
-        cel: "variables.volumeTaken",
-        message: "the volume name scoretap is the sidecar's; give the pod's own volume, and its mounts, another",
+        holds: |pod, _| pod.uses_our_volumes(),
+        cel: "variables.volumesTaken",
+        message: "the sidecar uses the volume names scoretap and scoretap-no-token; rename the pod's own volume and its mounts",
     },
     Fault {
-        holds: |pod| {
-            let names = [MODEL_NAME, MODEL_VERSION].into_iter().filter_map(|name| pod.annotation(name));
-            names.into_iter().any(|name| !is_label(name))
+        holds: |pod, _| pod.moves().is_none() && pod.shares_its_port_name(),
+        cel: "!variables.moves && variables.nameShared",
+        message: "another container declares the name of the app's port, so a Service may mean that one; rename one of the \
+                  two, or write scoretap.dev/move-app, which needs no name",
+    },
+    Fault {
+        // The API server gives each port of a hostNetwork pod a hostPort.
+        holds: |pod, _| pod.moves().is_none() && !pod.is_host_network() && pod.has_host_port(),
+        cel: "!variables.moves && !variables.hostNetwork && variables.hostPort",
+        message: "the app's port has a hostPort, and its callers would bypass the sidecar; remove the hostPort, or write \
+                  scoretap.dev/move-app",
+    },
+    Fault {
+        holds: |pod, _| pod.annotation(MOVE_APP).is_some() && pod.moves().is_none(),
+        cel: "variables.asksToMove && !variables.moves",
+        message: "scoretap.dev/move-app is \"{move-app}\"; write how the app is told its port, such as \"env PORT\", \
+                  \"arg --port\" or \"arg --bind 0.0.0.0:{port}\"",
+    },
+    Fault {
+        holds: |pod, _| moves(pod).is_some_and(|(to, app)| to.has_value_from(app)),
+        cel: "variables.movesBy == 'env' && variables.moveHeld.exists(e, has(e.valueFrom))",
+        message: "the variable of scoretap.dev/move-app comes from valueFrom; write its value into the pod, or name another \
+                  variable or argument",
+    },
+    Fault {
+        holds: |pod, _| moves(pod).is_some_and(|(to, app)| to.has_no_command_line(app)),
+        cel: "variables.movesBy == 'arg' && size(variables.words) == 0",
+        message: "scoretap.dev/move-app names an argument, and the container has no command or args, so the image's own would \
+                  be lost; write the container's args, or name a variable: \"env PORT\"",
+    },
+    Fault {
+        holds: |pod, _| moves(pod).is_some_and(|(to, app)| to.is_shell_script(app)),
+        cel: "variables.movesBy == 'arg' && variables.shellScript",
+        message: "scoretap.dev/move-app names an argument, and the command is a shell script; read the port from a variable \
+                  in the script and write \"env PORT\"",
+    },
+    Fault {
+        holds: |pod, _| moves(pod).is_some_and(|(to, app)| to.has_no_value(app)),
+        cel: "variables.movesBy == 'arg' && variables.words.exists(i, w, w == variables.moveName && (i + 1 == \
+              size(variables.words) || variables.words[i + 1].startsWith('-')))",
+        message: "the argument of scoretap.dev/move-app has no value; write the port behind it in the container's args",
+    },
+    Fault {
+        holds: |pod, _| moves(pod).is_some_and(|(to, app)| to.needs_template(app)),
+        cel: "variables.moves && variables.moveTemplate == '{port}' && variables.moveReplaced.exists(v, \
+              !v.matches('^[0-9]*$'))",
+        message: "scoretap.dev/move-app would replace a value that is more than a port number; add its form, such as \
+                  \"arg --bind 0.0.0.0:{port}\"",
+    },
+    Fault {
+        holds: |pod, _| {
+            let mut names = [MODEL_NAME, MODEL_VERSION].into_iter().filter_map(|name| pod.annotation(name));
+            names.any(|name| !is_label(name))
         },
         cel: "!variables.names.all(n, n.matches('^[^\\\\x00-\\\\x1f\\\\x7f]{1,256}$'))",
         message: "scoretap.dev/model-name and scoretap.dev/model-version become labels; write 1 to 256 characters \
                   without line ends or control characters, or remove the annotation",
     },
     Fault {
-        holds: |pod| !["true", "false"].contains(&pod.annotation(PRE_STOP).unwrap_or("true")),
+        holds: |pod, _| !["true", "false"].contains(&pod.annotation(PRE_STOP).unwrap_or("true")),
         cel: "!(variables.preStop in ['true', 'false'])",
-        message: "scoretap.dev/pre-stop is neither \"true\" nor \"false\"; write \"false\" to have no preStop hook added to the \
-                  app, or remove the annotation",
+        message: "scoretap.dev/pre-stop is neither \"true\" nor \"false\"; write \"false\" to add no preStop hook to the app, \
+                  or remove the annotation",
     },
     Fault {
-        holds: |pod| pod.annotation(CONFIG).is_some_and(|config| config.chars().count() > LONGEST_CONFIG),
+        holds: |pod, _| pod.annotation(CONFIG).is_some_and(|config| config.chars().count() > LONGEST_CONFIG),
         cel: "size(variables.config) > 16384",
         message: "scoretap.dev/config has more than 16384 characters; write a shorter configuration",
     },
+    Fault {
+        holds: |pod, _| !are_quantities(pod, Resource::Cpu),
+        cel: "!variables.cpuValid",
+        message: "scoretap.dev/cpu-request and scoretap.dev/cpu-limit take CPU: write \"100m\", \"0.5\" or \"2\"; the limit \
+                  may be \"none\"",
+    },
+    Fault {
+        holds: |pod, _| !are_quantities(pod, Resource::Memory),
+        cel: "!variables.memoryValid",
+        message: "scoretap.dev/memory-request and scoretap.dev/memory-limit take memory: write \"64Mi\" or \"1Gi\"; the limit \
+                  may be \"none\"",
+    },
+    Fault {
+        holds: |pod, settings| exceeds_limit(pod, settings, Resource::Cpu),
+        cel: "variables.cpuValid && variables.cpuExceedsLimit",
+        message: "a container of the sidecar would request more CPU than its limit; write both scoretap.dev/cpu-request and \
+                  scoretap.dev/cpu-limit, the limit at least as large",
+    },
+    Fault {
+        holds: |pod, settings| exceeds_limit(pod, settings, Resource::Memory),
+        cel: "variables.memoryValid && variables.memoryExceedsLimit",
+        message: "a container of the sidecar would request more memory than its limit; write both scoretap.dev/memory-request \
+                  and scoretap.dev/memory-limit, the limit at least as large",
+    },
 ];
 
-/// Everything that is wrong with a pod that asks for the sidecar.
-pub fn find(pod: Pod<'_>) -> Vec<String> {
-    let found = FAULTS.iter().filter(|fault| (fault.holds)(pod));
-    let mut messages: Vec<_> = found.map(|fault| filled(fault.message, pod)).collect();
+/// What to know about a pod that is injected.
+pub const NOTICES: [Fault; 2] = [
+    Fault {
+        holds: |pod, _| pod.moves().is_none() && !pod.has_port_name(),
+        cel: "!variables.moves && !variables.portNamed",
+        message: "the app's port has no name, so Services bypass the sidecar and calls are not measured; name the \
+                  containerPort, roll out, then use the name as the Service's targetPort, or write scoretap.dev/move-app",
+    },
+    Fault {
+        holds: |pod, _| pod.moves().is_some() && pod.has_other_ports(),
+        cel: "variables.moves && variables.otherPorts",
+        message: "scoretap.dev/move-app moves one port of the app; calls to its other ports bypass the sidecar and are not \
+                  measured",
+    },
+];
+
+/// Everything that keeps a pod from getting the sidecar.
+pub fn find(pod: Pod<'_>, settings: &Settings) -> Vec<String> {
+    let mut messages = held(&FAULTS, pod, settings);
     let config = pod.annotation(CONFIG).unwrap_or_default();
     if let Err(faults) = Config::parse(config.as_bytes()) {
-        // In Envoy's configuration JSON stands in a StringValue, in an annotation it stands as it is.
+        // In Envoy's configuration JSON stands in a StringValue; in an annotation it does not.
         let message = |fault: &ConfigFault| fault.to_string().replace(", in a StringValue", "");
         messages.extend(faults.iter().map(|fault| format!("{CONFIG}: {}", message(fault))));
     }
     messages
 }
 
-fn filled(message: &str, pod: Pod<'_>) -> String {
-    let inject = pod.annotation(INJECT).unwrap_or_default();
-    message.replace("{inject}", &shown(inject)).replace("{port}", &shown(pod.wanted_port()))
+/// What to know about a pod that gets the sidecar, or has it.
+pub fn notices(pod: Pod<'_>, settings: &Settings) -> Vec<String> {
+    held(&NOTICES, pod, settings)
 }
 
-/// A tenant's value, as far as it fits a warning: API servers drop one with a control character.
+fn held(table: &[Fault], pod: Pod<'_>, settings: &Settings) -> Vec<String> {
+    let held = table.iter().filter(|fault| (fault.holds)(pod, settings));
+    held.map(|fault| filled(fault.message, pod)).collect()
+}
+
+fn filled(message: &str, pod: Pod<'_>) -> String {
+    PLACEHOLDERS.iter().fold(message.to_owned(), |message, (written, annotation, _)| {
+        message.replace(written, &shown(pod.annotation(annotation).unwrap_or_default()))
+    })
+}
+
+/// A tenant's value, cut to fit a warning. API servers drop a warning with a control character.
 pub(crate) fn shown(value: &str) -> String {
     let visible = |char: char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char };
-    value.chars().take(60).map(visible).collect()
+    value.chars().take(LONGEST_SHOWN).map(visible).collect()
+}
+
+fn moves(pod: Pod<'_>) -> Option<(Move<'_>, &serde_json::Value)> {
+    pod.moves().zip(pod.app())
 }
 
 fn is_label(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.chars().count()) && !text.chars().any(|char| char.is_ascii_control())
+}
+
+fn are_quantities(pod: Pod<'_>, resource: Resource) -> bool {
+    let accepts = |bound: Bound| {
+        let text = pod.annotation(bound.annotation(resource));
+        text.is_none_or(|text| bound.accepts(resource, text))
+    };
+    Bound::ALL.into_iter().all(accepts)
+}
+
+/// The API server would refuse such a container, and with it the pod.
+fn exceeds_limit(pod: Pod<'_>, settings: &Settings, resource: Resource) -> bool {
+    are_quantities(pod, resource)
+        && Part::ALL.into_iter().any(|part| {
+            let [request, limit] = Bound::ALL.map(|bound| {
+                resource.parse(pod.quantity(resource, bound, settings.quantity(part, resource, bound)))
+            });
+            request.zip(limit).is_some_and(|(request, limit)| request > limit)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn warnings_fit_in_256_characters() {
+        let long = "x".repeat(1000);
+        let annotations = json!({INJECT: long, APP_PORT: long, MOVE_APP: long});
+        let pod = json!({"metadata": {"annotations": annotations}});
+        for fault in FAULTS.iter().chain(&NOTICES) {
+            let message = filled(fault.message, Pod(&pod));
+            assert!(message.chars().count() <= 256, "{} characters: {message}", message.chars().count());
+        }
+    }
 }

@@ -1,70 +1,27 @@
-//! Decides what becomes of a pod.
+//! Decides on a pod.
 
 use serde_json::Value;
 
 use crate::annotations::CONFIG;
 use crate::faults;
+use crate::moving::open_low_ports;
 use crate::pod::{FRAMEWORK, MODEL, Pod, VERSION};
-use crate::sidecar::{Kind, Sidecar};
+use crate::ports::Layout;
+use crate::settings::Settings;
+use crate::sidecar::Sidecar;
 use crate::slots::{Slot, Slots};
 
-/// What the operator decides, for all pods. A tenant has no say in images.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Settings {
-    /// Image of Envoy, with its digest
-    #[arg(
-        long,
-        env = "ENVOY_IMAGE",
-        value_name = "IMAGE",
-        value_parser = |text: &str| image(text, "ENVOY_IMAGE"),
-        default_value = "docker.io/envoyproxy/envoy:distroless-v1.40.0"
-    )]
-    pub envoy_image: String,
-    /// Image of the exporter, the module and scoretap-sidecar, with its digest
-    #[arg(
-        long,
-        env = "EXPORTER_IMAGE",
-        value_name = "IMAGE",
-        value_parser = |text: &str| image(text, "EXPORTER_IMAGE"),
-        default_value = "scoretap-exporter:0.1.0"
-    )]
-    pub exporter_image: String,
-    /// How the sidecar's containers are run
-    #[arg(long, env = "SIDECAR", value_enum, default_value_t)]
-    pub sidecar: Kind,
-}
-
-/// An image as a container runtime takes it. Any other would keep every pod that asks from starting.
-fn image(text: &str, variable: &str) -> Result<String, String> {
-    let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
-    let is_part = |part: &str| {
-        part.starts_with(|char: char| char.is_ascii_alphanumeric())
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte))
-    };
-    let is_digest = |digest: &str| {
-        let hex = digest.split_once(':').map_or("", |(_, hex)| hex);
-        is_part(digest) && hex.len() >= 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
-    };
-    if name.split('/').all(is_part) && digest.is_none_or(is_digest) {
-        return Ok(text.to_owned());
-    }
-    Err(format!(
-        "this is no image; write NAME:TAG or NAME@sha256:DIGEST, such as registry.example/scoretap-exporter:0.1.0, as \
-         the flag or as {variable}"
-    ))
-}
-
-/// What becomes of a pod.
+/// The decision on a pod.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// It does not ask for the sidecar.
+    /// The pod does not ask for the sidecar.
     NotAsked,
-    /// It has it.
-    Already,
-    /// It asks, and cannot have it, for these reasons. It stays as it is.
+    /// The pod has the sidecar; notices about it.
+    Already(Vec<String>),
+    /// The pod asks and stays as it is, for these reasons.
     Refused(Vec<String>),
-    /// The pod with the sidecar.
-    Injected(Box<Value>),
+    /// The pod with the sidecar, and notices about it.
+    Injected(Box<Value>, Vec<String>),
 }
 
 impl Decision {
@@ -72,54 +29,83 @@ impl Decision {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::NotAsked => "not_asked",
-            Self::Already => "already",
+            Self::Already(_) => "already",
             Self::Refused(_) => "refused",
-            Self::Injected(_) => "injected",
+            Self::Injected(..) => "injected",
         }
     }
 }
 
-/// Decides on a pod, or on the template of one, for which the workload's name is known.
+/// Decides on a pod, or on a template of a workload with this name.
 pub fn decide(value: &Value, workload: Option<&str>, settings: &Settings) -> Decision {
     let pod = Pod(value);
     if !pod.asks() {
         return Decision::NotAsked;
     }
     if pod.is_injected() {
-        return Decision::Already;
+        return Decision::Already(faults::notices(pod, settings));
     }
-    let mut faults = faults::find(pod);
-    // A container that does not end would keep a Job's pod from ending.
-    let ends = pod.spec("restartPolicy").is_some_and(|policy| policy != "Always");
-    if ends && settings.sidecar == Kind::Ordinary {
-        faults.push(
-            "before Kubernetes 1.29 a pod that ends cannot have the sidecar; remove scoretap.dev/inject"
-                .into(),
-        );
-    }
+    let faults = faults::find(pod, settings);
     if !faults.is_empty() {
         return Decision::Refused(faults);
     }
-    let mut injected = value.clone();
-    let sidecar = Sidecar::render(&slots(pod, workload, settings), settings.sidecar);
-    // An API server has no such pods; a manifest may.
-    if let Err(place) = sidecar.add_to(&mut injected, pod.app_without_hook()) {
-        return Decision::Refused(vec![format!("{place}; write one, or remove scoretap.dev/inject")]);
+    match injected(pod, workload, settings) {
+        Ok(injected) => Decision::Injected(Box::new(injected), faults::notices(pod, settings)),
+        // An API server has no such pods; a manifest may.
+        Err(place) => Decision::Refused(vec![format!("{place}; write one, or remove scoretap.dev/inject")]),
     }
-    Decision::Injected(Box::new(injected))
 }
 
-fn slots(pod: Pod<'_>, workload: Option<&str>, settings: &Settings) -> Slots {
-    let port = pod.app_port();
+fn injected(pod: Pod<'_>, workload: Option<&str>, settings: &Settings) -> Result<Value, String> {
+    let layout = Layout::of(pod);
+    let mut injected = pod.0.clone();
+    let app = pod.app_index();
+    let container = app.and_then(|index| injected.pointer_mut(&format!("/spec/containers/{index}")));
+    let container = container.ok_or("the app's container is missing")?;
+    layout.apply(container).ok_or("ports of the app's container is not a list")?;
+    if let Some(to) = pod.moves() {
+        to.apply(container).ok_or("env or args of the app's container is not a list")?;
+        let low = layout.declared.parse().map_or(Some(()), |port| open_low_ports(&mut injected, port));
+        low.ok_or("spec.securityContext is not a map with a list of sysctls")?;
+    }
+    let sidecar = Sidecar::render(&slots(pod, &layout, workload, settings));
+    sidecar.add_to(&mut injected, app.filter(|_| pod.needs_hook()))?;
+    Ok(injected)
+}
+
+fn slots(pod: Pod<'_>, layout: &Layout, workload: Option<&str>, settings: &Settings) -> Slots {
     let mut slots = Slots::default();
-    slots.set(Slot::EnvoyImage, &settings.envoy_image);
-    slots.set(Slot::ExporterImage, &settings.exporter_image);
-    slots.set(Slot::AppPort, port.number);
-    slots.set(Slot::AppPortName, port.name);
-    slots.set(Slot::Config, pod.annotation(CONFIG).unwrap_or_default());
-    slots.set(Slot::ModelName, pod.identity(&MODEL));
-    slots.set(Slot::ModelVersion, pod.identity(&VERSION));
-    slots.set(Slot::ModelFramework, pod.identity(&FRAMEWORK));
-    slots.set(Slot::Deployment, workload.unwrap_or_else(|| pod.deployment()));
+    for slot in Slot::all() {
+        if let Some(value) = value(slot, pod, layout, workload, settings) {
+            slots.set(slot, value);
+        }
+    }
     slots
+}
+
+fn value(
+    slot: Slot,
+    pod: Pod<'_>,
+    layout: &Layout,
+    workload: Option<&str>,
+    settings: &Settings,
+) -> Option<String> {
+    Some(match slot {
+        Slot::EnvoyImage | Slot::ExporterImage | Slot::ImagePullPolicy | Slot::RunAsUser => {
+            return slot.setting(settings);
+        }
+        Slot::EnvoyPort => layout.envoy(),
+        Slot::ReadyPort => layout.ready(),
+        Slot::AppPort => layout.app(),
+        Slot::AppPortName => pod.app_port().name,
+        Slot::Config => pod.annotation(CONFIG).unwrap_or_default().to_owned(),
+        Slot::ModelName => pod.identity(&MODEL).to_owned(),
+        Slot::ModelVersion => pod.identity(&VERSION).to_owned(),
+        Slot::ModelFramework => pod.identity(&FRAMEWORK).to_owned(),
+        Slot::Deployment => workload.unwrap_or_else(|| pod.deployment()).to_owned(),
+        Slot::Quantity(part, resource, bound) => {
+            let quantity = pod.quantity(resource, bound, settings.quantity(part, resource, bound));
+            return Some(quantity.to_owned()).filter(|quantity| quantity != crate::quantity::NONE);
+        }
+    })
 }

@@ -1,8 +1,8 @@
-//! Puts the Scoretap sidecar into pods that ask for it with an annotation.
+//! Adds the Scoretap sidecar to pods that ask for it with an annotation.
 //!
-//! What is put there is data (`k8s/sidecar/sidecar.yaml`). This crate decides whether, fills in what differs from pod
-//! to pod, and renders the same as an admission policy. It never lets a pod fail: what it does not understand it leaves
-//! as it is, and says what to write.
+//! What is added is data (`sidecar.yaml`). This crate decides whether to add it, fills in what differs from pod to pod, and
+//! renders the same decision as an admission policy. A pod that it cannot inject stays as it is, with a warning that says
+//! what to write.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -16,20 +16,14 @@ pub mod drain;
 pub mod faults;
 pub mod inject;
 pub mod manifest;
-pub mod metrics;
+pub mod moving;
 pub mod pod;
 pub mod policy;
-pub mod review;
-pub mod server;
-pub mod service;
+pub mod ports;
+pub mod quantity;
+#[cfg(feature = "serve")]
+pub mod serve;
+pub mod settings;
 pub mod sidecar;
 pub mod slots;
-pub mod tls;
 pub mod yaml;
-
-use std::io::Write;
-
-/// Writes a line of the log. `eprintln!` panics where that cannot be done, as on a full disk.
-pub(crate) fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
-}

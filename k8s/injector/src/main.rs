@@ -1,19 +1,17 @@
-//! The command line: flags in, exit code out.
+//! The command line of the webhook.
 
-use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Parser, Subcommand};
-use scoretap_injector::inject::Settings;
-use scoretap_injector::review::Exempt;
-use scoretap_injector::server::{self, Serving};
-use scoretap_injector::tls::Files;
-use scoretap_injector::{manifest, policy};
+use scoretap_injector::serve::review::Exempt;
+use scoretap_injector::serve::server::{self, Serving};
+use scoretap_injector::serve::tls::Files;
+use scoretap_injector::settings::Settings;
 
-/// Puts the Scoretap sidecar into pods that ask for it with `scoretap.dev/inject: "true"`.
+/// Adds the Scoretap sidecar to pods that ask for it with `scoretap.dev/inject: "true"`.
 #[derive(Debug, Parser)]
 #[command(name = "scoretap-injector", version)]
 struct Cli {
@@ -23,27 +21,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print manifests with the sidecar in them. What is wrong is said on standard error, and ends in exit code 1
-    #[command(after_help = format!("Kinds: {}; every other is printed as it is", manifest::kinds()))]
-    Inject {
-        /// File with manifests; `-` is standard input
-        #[arg(short, long = "filename", value_name = "FILE")]
-        filename: PathBuf,
-        #[command(flatten)]
-        settings: Settings,
-    },
-    /// Print the admission policies that do the same without a webhook (Kubernetes 1.36 or later)
-    Policy {
-        #[command(flatten)]
-        settings: Settings,
-    },
     /// Serve as an admission webhook
     Serve {
         /// Address of the webhook
-        #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:8443")]
+        #[arg(long, value_name = "IP:PORT", default_value = "[::]:8443")]
         listen_address: SocketAddr,
         /// Address of /metrics, /-/healthy and /-/ready
-        #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:8080")]
+        #[arg(long, value_name = "IP:PORT", default_value = "[::]:8080")]
         metrics_address: SocketAddr,
         /// Certificate, PEM; read again when it changes
         #[arg(long, value_name = "FILE", default_value = "/tls/tls.crt")]
@@ -54,14 +38,15 @@ enum Command {
         /// Namespace of the injector, in which it changes nothing
         #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
         namespace: Option<String>,
-        #[command(flatten)]
-        settings: Settings,
+        /// Images, user and resources of the sidecar, YAML; defaults are built in
+        #[arg(long, value_name = "FILE")]
+        settings: Option<PathBuf>,
     },
 }
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
-        Ok(code) => code,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -69,46 +54,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<ExitCode> {
-    match command {
-        Command::Inject { filename, settings } => inject(&filename, &settings),
-        Command::Policy { settings } => {
-            std::io::stdout().write_all(policy::manifests(&settings).as_bytes())?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Serve { listen_address, metrics_address, tls_cert, tls_key, namespace, settings } => {
-            serve(Serving {
-                listen: listen_address,
-                metrics: metrics_address,
-                files: Files { certificate: tls_cert, key: tls_key },
-                settings,
-                exempt: Exempt::with_own(namespace),
-            })
-        }
-    }
-}
-
-fn inject(filename: &PathBuf, settings: &Settings) -> Result<ExitCode> {
-    let mut text = String::new();
-    if filename.as_os_str() == "-" {
-        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-    } else {
-        text = std::fs::read_to_string(filename)
-            .with_context(|| format!("cannot read {}", filename.display()))?;
-    }
-    let injected = manifest::inject(&text, settings).with_context(|| format!("in {}", filename.display()))?;
-    std::io::stdout().write_all(manifest::write(&injected.documents).as_bytes())?;
-    for warning in &injected.warnings {
-        eprintln!("warning: {}: {warning}", filename.display());
-    }
-    for fault in &injected.faults {
-        eprintln!("error: {}: {fault}", filename.display());
-    }
-    Ok(if injected.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn serve(serving: Serving) -> Result<ExitCode> {
+fn run(command: Command) -> Result<()> {
+    let Command::Serve { listen_address, metrics_address, tls_cert, tls_key, namespace, settings } = command;
+    let serving = Serving {
+        listen: listen_address,
+        metrics: metrics_address,
+        files: Files { certificate: tls_cert, key: tls_key },
+        settings: settings.as_deref().map_or_else(|| Ok(Settings::default()), read)?,
+        exempt: Exempt::with_own(namespace),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(server::run(serving))?;
-    Ok(ExitCode::SUCCESS)
+    runtime.block_on(server::run(serving))
+}
+
+fn read(file: &Path) -> Result<Settings> {
+    let place = || format!("in {}", file.display());
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Settings::parse(&text).map_err(|faults| anyhow!(faults.join("\n"))).with_context(place)
 }

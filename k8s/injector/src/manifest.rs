@@ -1,26 +1,27 @@
-//! `scoretap-injector inject -f FILE`: the same decision on manifests, for pipelines.
+//! `scoretap inject -f FILE`: the same decision on manifests, for pipelines.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::annotations::INJECT;
-use crate::inject::{Decision, Settings, decide};
+use crate::inject::{Decision, decide};
 use crate::pod::name;
-use crate::{service, yaml};
+use crate::settings::Settings;
+use crate::yaml;
 
-/// Manifests, as they came or with the sidecar, and what is to be said about them.
+/// Manifests with the sidecar in pods that ask, and the messages about them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Injected {
     /// The documents.
     pub documents: Vec<Value>,
-    /// What is wrong: `KIND/NAME: what to write`
+    /// Why a pod that asks was not injected: `KIND/NAME: what to write`
     pub faults: Vec<String>,
-    /// What is hardly meant so, in the same form.
+    /// Other advice, in the same form.
     pub warnings: Vec<String>,
 }
 
-/// The kinds that hold a pod or the template of one, and where.
+/// The kinds that hold a pod or a pod template, and the JSON pointer to it.
 const KINDS: [(&str, &str); 7] = [
     ("Pod", ""),
     ("Deployment", "/spec/template"),
@@ -31,12 +32,12 @@ const KINDS: [(&str, &str); 7] = [
     ("CronJob", "/spec/jobTemplate/spec/template"),
 ];
 
-/// The names of all kinds in which something can become of an object.
+/// The names of all kinds that are injected.
 pub fn kinds() -> String {
-    format!("{}, Service and List", KINDS.map(|(name, _)| name).join(", "))
+    format!("{} and List", KINDS.map(|(name, _)| name).join(", "))
 }
 
-/// Where the pod, or the template of one, is in an object of this kind. `None` where it has none.
+/// The JSON pointer to the pod or pod template of an object of this kind. `None` if it has none.
 pub fn pod_at(kind: &str) -> Option<&'static str> {
     KINDS.iter().find(|(name, _)| *name == kind).map(|(_, pointer)| *pointer)
 }
@@ -46,7 +47,7 @@ pub fn inject(text: &str, settings: &Settings) -> Result<Injected> {
     let mut injected = Injected::default();
     for (index, document) in serde_norway::Deserializer::from_str(text).enumerate() {
         let mut document =
-            Value::deserialize(document).with_context(|| format!("document {} is no YAML", index + 1))?;
+            Value::deserialize(document).with_context(|| format!("document {} is not YAML", index + 1))?;
         if !document.is_null() {
             inject_object(&mut document, settings, &mut injected);
             injected.documents.push(document);
@@ -70,19 +71,19 @@ fn inject_object(object: &mut Value, settings: &Settings, injected: &mut Injecte
         return items.into_iter().flatten().for_each(|item| inject_object(item, settings, injected));
     }
     let title = format!("{kind}/{}", object.get("metadata").and_then(name).unwrap_or("?"));
-    let titled = |said: String| format!("{title}: {said}");
-    injected.warnings.extend(unheard(object, &kind).map(titled));
-    let mut faults = unquoted(object, &kind);
-    if faults.is_empty() {
-        faults = if kind == "Service" { service(object) } else { pod(object, &kind, settings) };
+    let titled = |message: String| format!("{title}: {message}");
+    injected.warnings.extend(misplaced(object, &kind).map(titled));
+    let mut advice = Advice { faults: unquoted(object, &kind), notices: Vec::new() };
+    if advice.faults.is_empty() {
+        advice = pod(object, &kind, settings);
     }
-    injected.faults.extend(faults.into_iter().map(titled));
+    injected.faults.extend(advice.faults.into_iter().map(titled));
+    injected.warnings.extend(advice.notices.into_iter().map(titled));
 }
 
-/// Annotations of ours that are no strings. No API server takes one; in a manifest they are easily written.
+/// Annotations of ours that are not strings, which is easily written in YAML. The API server refuses the object.
 fn unquoted(object: &Value, kind: &str) -> Vec<String> {
-    let pointer = if kind == "Service" { Some("") } else { pod_at(kind) };
-    let annotations = pointer.and_then(|pointer| object.pointer(pointer)?.pointer("/metadata/annotations"));
+    let annotations = pod_at(kind).and_then(|pointer| object.pointer(pointer)?.pointer("/metadata/annotations"));
     let all = annotations.and_then(Value::as_object).into_iter().flatten();
     let plain = all.filter(|(name, value)| {
         name.starts_with("scoretap.dev/") && (value.is_boolean() || value.is_number())
@@ -90,51 +91,52 @@ fn unquoted(object: &Value, kind: &str) -> Vec<String> {
     plain.map(|(name, value)| format!("{name} is {value} without quotes; write \"{value}\"")).collect()
 }
 
-/// Where to ask, if an object asks where nobody looks.
-fn unheard(object: &Value, kind: &str) -> Option<String> {
-    let said = |pointer: &str| object.pointer(pointer)?.pointer("/metadata/annotations")?.get(INJECT);
-    let asks = |pointer: &str| said(pointer).is_some_and(|value| *value != "false" && *value != false);
+/// Where to write the annotation, if it is in a place that has no effect.
+fn misplaced(object: &Value, kind: &str) -> Option<String> {
+    let value = |pointer: &str| object.pointer(pointer)?.pointer("/metadata/annotations")?.get(INJECT);
+    let asks = |pointer: &str| value(pointer).is_some_and(|value| *value != "false" && *value != false);
     match pod_at(kind) {
-        Some(template) if !template.is_empty() && asks("") && said(template).is_none() => {
+        Some(template) if !template.is_empty() && asks("") && value(template).is_none() => {
             let place = template.trim_start_matches('/').replace('/', ".");
             Some(format!(
-                "{INJECT} is on the {kind} itself, where nobody looks; write it to {place}.metadata.annotations"
+                "{INJECT} has no effect on the {kind} itself; write it to {place}.metadata.annotations"
             ))
         }
         None if object.pointer("/spec/template/spec/containers").is_some()
             && (asks("") || asks("/spec/template")) =>
         {
-            Some(format!("{INJECT} does nothing here, as the kind is not known; known are {}", kinds()))
+            Some(format!("{INJECT} has no effect here, because only these kinds are known: {}", kinds()))
         }
         Some(_) | None => None,
     }
 }
 
-fn service(object: &mut Value) -> Vec<String> {
-    match service::decide(object) {
-        service::Decision::Unchanged => Vec::new(),
-        service::Decision::Refused(faults) => faults,
-        service::Decision::Changed(changed) => {
-            *object = *changed;
-            Vec::new()
-        }
-    }
+/// The messages about one object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advice {
+    /// Why its pods are not injected.
+    pub faults: Vec<String>,
+    /// What to know about its pods that are.
+    pub notices: Vec<String>,
 }
 
-fn pod(object: &mut Value, kind: &str, settings: &Settings) -> Vec<String> {
+fn pod(object: &mut Value, kind: &str, settings: &Settings) -> Advice {
     let workload = workload(object, kind);
-    let Some(pod) = pod_at(kind).and_then(|pointer| object.pointer_mut(pointer)) else { return Vec::new() };
+    let Some(pod) = pod_at(kind).and_then(|pointer| object.pointer_mut(pointer)) else {
+        return Advice::default();
+    };
     match decide(pod, workload.as_deref(), settings) {
-        Decision::NotAsked | Decision::Already => Vec::new(),
-        Decision::Refused(faults) => faults,
-        Decision::Injected(injected) => {
+        Decision::NotAsked => Advice::default(),
+        Decision::Already(notices) => Advice { faults: Vec::new(), notices },
+        Decision::Refused(faults) => Advice { faults, notices: Vec::new() },
+        Decision::Injected(injected, notices) => {
             *pod = *injected;
-            Vec::new()
+            Advice { faults: Vec::new(), notices }
         }
     }
 }
 
-/// What the pods' owner will be called: the name that the webhook finds in a pod of the same workload.
+/// The name that the webhook finds in the owner of a pod of the same workload.
 fn workload(object: &Value, kind: &str) -> Option<String> {
     match kind {
         "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => {
@@ -144,8 +146,8 @@ fn workload(object: &Value, kind: &str) -> Option<String> {
     }
 }
 
-/// What is wrong with the pods that a workload would make. It is told to whoever applies the workload, because the
-/// warnings of its pods reach no person.
-pub fn advice(object: &Value, kind: &str, settings: &Settings) -> Vec<String> {
+/// The messages about the pods that a workload would create. Whoever applies the workload gets them, because the warnings
+/// of its pods go to a controller.
+pub fn advice(object: &Value, kind: &str, settings: &Settings) -> Advice {
     pod(&mut json!(object), kind, settings)
 }

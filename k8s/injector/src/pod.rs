@@ -1,22 +1,24 @@
 //! A pod as the injector reads it: which container is the app, on which port, and what model it serves.
 //!
-//! `policy` says the same in CEL; a test holds the two against each other.
+//! `policy` does the same in CEL. A test on a real API server compares the two.
 
 use serde_json::{Map, Value};
 
 use crate::annotations::{
-    APP_PORT, CONTAINERS, INJECT, INJECTED, MODEL_NAME, MODEL_VERSION, NEVER_THE_APP, NOT_FOR_CALLS,
-    PRE_STOP, TLS, VOLUME,
+    APP_PORT, APP_PORT_NAME, CONTAINERS, INJECT, INJECTED, MODEL_NAME, MODEL_VERSION, MOVE_APP,
+    NEVER_THE_APP, NOT_FOR_CALLS, PORT_NAMES, PORTS, PRE_STOP, QUEUE_PROXY, TLS, VOLUMES,
 };
+use crate::moving::Move;
+use crate::quantity::{Bound, Resource};
 
-/// Where a variable of the exporter comes from, the first of them that says something.
+/// Sources of one of the exporter's variables: annotation, then the app's variable of that name, then labels.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
-    /// The variable, by which the app's own environment is asked too.
+    /// The variable.
     pub variable: &'static str,
-    /// The annotation, which comes first.
+    /// The annotation.
     pub annotation: Option<&'static str>,
-    /// The labels, which come last.
+    /// The labels, the first one first.
     pub labels: &'static [&'static str],
 }
 
@@ -35,15 +37,15 @@ pub const VERSION: Identity = Identity {
 /// `MODEL_FRAMEWORK`
 pub const FRAMEWORK: Identity = Identity { variable: "MODEL_FRAMEWORK", annotation: None, labels: &[] };
 
-/// The label by which a ReplicaSet tells its pods from those of other revisions.
+/// The label with which a ReplicaSet marks its pods.
 pub const TEMPLATE_HASH: &str = "pod-template-hash";
-/// The label that names the workload where no owner does.
+/// The label that names the workload if no owner does.
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
-/// Owners that outlive their pods and bear the name that people know.
+/// Owners that outlive their pods and have the name that people know.
 pub const NAMING_OWNERS: [&str; 3] = ["ReplicaSet", "StatefulSet", "DaemonSet"];
 
-/// A pod that is given less time to end keeps it for itself: it would be gone before its hook is over, or just after.
-/// An API server refuses a hook that sleeps for longer than there is time.
+/// A pod with a shorter grace period gets no hook: the hook would use up the app's time to stop. The API server refuses a
+/// hook that sleeps longer than the grace period.
 pub const TIME_FOR_A_HOOK: i64 = 10;
 
 /// A pod, or the template of one.
@@ -53,9 +55,9 @@ pub struct Pod<'a>(pub &'a Value);
 /// The app's port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Port {
-    /// Its number, as digits. Empty where there is none.
+    /// Its number, as digits. Empty if unknown.
     pub number: String,
-    /// Its name. Empty where it has none.
+    /// Its name. Empty if it has none.
     pub name: String,
 }
 
@@ -70,17 +72,17 @@ impl<'a> Pod<'a> {
         text(self.0.pointer("/metadata/labels"), name)
     }
 
-    /// Whether the pod says anything of injection but no.
+    /// Whether the pod has the annotation with any value but `false`.
     pub fn asks(self) -> bool {
         self.annotation(INJECT).is_some_and(|value| value != "false")
     }
 
-    /// Whether a part of the sidecar is there, and the label by which it is not the pod's own.
+    /// Whether the pod has the sidecar already: a container with one of its names, and the injector's label.
     pub fn is_injected(self) -> bool {
         self.label(INJECTED) == Some("true") && self.uses_our_containers()
     }
 
-    /// Whether a container has a name of the sidecar's.
+    /// Whether a container has one of the sidecar's names.
     pub fn uses_our_containers(self) -> bool {
         let containers = self.containers().chain(list(self.spec("initContainers")));
         containers.filter_map(name).any(|name| CONTAINERS.contains(&name))
@@ -96,7 +98,7 @@ impl<'a> Pod<'a> {
         list(self.spec("containers"))
     }
 
-    /// What `scoretap.dev/app-port` says, else nothing.
+    /// The value of `scoretap.dev/app-port`, or an empty string.
     pub fn wanted_port(self) -> &'a str {
         self.annotation(APP_PORT).unwrap_or_default()
     }
@@ -108,16 +110,13 @@ impl<'a> Pod<'a> {
         if apps.is_empty() { self.containers().collect() } else { apps }
     }
 
-    /// Whether more than one of their TCP ports could be the app's. No name tells for sure which of them is: `http` may be
-    /// a page for people.
+    /// Whether several TCP ports could be the app's. A name does not decide: `http` may be a page for people.
     pub fn has_several_ports(self) -> bool {
         self.apps().into_iter().flat_map(declared).filter(may_take_calls).nth(1).is_some()
     }
 
-    /// The container that takes the calls.
-    ///
-    /// Without an annotation the first; with one the first that declares the port, if any does.
-    fn app(self) -> Option<&'a Value> {
+    /// The container that takes the calls: with an annotation the first that declares the port, otherwise the first.
+    pub fn app(self) -> Option<&'a Value> {
         let apps = self.apps();
         let wanted = self.wanted_port();
         let declares = |container: &&&Value| declared(container).any(|port| is(port, wanted));
@@ -125,18 +124,83 @@ impl<'a> Pod<'a> {
         holder.or(apps.first()).copied()
     }
 
-    /// Which of the containers is the app, if it is to get a `preStop` hook: it has none, and the pod's time allows for
-    /// one.
-    pub fn app_without_hook(self) -> Option<usize> {
+    /// The position of [`Self::app`] among the containers.
+    pub fn app_index(self) -> Option<usize> {
         let app = self.app()?;
-        let has_hook = app.pointer("/lifecycle/preStop").is_some_and(|hook| !hook.is_null());
-        let time = self.spec("terminationGracePeriodSeconds").and_then(Value::as_i64);
-        let wanted = self.annotation(PRE_STOP) != Some("false");
-        let index = self.containers().position(|container| std::ptr::eq(container, app));
-        index.filter(|_| wanted && !has_hook && time.is_none_or(|time| time >= TIME_FOR_A_HOOK))
+        self.containers().position(|container| std::ptr::eq(container, app))
     }
 
-    /// The app's port. Where a name is wanted that nobody declares, or nothing is wanted or declared, it has no number.
+    /// Whether the app gets a `preStop` hook: it has none, and the grace period is long enough.
+    pub fn needs_hook(self) -> bool {
+        let hook = self.app().and_then(|app| app.pointer("/lifecycle/preStop"));
+        let time = self.spec("terminationGracePeriodSeconds").and_then(Value::as_i64);
+        let wanted = self.annotation(PRE_STOP) != Some("false");
+        wanted && hook.is_none_or(Value::is_null) && time.is_none_or(|time| time >= TIME_FOR_A_HOOK)
+    }
+
+    /// How the app moves, if the annotation is there and valid.
+    pub fn moves(self) -> Option<Move<'a>> {
+        self.annotation(MOVE_APP).and_then(Move::parse)
+    }
+
+    /// The names that the app's container declares for the app's port.
+    pub fn app_port_names(self) -> impl Iterator<Item = &'a str> {
+        let app_port = self.app_port().number;
+        let ports = self.app().into_iter().flat_map(declared);
+        ports.filter(move |port| number(port) == app_port).filter_map(name)
+    }
+
+    /// Whether another container declares a name of the app's port: calls by that name may be meant for it.
+    pub fn shares_its_port_name(self) -> bool {
+        let app = self.app_index();
+        let others = self.containers().enumerate().filter(|(index, _)| Some(*index) != app);
+        let sidecars = list(self.spec("initContainers")).filter(|container| {
+            container.get("restartPolicy").is_some_and(|policy| policy == "Always")
+        });
+        let mut ports = others.map(|(_, container)| container).chain(sidecars).flat_map(declared);
+        ports.any(|port| name(port).is_some_and(|name| self.app_port_names().any(|own| own == name)))
+    }
+
+    /// Whether the pod shares the node's network.
+    pub fn is_host_network(self) -> bool {
+        self.spec("hostNetwork").is_some_and(|value| value == true)
+    }
+
+    /// Whether the app's port is open on the node.
+    pub fn has_host_port(self) -> bool {
+        let app_port = self.app_port().number;
+        let mut ports = self.app().into_iter().flat_map(declared).filter(|port| number(port) == app_port);
+        ports.any(|port| port.get("hostPort").and_then(Value::as_u64).is_some_and(|number| number > 0))
+    }
+
+    /// Whether the app's container declares other ports that may take calls.
+    pub fn has_other_ports(self) -> bool {
+        let app_port = self.app_port().number;
+        let mut ports = self.app().into_iter().flat_map(declared).filter(may_take_calls);
+        ports.any(|port| number(port) != app_port && name(port) != Some(APP_PORT_NAME))
+    }
+
+    /// Whether the app's port has a name, before injection or after.
+    pub fn has_port_name(self) -> bool {
+        let mut declared = self.app().into_iter().flat_map(declared);
+        self.app_port_names().next().is_some() || declared.any(|port| name(port) == Some(APP_PORT_NAME))
+    }
+
+    /// Whether Knative's proxy is in the pod, which calls the app on loopback.
+    pub fn is_serverless(self) -> bool {
+        self.containers().any(|container| name(container) == Some(QUEUE_PROXY))
+    }
+
+    /// What a container of the sidecar requests, or its limit. Containers of a pod that has resources of its own share
+    /// these.
+    pub fn quantity(self, resource: Resource, bound: Bound, setting: &'a str) -> &'a str {
+        let shared = self.spec("resources").filter(|resources| !resources.is_null());
+        let otherwise = if shared.is_some() { crate::quantity::NONE } else { setting };
+        self.annotation(bound.annotation(resource)).unwrap_or(otherwise)
+    }
+
+    /// The app's port. It has no number if the annotation names a port that nobody declares, or if there is neither an
+    /// annotation nor a declaration.
     pub fn app_port(self) -> Port {
         let wanted = self.wanted_port();
         let is_meant =
@@ -149,13 +213,13 @@ impl<'a> Pod<'a> {
         }
     }
 
-    /// Whether the app's port is named as one behind which the app speaks TLS itself.
+    /// Whether the name of the app's port says that the app itself terminates TLS.
     pub fn speaks_tls(self) -> bool {
         let name = self.app_port().name;
         TLS.iter().any(|protocol| name.starts_with(protocol))
     }
 
-    /// Who the pod is in one respect. Empty where nothing says.
+    /// The value of one identity. Empty if no source has it.
     pub fn identity(self, identity: &Identity) -> &'a str {
         let annotation = identity.annotation.and_then(|name| self.annotation(name));
         let environment = || self.app().and_then(|app| variable(app, identity.variable));
@@ -163,7 +227,7 @@ impl<'a> Pod<'a> {
         annotation.or_else(environment).or_else(label).unwrap_or_default()
     }
 
-    /// The workload that the pod belongs to. Empty where nothing says.
+    /// The workload that the pod belongs to. Empty if unknown.
     pub fn deployment(self) -> &'a str {
         let owner = list(self.0.pointer("/metadata/ownerReferences")).next();
         let kind = owner.and_then(|owner| owner.get("kind")).and_then(Value::as_str).unwrap_or_default();
@@ -176,43 +240,43 @@ impl<'a> Pod<'a> {
         without.unwrap_or(owner)
     }
 
-    /// Whether it is for Windows nodes, as far as it says.
+    /// Whether the pod says that it is for Windows nodes.
     pub fn is_windows(self) -> bool {
         let os = self.spec("os").and_then(name);
         os == Some("windows") || text(self.spec("nodeSelector"), "kubernetes.io/os") == Some("windows")
     }
 
-    /// Whether a port of the sidecar's is already declared, by number or by name.
+    /// Whether the pod uses a port of the sidecar, by number or by name.
     pub fn uses_our_ports(self) -> bool {
-        use crate::annotations::{HTTP_PORT_NAME, METRICS_PORT_NAME, PORTS};
-        let ours = |port: &Value| {
-            port.get("containerPort").and_then(Value::as_u64).is_some_and(|number| PORTS.contains(&number))
-                || name(port).is_some_and(|name| [HTTP_PORT_NAME, METRICS_PORT_NAME].contains(&name))
+        let is_ours = |port: &Value| {
+            let number = port.get("containerPort").and_then(Value::as_u64);
+            number.is_some_and(|number| PORTS.iter().any(|ours| u64::from(*ours) == number))
+                || name(port).is_some_and(|name| PORT_NAMES.contains(&name))
         };
-        let declared = self.containers().flat_map(|container| list(container.get("ports"))).any(ours);
+        let declared = self.containers().flat_map(|container| list(container.get("ports"))).any(is_ours);
         declared || PORTS.iter().any(|port| self.app_port().number == port.to_string())
     }
 
-    /// Whether the pod has a volume of the sidecar's name, or mounts one that it does not have: injected, it would have
-    /// it, and the app could open Envoy's admin socket.
-    pub fn uses_our_volume(self) -> bool {
+    /// Whether the pod has a volume with one of the sidecar's names, or mounts one that it lacks: once injected, it would
+    /// have it, and the app could open Envoy's admin socket.
+    pub fn uses_our_volumes(self) -> bool {
         let containers = self.containers().chain(list(self.spec("initContainers")));
         let mounts = containers.flat_map(|container| list(container.get("volumeMounts")));
-        list(self.spec("volumes")).chain(mounts).any(|named| name(named) == Some(VOLUME))
+        list(self.spec("volumes")).chain(mounts).filter_map(name).any(|name| VOLUMES.contains(&name))
     }
 }
 
-/// The elements of a list, none where it is missing.
+/// The elements of a list; none if it is missing.
 pub fn list(value: Option<&Value>) -> impl Iterator<Item = &Value> {
     value.and_then(Value::as_array).into_iter().flatten()
 }
 
-/// What an object says under `name`.
+/// The field `name` of an object.
 pub fn name(value: &Value) -> Option<&str> {
     value.get("name")?.as_str()
 }
 
-/// A port's number as it is written: digits that are no more than a port can be.
+/// Whether a text is a port's number, 1 to 65535 without leading zeros.
 pub fn is_number(text: &str) -> bool {
     (1..=5).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -226,8 +290,12 @@ fn text<'a>(map: Option<&'a Value>, key: &str) -> Option<&'a str> {
 
 /// The TCP ports that a container declares.
 fn declared(container: &Value) -> impl Iterator<Item = &Value> {
-    let tcp = |port: &&Value| port.get("protocol").is_none_or(|protocol| protocol == "TCP");
-    list(container.get("ports")).filter(tcp)
+    list(container.get("ports")).filter(|port| is_tcp(port))
+}
+
+/// Whether a declared port is TCP, the default.
+pub(crate) fn is_tcp(port: &Value) -> bool {
+    port.get("protocol").is_none_or(|protocol| protocol == "TCP")
 }
 
 fn may_take_calls(port: &&Value) -> bool {
@@ -238,12 +306,13 @@ fn is(port: &Value, wanted: &str) -> bool {
     name(port) == Some(wanted) || number(port) == wanted
 }
 
-fn number(port: &Value) -> String {
+/// The number of a declared port, as digits.
+pub(crate) fn number(port: &Value) -> String {
     port.get("containerPort").map(ToString::to_string).unwrap_or_default()
 }
 
-/// The value of a variable, where it stands there as it is: what refers to another variable or to a Secret is not for
-/// a label. Of two of one name the kubelet takes the last.
+/// The literal value of a variable. A reference to another variable or to a Secret does not belong into a label. If a name
+/// is repeated, the kubelet takes the last one.
 fn variable<'a>(container: &'a Value, variable: &str) -> Option<&'a str> {
     let found = list(container.get("env")).filter(|entry| name(entry) == Some(variable));
     let plain = found.filter_map(|entry| entry.get("value")?.as_str());

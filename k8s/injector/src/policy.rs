@@ -1,227 +1,114 @@
-//! `scoretap-injector policy`: the same decision as MutatingAdmissionPolicy, with nothing to run (Kubernetes 1.36+).
+//! The same decision as a MutatingAdmissionPolicy, with nothing to run (Kubernetes 1.36 and later).
 //!
-//! A mutating policy cannot warn, so each has a ValidatingAdmissionPolicy beside it that only warns. The sidecar comes
-//! from the same definition and the faults from the same tables as the webhook's. The warnings of pods reach no person but
-//! who makes one by hand, so workloads have such a policy each. What CEL cannot do is to read the filter's configuration:
-//! with a policy, the filter itself says at run time what is wrong with it.
+//! A mutating policy cannot warn, so a ValidatingAdmissionPolicy beside it only warns. Warnings of pods reach nobody but
+//! whoever creates one by hand, so workloads have such a policy too. The sidecar comes from the same definition and the
+//! faults from the same tables as the webhook's. CEL cannot read the filter's configuration: with a policy, the filter
+//! reports its faults at run time.
 
 mod literal;
+mod patches;
+mod values;
 mod variables;
 
 use serde_json::{Value, json};
 
-use crate::annotations::{HTTP_PORT_NAME, INJECT, INJECTED, TARGET_PORT};
-use crate::inject::Settings;
-use crate::sidecar::TEMPLATE;
-use crate::{faults, service, yaml};
+use crate::annotations::{INJECT, INJECTED};
+use crate::faults::{FAULTS, NOTICES, PLACEHOLDERS};
+use crate::settings::Settings;
+use crate::yaml;
 
-use variables::Variables;
+use values::Values;
 
-const HEADER: &str = "\
-# Injection without a webhook, for Kubernetes 1.36 and later. Written by `scoretap-injector policy`, from
-# k8s/sidecar/sidecar.yaml and the injector's tables: change those, not this.
-";
-
-/// Namespaces that carry this label take part.
+/// The label of namespaces that take part.
 pub const NAMESPACE_LABEL: &str = "scoretap.dev/injection";
 
-/// What is wrong with the objects of some kinds that ask, as warnings.
+/// What is wrong with objects that ask, as warnings.
 struct Advice {
     name: &'static str,
-    /// API groups, and of which kinds.
+    /// API groups and their resources.
     resources: Vec<(&'static str, &'static [&'static str])>,
     operations: &'static [&'static str],
-    /// Which objects are looked at.
-    conditions: Vec<(&'static str, String)>,
-    variables: Variables,
-    /// CEL that holds where the object has the fault, and the message.
-    faults: Vec<(&'static str, &'static str)>,
+    /// Where the pod, or its template, is in the object.
+    root: &'static str,
 }
 
-/// What becomes of those that have no fault.
-struct Change {
-    name: &'static str,
-    conditions: Vec<(&'static str, String)>,
-    /// Beside those of the advice.
-    variables: Variables,
-    mutation: String,
-}
-
-/// All policies and their bindings, as YAML.
+/// The policies and their bindings, as YAML.
 pub fn manifests(settings: &Settings) -> String {
-    let (pods, services) = (pods(), services());
-    let mut objects = sidecars(settings).objects(&pods);
-    objects.extend(pods.objects());
-    objects.extend(workloads().objects());
-    objects.extend(cron_jobs().objects());
-    objects.extend(led_services().objects(&services));
-    objects.extend(services.objects());
-    let mut text = HEADER.to_owned();
-    for object in objects {
-        text += "---\n";
-        text += &yaml::write(&object);
-    }
-    text
+    written(Values::Of(settings))
+}
+
+/// The same as a template of the chart, with Helm expressions for the settings.
+pub fn template() -> String {
+    let manifests = written(Values::Helm);
+    format!("{{{{- if eq (include \"scoretap.mode\" .) \"policy\" }}}}\n{manifests}{{{{- end }}}}\n")
+}
+
+fn written(values: Values<'_>) -> String {
+    let mut objects = mutating(values);
+    objects.extend([pods(), workloads(), cron_jobs()].iter().flat_map(|advice| advice.objects(values)));
+    objects.iter().map(yaml::write).collect::<Vec<_>>().join("---\n")
 }
 
 fn pods() -> Advice {
-    of_pods("scoretap-pods-advice", vec![("", &["pods"])], &["CREATE"], "object")
+    Advice {
+        name: "scoretap-pods-advice",
+        resources: vec![("", &["pods"])],
+        operations: &["CREATE"],
+        root: "object",
+    }
 }
 
 fn workloads() -> Advice {
-    let resources: Vec<(_, &[_])> =
-        vec![("apps", &["deployments", "statefulsets", "daemonsets"]), ("batch", &["jobs"])];
-    of_pods("scoretap-workloads-advice", resources, &["CREATE", "UPDATE"], "object.spec.template")
+    Advice {
+        name: "scoretap-workloads-advice",
+        resources: vec![("apps", &["deployments", "statefulsets", "daemonsets"]), ("batch", &["jobs"])],
+        operations: &["CREATE", "UPDATE"],
+        root: "object.spec.template",
+    }
 }
 
 fn cron_jobs() -> Advice {
-    let root = "object.spec.jobTemplate.spec.template";
-    of_pods("scoretap-cronjobs-advice", vec![("batch", &["cronjobs"])], &["CREATE", "UPDATE"], root)
-}
-
-/// On objects in which the pod, or the template of one, is at `root`.
-fn of_pods(
-    name: &'static str,
-    resources: Vec<(&'static str, &'static [&'static str])>,
-    operations: &'static [&'static str],
-    root: &str,
-) -> Advice {
-    let taken = variables::containers_taken(&format!("{root}.spec"));
-    let labels = format!("{root}.metadata.labels");
-    // What is already injected was right when it was.
-    let untouched = format!(
-        "!has({labels}) || !('{INJECTED}' in {labels}) || {labels}['{INJECTED}'] != 'true' || !({taken})"
-    );
     Advice {
-        name,
-        resources,
-        operations,
-        conditions: vec![("asks", asks(root)), ("has-no-sidecar", untouched)],
-        variables: variables::judging_pods(root),
-        faults: faults::FAULTS.iter().map(|fault| (fault.cel, fault.message)).collect(),
-    }
-}
-
-fn services() -> Advice {
-    Advice {
-        name: "scoretap-services-advice",
-        resources: vec![("", &["services"])],
+        name: "scoretap-cronjobs-advice",
+        resources: vec![("batch", &["cronjobs"])],
         operations: &["CREATE", "UPDATE"],
-        conditions: vec![("asks", asks("object"))],
-        variables: variables::judging_services(),
-        faults: service::FAULTS.iter().map(|fault| (fault.cel, fault.message)).collect(),
+        root: "object.spec.jobTemplate.spec.template",
     }
 }
 
-fn sidecars(settings: &Settings) -> Change {
-    Change {
-        name: "scoretap-pods",
-        conditions: pods().conditions,
-        variables: variables::making_sidecars(settings),
-        mutation: add_sidecar(),
-    }
-}
-
-fn led_services() -> Change {
-    let was_led =
-        format!("has(object.metadata.annotations) && '{TARGET_PORT}' in object.metadata.annotations");
-    Change {
-        name: "scoretap-services",
-        conditions: vec![("asks-or-did", format!("({}) || ({was_led})", asks("object")))],
-        variables: variables::leading_services(),
-        mutation: lead_service(),
-    }
-}
-
-/// A template may be without metadata.
-fn asks(root: &str) -> String {
+/// Conditions for a pod, or a pod template, at `root`. A template may lack metadata.
+fn asks(root: &str) -> (&'static str, String) {
     let annotations = format!("{root}.metadata.annotations");
-    format!(
+    let asks = format!(
         "has({root}.metadata) && has({annotations}) && '{INJECT}' in {annotations} && {annotations}['{INJECT}'] != 'false'"
-    )
-}
-
-/// Lists are made empty first and then added to: a list of objects as one patch's value makes 1.34 to 1.36 panic.
-fn add_sidecar() -> String {
-    let sidecar = &*TEMPLATE;
-    let mut patches = Vec::new();
-    for (name, value) in &sidecar.labels {
-        patches.push(patch("add", &format!("/metadata/labels/{}", escaped(name)), &literal::of(value, "")));
-    }
-    for (list, items) in [("volumes", &sidecar.volumes), ("initContainers", &sidecar.init_containers)] {
-        for item in items {
-            let literal = literal::of(item, &format!("Object.spec.{list}"));
-            patches.push(patch("add", &format!("/spec/{list}/-"), &literal));
-        }
-    }
-    format!(
-        "variables.faulty ? [] :\n(has(object.metadata.labels) ? [] : [{}])\n+ (has(object.spec.volumes) ? [] : [{}])\n\
-         + (has(object.spec.initContainers) ? [] : [{}])\n+ (!variables.hook ? [] : {})\n+ [\n{}\n]",
-        patch("add", "/metadata/labels", "{}"),
-        patch("add", "/spec/volumes", "[]"),
-        patch("add", "/spec/initContainers", "[]"),
-        add_hook(&sidecar.pre_stop),
-        patches.join(",\n"),
-    )
-}
-
-fn add_hook(hook: &Value) -> String {
-    const LIFECYCLE: &str = "Object.spec.containers.lifecycle";
-    let hook = literal::of(hook, &format!("{LIFECYCLE}.preStop"));
-    let add = |field: &str, value: &str| {
-        format!(
-            "[JSONPatch{{op: 'add', path: '/spec/containers/' + string(variables.index) + '{field}', value: {value}}}]"
-        )
-    };
-    format!(
-        "has(variables.app.lifecycle) ? {} : {}",
-        add("/lifecycle/preStop", &hook),
-        add("/lifecycle", &format!("{LIFECYCLE}{{preStop: {hook}}}")),
-    )
-}
-
-fn lead_service() -> String {
-    let annotation = format!("/metadata/annotations/{}", escaped(TARGET_PORT));
-    let target = |index: &str, value: &str| {
-        format!(
-            "JSONPatch{{op: 'add', path: '/spec/ports/' + string({index}) + '/targetPort', value: {value}}}"
-        )
-    };
-    let restore = format!(
-        "variables.ports.filter(p, has(p.targetPort) && string(p.targetPort) == '{HTTP_PORT_NAME}')\
-         .map(p, {})",
-        target(
-            "variables.keys.indexOf(string(p.port) + (has(p.protocol) ? p.protocol : 'TCP'))",
-            "variables.before"
-        )
     );
-    format!(
-        "variables.inject == 'false' ?\n('{TARGET_PORT}' in variables.annotations ?\n{restore}\n+ [JSONPatch{{op: 'remove', \
-         path: '{annotation}'}}] : []) :\nvariables.faulty || variables.target == '{HTTP_PORT_NAME}' ? [] : [\n{},\n{}\n]",
-        target("variables.index", &format!("'{HTTP_PORT_NAME}'")),
-        patch("add", &annotation, "variables.target"),
-    )
+    ("asks", asks)
 }
 
-fn patch(op: &str, path: &str, value: &str) -> String {
-    format!("JSONPatch{{op: '{op}', path: '{path}', value: {value}}}")
-}
-
-/// As a part of a JSON pointer.
-fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
+/// Whether the pod at `root` has the sidecar already. It was judged before it got it.
+fn has_sidecar(root: &str) -> String {
+    let labels = format!("{root}.metadata.labels");
+    let taken = variables::containers_taken(&format!("{root}.spec"));
+    format!("has({labels}) && '{INJECTED}' in {labels} && {labels}['{INJECTED}'] == 'true' && ({taken})")
 }
 
 impl Advice {
-    fn objects(&self) -> [Value; 2] {
+    fn objects(&self, values: Values<'_>) -> [Value; 2] {
+        let mut variables = variables::judging(self.root, values);
+        variables.add("injected", has_sidecar(self.root));
+        let faults = FAULTS.iter().map(|fault| (format!("variables.injected || !({})", fault.cel), fault));
+        // A pod with a fault gets no sidecar to say anything about.
+        let notices = NOTICES.iter().map(|notice| {
+            (format!("(!variables.injected && variables.faulty) || !({})", notice.cel), notice)
+        });
         let policy = json!({
             "failurePolicy": "Ignore",
             "matchConstraints": self.matches(),
-            "matchConditions": named(&self.conditions),
-            "variables": self.variables.to_value(),
-            "validations": self.faults.iter().map(|(cel, message)| json!({
-                "expression": format!("!({cel})"),
-                "messageExpression": message_cel(message),
+            "matchConditions": named(&[asks(self.root)]),
+            "variables": variables.to_value(),
+            "validations": faults.chain(notices).map(|(cel, fault)| json!({
+                "expression": cel,
+                "messageExpression": message_cel(fault.message),
             })).collect::<Value>(),
         });
         let binding = json!({
@@ -248,32 +135,32 @@ impl Advice {
     }
 }
 
-impl Change {
-    fn objects(&self, advice: &Advice) -> Vec<Value> {
-        let faulty: Vec<_> = advice.faults.iter().map(|(cel, _)| format!("({cel})")).collect();
-        let mut variables = advice.variables.and(&self.variables);
-        variables.add("faulty", faulty.join(" ||\n"));
-        let policy = json!({
-            "failurePolicy": "Ignore",
-            "reinvocationPolicy": "IfNeeded",
-            "matchConstraints": advice.matches(),
-            "matchConditions": named(&self.conditions),
-            "variables": variables.to_value(),
-            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": self.mutation}}],
-        });
-        let binding = json!({"policyName": self.name, "matchResources": selected()});
-        vec![
-            object("MutatingAdmissionPolicy", self.name, &policy),
-            object("MutatingAdmissionPolicyBinding", self.name, &binding),
-        ]
-    }
+fn mutating(values: Values<'_>) -> Vec<Value> {
+    const NAME: &str = "scoretap-pods";
+    let pods = pods();
+    let mut variables = variables::judging(pods.root, values);
+    variables.extend(variables::making(values));
+    let conditions = [asks(pods.root), ("has-no-sidecar", format!("!({})", has_sidecar(pods.root)))];
+    let policy = json!({
+        "failurePolicy": "Ignore",
+        "reinvocationPolicy": "IfNeeded",
+        "matchConstraints": pods.matches(),
+        "matchConditions": named(&conditions),
+        "variables": variables.to_value(),
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patches::mutation(values)}}],
+    });
+    let binding = json!({"policyName": NAME, "matchResources": selected()});
+    vec![
+        object("MutatingAdmissionPolicy", NAME, &policy),
+        object("MutatingAdmissionPolicyBinding", NAME, &binding),
+    ]
 }
 
 fn named(conditions: &[(&str, String)]) -> Value {
     conditions.iter().map(|(name, cel)| json!({"name": name, "expression": cel})).collect()
 }
 
-/// The same namespaces as the webhook's.
+/// The same namespaces as the webhook selects.
 fn selected() -> Value {
     json!({"namespaceSelector": {
         "matchLabels": {NAMESPACE_LABEL: "enabled"},
@@ -294,14 +181,20 @@ fn object(kind: &str, name: &str, spec: &Value) -> Value {
     })
 }
 
-/// A message of the tables as CEL: `{inject}` and `{port}` are variables.
+/// A message of the tables as CEL, with placeholders as variables.
 fn message_cel(message: &str) -> String {
     let mut parts = Vec::new();
     let mut rest = message;
-    while let Some((before, after)) = rest.split_once('{') {
-        let Some((name, after)) = after.split_once('}') else { break };
-        parts.extend([literal::text(before), format!("variables.{name}")]);
-        rest = after;
+    let next = |rest: &str| {
+        let found = PLACEHOLDERS.iter().filter_map(|(written, _, variable)| {
+            rest.find(written).map(|index| (index, *written, *variable))
+        });
+        found.min()
+    };
+    while let Some((index, written, variable)) = next(rest) {
+        let (before, after) = rest.split_at(index);
+        parts.extend([literal::text(before), format!("variables.{variable}Shown")]);
+        rest = after.strip_prefix(written).unwrap_or_default();
     }
     parts.push(literal::text(rest));
     parts.join(" + ")

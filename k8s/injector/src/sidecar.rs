@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::slots::Slots;
 
 /// The definition's text.
-pub const DEFINITION: &str = include_str!("../../sidecar/sidecar.yaml");
+pub const DEFINITION: &str = include_str!("../sidecar.yaml");
 
 /// What is added to a pod.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -16,79 +16,48 @@ pub const DEFINITION: &str = include_str!("../../sidecar/sidecar.yaml");
 pub struct Sidecar {
     /// Labels of the pod.
     pub labels: Map<String, Value>,
-    /// The hook of the app's container, where it has none. Null for [`Kind::Ordinary`]: these clusters do not know it.
+    /// The hook of the app's container, if that has none.
     pub pre_stop: Value,
     /// Volumes.
     pub volumes: Vec<Value>,
-    /// At the end of the pod's own.
+    /// Appended to the pod's own.
     pub init_containers: Vec<Value>,
-    /// At the end of the pod's own. Empty but for [`Kind::Ordinary`].
-    #[serde(default)]
-    pub containers: Vec<Value>,
 }
 
-/// How the two containers that stay are run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Kind {
-    /// Restartable init containers: they start before the app, end after it, and let a Job end. Kubernetes 1.29 or
-    /// later
-    #[default]
-    Native,
-    /// Containers beside the app's, for clusters before 1.29
-    Ordinary,
-}
-
-/// The definition with its slots still open. A fault in it is a fault of the build; tests read it.
+/// The definition with its slots still open. A unit test reads it, so a syntax error fails the build.
 pub static TEMPLATE: LazyLock<Sidecar> =
     LazyLock::new(|| serde_norway::from_str(DEFINITION).unwrap_or_default());
 
 impl Sidecar {
     /// The definition for one pod.
-    pub fn render(slots: &Slots, kind: Kind) -> Self {
+    pub fn render(slots: &Slots) -> Self {
         let mut sidecar = TEMPLATE.clone();
         let lists = [&mut sidecar.volumes, &mut sidecar.init_containers];
         lists.into_iter().flatten().for_each(|item| slots.fill(item));
-        match kind {
-            Kind::Native => sidecar,
-            Kind::Ordinary => sidecar.ordinary(),
-        }
+        sidecar
     }
 
-    fn ordinary(mut self) -> Self {
-        let restartable = |container: &Value| container.get("restartPolicy").is_some();
-        let (mut lasting, setup): (Vec<_>, Vec<_>) = self.init_containers.into_iter().partition(restartable);
-        for container in lasting.iter_mut().filter_map(Value::as_object_mut) {
-            container.remove("restartPolicy");
-        }
-        self.init_containers = setup;
-        self.containers = lasting;
-        self.pre_stop = Value::Null;
-        self
-    }
-
-    /// Adds it to a pod, or to a part of it and says what of the pod has no place for the rest.
+    /// Adds the sidecar to a pod, with the hook in container `app`. An error names the part of the pod that cannot take it.
     pub fn add_to(self, pod: &mut Value, app: Option<usize>) -> Result<(), String> {
-        let Self { labels, pre_stop, volumes, init_containers, containers } = self;
-        let app = app.and_then(|index| pod.pointer_mut(&format!("/spec/containers/{index}")));
-        if let Some(app) = app.filter(|_| !pre_stop.is_null()) {
+        let Self { labels, pre_stop, volumes, init_containers } = self;
+        if let Some(app) = app.and_then(|index| pod.pointer_mut(&format!("/spec/containers/{index}"))) {
             let lifecycle = entry(app, "lifecycle", json!({}));
             let hook = lifecycle.and_then(|lifecycle| entry(lifecycle, "preStop", pre_stop));
-            hook.ok_or("lifecycle of the app's container is no map")?;
+            hook.ok_or("lifecycle of the app's container is not a map")?;
         }
         let map = entry(pod, "metadata", json!({})).and_then(|metadata| entry(metadata, "labels", json!({})));
-        map.and_then(Value::as_object_mut).ok_or("metadata.labels is no map")?.extend(labels);
-        let lists = [("volumes", volumes), ("initContainers", init_containers), ("containers", containers)];
-        for (name, more) in lists.into_iter().filter(|(_, more)| !more.is_empty()) {
+        map.and_then(Value::as_object_mut).ok_or("metadata.labels is not a map")?.extend(labels);
+        for (name, more) in [("volumes", volumes), ("initContainers", init_containers)] {
             let list = entry(pod, "spec", json!({})).and_then(|spec| entry(spec, name, json!([])));
             let list = list.and_then(Value::as_array_mut);
-            list.ok_or_else(|| format!("spec.{name} is no list"))?.extend(more);
+            list.ok_or_else(|| format!("spec.{name} is not a list"))?.extend(more);
         }
         Ok(())
     }
 }
 
-/// The field, made where it is missing or null. None where `value` is no object.
-fn entry<'a>(value: &'a mut Value, field: &str, otherwise: Value) -> Option<&'a mut Value> {
+/// The field, created if it is missing or null. `None` if `value` is not an object.
+pub(crate) fn entry<'a>(value: &'a mut Value, field: &str, otherwise: Value) -> Option<&'a mut Value> {
     let field = value.as_object_mut()?.entry(field).or_insert(Value::Null);
     if field.is_null() {
         *field = otherwise;
@@ -99,55 +68,61 @@ fn entry<'a>(value: &'a mut Value, field: &str, otherwise: Value) -> Option<&'a 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::annotations::{CONTAINERS, HTTP_PORT_NAME, INJECTED, METRICS_PORT_NAME, PORTS, VOLUME};
+    use crate::annotations::{CONTAINERS, EXPORTER, INJECTED, PORT_NAMES, STATS_PORT_NAME, VOLUMES};
+    use crate::slots::Slot;
 
     fn definition() -> Sidecar {
         serde_norway::from_str(DEFINITION).unwrap()
     }
 
     #[test]
-    fn the_definition_uses_the_names_that_the_code_knows() {
+    fn definition_uses_the_names_of_the_code() {
         let sidecar = definition();
-        let names: Vec<_> = sidecar.init_containers.iter().map(|container| &container["name"]).collect();
-        assert_eq!(names, CONTAINERS);
+        let names = |list: &[Value]| -> Vec<_> { list.iter().map(|item| item["name"].clone()).collect() };
+        assert_eq!(names(&sidecar.init_containers), CONTAINERS);
+        assert_eq!(names(&sidecar.volumes), VOLUMES);
         assert_eq!(sidecar.labels[INJECTED], "true");
-        assert_eq!(sidecar.volumes[0]["name"], VOLUME);
         let ports = sidecar.init_containers.iter().filter_map(|container| container["ports"].as_array());
         let ports: Vec<_> = ports.flatten().map(|port| (&port["name"], &port["containerPort"])).collect();
-        assert_eq!(
-            ports,
-            [(&json!(HTTP_PORT_NAME), &json!(PORTS[0])), (&json!(METRICS_PORT_NAME), &json!(PORTS[1]))]
-        );
+        assert_eq!(ports, [(&json!(STATS_PORT_NAME), &json!(EXPORTER))]);
     }
 
+    /// The API server refuses a longer one, and with it the pod.
     #[test]
-    fn every_slot_is_used_and_every_dollar_is_a_slot() {
-        for slot in crate::slots::Slot::ALL {
-            assert!(DEFINITION.contains(&format!("${{{}}}", slot.as_str())), "{slot:?}");
-        }
-        let sidecar = definition();
-        let mut rendered = json!([sidecar.volumes, sidecar.init_containers]);
-        Slots::default().fill(&mut rendered);
-        assert!(!rendered.to_string().contains('$'), "{rendered}");
-    }
-
-    #[test]
-    fn ordinary_containers_are_the_same_ones_elsewhere() {
-        let native = Sidecar::render(&Slots::default(), Kind::Native);
-        let ordinary = Sidecar::render(&Slots::default(), Kind::Ordinary);
-        assert_eq!(ordinary.init_containers, native.init_containers[..1]);
-        assert_eq!(ordinary.containers.len(), 2);
-        for (mut before, after) in native.init_containers[1..].iter().cloned().zip(&ordinary.containers) {
-            before.as_object_mut().unwrap().remove("restartPolicy");
-            assert_eq!(&before, after);
+    fn port_names_have_at_most_15_characters() {
+        for name in PORT_NAMES {
+            assert!(name.len() <= 15, "{name}");
         }
     }
 
     #[test]
-    fn a_dollar_of_the_tenants_is_no_reference_for_the_kubelet() {
+    fn definition_uses_every_slot_and_no_other() {
+        for slot in Slot::all() {
+            let name = slot.name();
+            let written = [format!("${{{name}}}"), format!("${{{name}:number}}")];
+            assert!(written.iter().any(|written| DEFINITION.contains(written)), "{name}");
+        }
+        let rendered = Sidecar::render(&Slots::default());
+        let rendered = json!([rendered.volumes, rendered.init_containers]).to_string();
+        assert!(!rendered.contains('$'), "{rendered}");
+    }
+
+    #[test]
+    fn slot_without_a_value_removes_the_field() {
         let mut slots = Slots::default();
-        slots.set(crate::slots::Slot::Config, "$(KUBERNETES_SERVICE_HOST) $$");
-        let sidecar = Sidecar::render(&slots, Kind::Native);
-        assert_eq!(sidecar.init_containers[0]["env"][2]["value"], "$$(KUBERNETES_SERVICE_HOST) $$$$");
+        slots.set(Slot::EnvoyPort, "80");
+        let envoy = Sidecar::render(&slots).init_containers.remove(1);
+        assert_eq!(envoy["startupProbe"]["tcpSocket"], json!({"port": 80}));
+        assert_eq!(envoy["readinessProbe"]["tcpSocket"], json!({}));
+        assert_eq!(envoy["securityContext"].get("runAsUser"), None);
+    }
+
+    #[test]
+    fn dollar_in_tenant_text_is_escaped_for_the_kubelet() {
+        let mut slots = Slots::default();
+        slots.set(Slot::Config, "$(KUBERNETES_SERVICE_HOST) $$");
+        let setup = Sidecar::render(&slots).init_containers.remove(0);
+        let config = setup["env"].as_array().unwrap().iter().find(|entry| entry["name"] == "SCORETAP_CONFIG");
+        assert_eq!(config.unwrap()["value"], "$$(KUBERNETES_SERVICE_HOST) $$$$");
     }
 }

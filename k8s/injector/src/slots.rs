@@ -2,18 +2,53 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use crate::quantity::{Bound, Resource};
+
+/// A container of the sidecar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// `scoretap-setup`
+    Setup,
+    /// `scoretap-envoy`
+    Envoy,
+    /// `scoretap-exporter`
+    Exporter,
+}
+
+impl Part {
+    /// All of them, in the order in which they start.
+    pub const ALL: [Self; 3] = [Self::Setup, Self::Envoy, Self::Exporter];
+
+    /// As names of slots and settings write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Envoy => "envoy",
+            Self::Exporter => "exporter",
+        }
+    }
+}
 
 /// One `${NAME}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Slot {
     /// The image of Envoy.
     EnvoyImage,
-    /// The image that holds the exporter, the module and `scoretap-sidecar`.
+    /// The image with the exporter, the module and `scoretap-sidecar`.
     ExporterImage,
-    /// The number of the app's port.
+    /// When these images are pulled.
+    ImagePullPolicy,
+    /// The user and group of the sidecar's containers.
+    RunAsUser,
+    /// The port on which Envoy listens.
+    EnvoyPort,
+    /// The port that has to be open before the sidecar is ready.
+    ReadyPort,
+    /// The port on which the app listens.
     AppPort,
-    /// The name of that port, where it has one.
+    /// The name of the app's port.
     AppPortName,
     /// The filter's configuration.
     Config,
@@ -25,27 +60,48 @@ pub enum Slot {
     ModelFramework,
     /// The workload that the pod belongs to.
     Deployment,
+    /// What a container of the sidecar requests, or its limit.
+    Quantity(Part, Resource, Bound),
 }
 
 impl Slot {
     /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::EnvoyImage,
-        Self::ExporterImage,
-        Self::AppPort,
-        Self::AppPortName,
-        Self::Config,
-        Self::ModelName,
-        Self::ModelVersion,
-        Self::ModelFramework,
-        Self::Deployment,
-    ];
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![
+            Self::EnvoyImage,
+            Self::ExporterImage,
+            Self::ImagePullPolicy,
+            Self::RunAsUser,
+            Self::EnvoyPort,
+            Self::ReadyPort,
+            Self::AppPort,
+            Self::AppPortName,
+            Self::Config,
+            Self::ModelName,
+            Self::ModelVersion,
+            Self::ModelFramework,
+            Self::Deployment,
+        ];
+        all.extend(Self::quantities());
+        all
+    }
+
+    /// The requests and limits of all containers.
+    pub fn quantities() -> impl Iterator<Item = Self> {
+        let bounds = |part| Resource::ALL.map(|resource| Bound::ALL.map(|bound| (part, resource, bound)));
+        let all = Part::ALL.into_iter().flat_map(bounds).flatten();
+        all.map(|(part, resource, bound)| Self::Quantity(part, resource, bound))
+    }
 
     /// As the definition writes it, between `${` and `}`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
+    pub fn name(self) -> String {
+        let name = match self {
             Self::EnvoyImage => "envoy-image",
             Self::ExporterImage => "exporter-image",
+            Self::ImagePullPolicy => "image-pull-policy",
+            Self::RunAsUser => "run-as-user",
+            Self::EnvoyPort => "envoy-port",
+            Self::ReadyPort => "ready-port",
             Self::AppPort => "app-port",
             Self::AppPortName => "app-port-name",
             Self::Config => "config",
@@ -53,27 +109,50 @@ impl Slot {
             Self::ModelVersion => "model-version",
             Self::ModelFramework => "model-framework",
             Self::Deployment => "deployment",
-        }
+            Self::Quantity(part, resource, bound) => {
+                return format!("{}-{}-{}", part.as_str(), resource.as_str(), bound.as_str());
+            }
+        };
+        name.to_owned()
     }
 
-    /// The slot that a text is. A slot is a whole value, never a part of one.
-    pub fn parse(text: &str) -> Option<Self> {
-        let name = text.strip_prefix("${")?.strip_suffix('}')?;
-        Self::ALL.into_iter().find(|slot| slot.as_str() == name)
-    }
-
-    /// Whether the value comes from the pod, and so from a tenant.
-    pub const fn is_of_the_pod(self) -> bool {
+    /// Whether the value is the tenant's text. The kubelet must not expand `$(NAME)` in it.
+    pub const fn is_tenant_text(self) -> bool {
         match self {
-            Self::EnvoyImage | Self::ExporterImage => false,
-            Self::AppPort
-            | Self::AppPortName
+            Self::AppPortName
             | Self::Config
             | Self::ModelName
             | Self::ModelVersion
             | Self::ModelFramework
             | Self::Deployment => true,
+            Self::EnvoyImage
+            | Self::ExporterImage
+            | Self::ImagePullPolicy
+            | Self::RunAsUser
+            | Self::EnvoyPort
+            | Self::ReadyPort
+            | Self::AppPort
+            | Self::Quantity(..) => false,
         }
+    }
+}
+
+/// A slot as the definition writes it. It is a whole value, never a part of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// Which.
+    pub slot: Slot,
+    /// Whether the value becomes a number: `${NAME:number}`.
+    pub is_number: bool,
+}
+
+impl Reference {
+    /// Reads `${NAME}` or `${NAME:number}`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let inner = text.strip_prefix("${")?.strip_suffix('}')?;
+        let number = inner.strip_suffix(":number");
+        let slot = Slot::all().into_iter().find(|slot| slot.name() == number.unwrap_or(inner))?;
+        Some(Self { slot, is_number: number.is_some() })
     }
 }
 
@@ -82,33 +161,38 @@ impl Slot {
 pub struct Slots(BTreeMap<Slot, String>);
 
 impl Slots {
-    /// Sets a value, as it is to arrive.
+    /// Sets a value.
     pub fn set(&mut self, slot: Slot, value: impl Into<String>) {
         self.0.insert(slot, value.into());
     }
 
-    /// The value of a slot, empty where there is none.
-    pub fn get(&self, slot: Slot) -> &str {
-        self.0.get(&slot).map_or("", String::as_str)
-    }
-
-    /// Fills every slot below `value`.
+    /// Fills every slot below `value`. Fields whose slot has no value are removed.
     pub fn fill(&self, value: &mut Value) {
         match value {
-            Value::String(text) => {
-                if let Some(slot) = Slot::parse(text) {
-                    *text = self.written(slot);
-                }
-            }
             Value::Array(items) => items.iter_mut().for_each(|item| self.fill(item)),
-            Value::Object(fields) => fields.values_mut().for_each(|field| self.fill(field)),
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            Value::Object(fields) => self.fill_fields(fields),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
 
-    /// The kubelet replaces `$(NAME)` in the values of variables and reads `$$` as `$`.
-    fn written(&self, slot: Slot) -> String {
-        let value = self.get(slot);
-        if slot.is_of_the_pod() { value.replace('$', "$$") } else { value.to_owned() }
+    fn fill_fields(&self, fields: &mut Map<String, Value>) {
+        fields.retain(|_, field| {
+            let Some(reference) = field.as_str().and_then(Reference::parse) else {
+                self.fill(field);
+                return true;
+            };
+            let filled = self.filled(reference);
+            filled.map(|filled| *field = filled).is_some()
+        });
+    }
+
+    fn filled(&self, reference: Reference) -> Option<Value> {
+        let value = self.0.get(&reference.slot)?;
+        if reference.is_number {
+            return value.parse::<i64>().ok().map(Value::from);
+        }
+        // The kubelet replaces `$(NAME)` in variables and reads `$$` as `$`.
+        let escaped = if reference.slot.is_tenant_text() { value.replace('$', "$$") } else { value.clone() };
+        Some(escaped.into())
     }
 }

@@ -1,11 +1,11 @@
-//! Writes YAML that every reader understands alike.
+//! Writes YAML that every reader reads the same way.
 //!
-//! kubectl reads YAML 1.1, where `yes`, `on` and `012` are no strings; serde's writers write 1.2. So a string stands
-//! unquoted here only where no reader could take it for anything else.
+//! kubectl reads YAML 1.1, where `yes`, `on` and `012` are not strings; serde's writers write 1.2. So a string is unquoted
+//! only if every reader takes it for a string.
 
 use serde_json::{Map, Value};
 
-/// Fields that come first in an object, as people expect them.
+/// Fields that come first in an object, as people expect.
 const FIRST: [&str; 4] = ["apiVersion", "kind", "metadata", "name"];
 
 /// One document.
@@ -36,7 +36,7 @@ fn block(value: &Value, indent: usize, text: &mut String) {
                 block(item, indent + 2, text);
             }
         }
-        // A document of its own would end at the first line without a margin.
+        // A top-level block would end at the first line without a margin.
         Value::String(string) if indent > 0 && is_prose(string) => {
             text.push_str("|-\n");
             for line in string.lines() {
@@ -56,7 +56,7 @@ fn block(value: &Value, indent: usize, text: &mut String) {
     }
 }
 
-/// What follows a field's colon. Lists stand at the field's own margin.
+/// The text behind a field's colon. Lists start at the field's own margin.
 fn field(value: &Value, indent: usize, text: &mut String) {
     let inner = match value {
         Value::Object(fields) if !fields.is_empty() => Some(indent + 2),
@@ -89,7 +89,7 @@ fn margin(indent: usize, text: &mut String) {
     text.extend(std::iter::repeat_n(' ', indent));
 }
 
-/// Several lines that a block can hold as they are.
+/// Whether a block scalar can hold these lines unchanged.
 fn is_prose(string: &str) -> bool {
     let plain =
         |line: &str| !line.is_empty() && !line.starts_with([' ', '\t']) && !line.ends_with([' ', '\t']);
@@ -99,7 +99,7 @@ fn is_prose(string: &str) -> bool {
         && !string.chars().any(|char| is_odd(char) || char.is_control() && char != '\n')
 }
 
-/// Without quotes where that is safe in every YAML; else as JSON writes it, which is YAML too.
+/// Unquoted if that is safe in every YAML version, otherwise as JSON, which is YAML too.
 fn scalar(string: &str) -> String {
     const WORDS: [&str; 9] = ["true", "false", "yes", "no", "on", "off", "y", "n", "null"];
     let starts = string.starts_with(|char: char| char.is_ascii_alphabetic() || char == '/');
@@ -114,7 +114,7 @@ fn scalar(string: &str) -> String {
     if json.contains(is_odd) { json.chars().map(escaped).collect() } else { json }
 }
 
-/// What JSON has as it is, and YAML refuses or takes for the end of a line.
+/// Characters that JSON leaves alone and YAML rejects or reads as a line end.
 /// <https://yaml.org/spec/1.1/#nb-char>
 const fn is_odd(char: char) -> bool {
     matches!(char, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_yaml_1_1_takes_for_something_else_is_quoted() {
+    fn quotes_what_yaml_1_1_reads_differently() {
         for string in [
             "yes",
             "On",
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_words_stand_without_quotes() {
+    fn leaves_plain_words_unquoted() {
         check(
             &json!({"spec": {"b": "registry.example/scoretap:1", "name": "x"}, "kind": "Pod", "l": [{"a": 1, "c": [1]}, "d", []]}),
             "kind: Pod\nl:\n- a: 1\n  c:\n  - 1\n- d\n- []\nspec:\n  name: x\n  b: registry.example/scoretap:1\n",
@@ -169,13 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn what_yaml_takes_for_the_end_of_a_line_or_not_at_all_is_escaped() {
+    fn escapes_line_ends_and_rejected_characters() {
         check(&json!({"a": "b\nc\u{2028}d"}), "a: \"b\\nc\\u2028d\"\n");
         check(&json!({"\u{85}": "\u{7f}\u{feff}ü\u{1f600}"}), "\"\\u0085\": \"\\u007f\\ufeffü\u{1f600}\"\n");
     }
 
     #[test]
-    fn lines_stay_lines() {
+    fn writes_several_lines_as_a_block() {
         check(&json!({"a": {"b": "one\ntwo"}}), "a:\n  b: |-\n    one\n    two\n");
         check(&json!({"a": "one\n"}), "a: \"one\\n\"\n");
         check(&json!({"a": [["x\ny"]]}), "a:\n- - |-\n    x\n    y\n");

@@ -1,5 +1,4 @@
-//! What the sidecar's own containers run beside Envoy and the exporter: `setup` before Envoy starts, `drain` before it
-//! ends.
+//! The sidecar's program beside Envoy and the exporter: `setup` runs before Envoy starts, `drain` before it stops.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,17 +10,18 @@ use scoretap_injector::drain;
 const USAGE: &str = "Usage: scoretap-sidecar setup | drain
 
   setup  writes envoy.json, scoretap.wasm and scoretap-sidecar into /run/scoretap
-  drain  has Envoy send its callers away, and waits until the app and the last call have ended
+  drain  makes Envoy close its connections, and waits until the app has stopped and the last call is over
 
 Environment:
   SCORETAP_APP_PORT       the app's port
   SCORETAP_APP_PORT_NAME  its name; grpc…, h2c… and http2… mean HTTP/2
+  SCORETAP_LISTEN_PORT    Envoy's port if it is not 15100
   SCORETAP_CONFIG         the filter's configuration
   SCORETAP_FOLDER         a folder other than /run/scoretap
   SCORETAP_MODULE         a module other than /scoretap.wasm";
 
 fn main() -> ExitCode {
-    let ended = match std::env::args().nth(1).as_deref() {
+    let result = match std::env::args().nth(1).as_deref() {
         Some("setup") => set_up(),
         Some("drain") => drain_envoy(),
         _ => {
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match ended {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn set_up() -> Result<()> {
-    // Where the kernel has no IPv6 there is no such file.
+    // A kernel without IPv6 has no such file.
     let addresses = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
     let wanted = Wanted::from_env(variable, &addresses)?;
     let module = variable("SCORETAP_MODULE").unwrap_or_else(|| "/scoretap.wasm".into());
@@ -52,7 +52,7 @@ fn drain_envoy() -> Result<()> {
     let port = bootstrap::app_port_of(&Path::new(&folder).join("envoy.json"))?;
     let in_time = drain::drain(&Path::new(&folder).join("admin.sock"), port, drain::AT_MOST)?;
     if !in_time {
-        bail!("calls were still in flight after {} s", drain::AT_MOST.as_secs());
+        bail!("the app or calls were still there after {} s", drain::AT_MOST.as_secs());
     }
     Ok(())
 }

@@ -1,33 +1,50 @@
-//! Values as CEL writes them.
+//! JSON values as CEL literals.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::slots::Slot;
+use super::values::Values;
+use crate::quantity::NONE;
+use crate::slots::{Reference, Slot};
 
-/// Fields that are maps, in which keys are data; all others are objects, in which they are fields.
+/// Fields that are maps. Their keys are data; the keys of all other objects are field names.
 const MAPS: [&str; 2] = ["requests", "limits"];
 
 /// A value of the type `kind`, with slots as variables.
-pub(super) fn of(value: &Value, kind: &str) -> String {
+pub(super) fn of(value: &Value, kind: &str, values: Values<'_>) -> String {
     match value {
         Value::Null => "null".into(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
-        Value::String(string) => Slot::parse(string).map_or_else(|| text(string), variable),
+        Value::String(string) => Reference::parse(string).map_or_else(|| text(string), variable),
         Value::Array(items) => {
-            let items: Vec<_> = items.iter().map(|item| of(item, kind)).collect();
+            let items: Vec<_> = items.iter().map(|item| of(item, kind, values)).collect();
             format!("[{}]", items.join(", "))
         }
-        Value::Object(fields) if MAPS.iter().any(|map| kind.ends_with(&format!(".{map}"))) => {
-            let entries: Vec<_> =
-                fields.iter().map(|(key, value)| format!("{}: {}", text(key), of(value, kind))).collect();
-            format!("{{{}}}", entries.join(", "))
-        }
-        Value::Object(fields) => {
-            let field = |(name, value)| format!("{name}: {}", of(value, &format!("{kind}.{name}")));
-            let fields: Vec<_> = fields.iter().map(field).collect();
-            format!("{kind}{{{}}}", fields.join(", "))
+        Value::Object(fields) if MAPS.iter().any(|map| kind.ends_with(&format!(".{map}"))) => map(fields),
+        Value::Object(fields) => object(fields, kind, values),
+    }
+}
+
+/// Quantities, without those that are `none`.
+fn map(fields: &Map<String, Value>) -> String {
+    let entry = |(key, value): (&String, &Value)| {
+        let slot = value.as_str().and_then(Reference::parse);
+        let quantity = slot.map_or_else(|| value.to_string(), variable);
+        format!("?{}: {quantity} == '{NONE}' ? optional.none() : optional.of({quantity})", text(key))
+    };
+    format!("{{{}}}", fields.iter().map(entry).collect::<Vec<_>>().join(", "))
+}
+
+/// Fields that a setting can leave out come first, so that their separator goes with them.
+fn object(fields: &Map<String, Value>, kind: &str, values: Values<'_>) -> String {
+    let (mut optional, mut required) = (String::new(), Vec::new());
+    for (name, value) in fields {
+        let reference = value.as_str().and_then(Reference::parse);
+        match reference.filter(|reference| matches!(reference.slot, Slot::ImagePullPolicy | Slot::RunAsUser)) {
+            Some(reference) => optional += &values.field(name, reference.slot, reference.is_number),
+            None => required.push(format!("{name}: {}", of(value, &format!("{kind}.{name}"), values))),
         }
     }
+    format!("{kind}{{{optional}{}}}", required.join(", "))
 }
 
 /// A string.
@@ -40,24 +57,24 @@ pub(super) fn list(texts: &[&str]) -> String {
     format!("[{}]", texts.iter().map(|item| text(item)).collect::<Vec<_>>().join(", "))
 }
 
-/// The kubelet replaces `$(NAME)` in the values of variables and reads `$$` as `$`.
-fn variable(slot: Slot) -> String {
-    let name = variable_name(slot);
-    if slot.is_of_the_pod() {
-        format!("variables.{name}.replace('$', '$$')")
-    } else {
-        format!("variables.{name}")
+fn variable(reference: Reference) -> String {
+    let name = format!("variables.{}", variable_name(reference.slot));
+    if reference.is_number {
+        return format!("int({name})");
     }
+    // The kubelet replaces `$(NAME)` in variables and reads `$$` as `$`.
+    if reference.slot.is_tenant_text() { format!("{name}.replace('$', '$$')") } else { name }
 }
 
-/// `app-port` as CEL can write it: `appPort`.
+/// `app-port` as an identifier of CEL: `appPort`.
 pub(super) fn variable_name(slot: Slot) -> String {
-    let mut words = slot.as_str().split('-');
-    let mut name = words.next().unwrap_or_default().to_owned();
+    let name = slot.name();
+    let mut words = name.split('-');
+    let mut camel = words.next().unwrap_or_default().to_owned();
     for word in words {
         let mut letters = word.chars();
-        name.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
-        name.push_str(letters.as_str());
+        camel.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+        camel.push_str(letters.as_str());
     }
-    name
+    camel
 }

@@ -1,19 +1,22 @@
-//! What `pod` and `service` read from an object, in CEL.
+//! What `pod`, `ports` and `moving` read from a pod, in CEL.
 
 use serde_json::{Value, json};
 
 use super::literal::{list, text, variable_name};
+use super::values::Values;
 use crate::annotations::{
-    APP_PORT, CONFIG, CONTAINERS, HTTP_PORT_NAME, INJECT, METRICS_PORT_NAME, MODEL_NAME, MODEL_VERSION,
-    NEVER_THE_APP, NOT_FOR_CALLS, PORTS, PRE_STOP, TARGET_PORT, TLS, VOLUME,
+    APP_PORT, APP_PORT_NAME, CONFIG, CONTAINERS, ENVOY, INJECT, MODEL_NAME, MODEL_VERSION, MOVE_APP,
+    MOVED_APP, NEVER_THE_APP, NOT_FOR_CALLS, PORT_NAMES, PORTS, PRE_STOP, QUEUE_PROXY, TLS, VOLUMES,
 };
-use crate::inject::Settings;
+use crate::faults::{FAULTS, LONGEST_SHOWN, PLACEHOLDERS};
+use crate::moving::{PATTERN, PLACEHOLDER, SCRIPT_FLAG, SHELL};
 use crate::pod::{
     FRAMEWORK, INSTANCE, Identity, MODEL, NAMING_OWNERS, TEMPLATE_HASH, TIME_FOR_A_HOOK, VERSION,
 };
-use crate::slots::Slot;
+use crate::quantity::{Bound, NONE, Resource};
+use crate::slots::{Part, Slot};
 
-/// Variables of a policy, each of which may use those before it.
+/// Variables of a policy. Each may use those before it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Variables(Vec<(String, String)>);
 
@@ -26,9 +29,8 @@ impl Variables {
         self.0.iter().map(|(name, cel)| json!({"name": name, "expression": cel})).collect()
     }
 
-    /// These and then those.
-    pub(super) fn and(&self, those: &Self) -> Self {
-        Self(self.0.iter().chain(&those.0).cloned().collect())
+    pub(super) fn extend(&mut self, those: Self) {
+        self.0.extend(those.0);
     }
 
     fn annotation(&mut self, variable: &str, annotation: &str, otherwise: &str) {
@@ -39,7 +41,7 @@ impl Variables {
         );
     }
 
-    /// The value of the first of these labels that is there.
+    /// The value of the first of these labels that the pod has.
     fn label(labels: &[&str]) -> String {
         labels.iter().rev().fold("''".to_owned(), |otherwise, label| {
             let key = text(label);
@@ -49,33 +51,34 @@ impl Variables {
 
     fn identity(&mut self, slot: Slot, identity: &Identity) {
         let name = variable_name(slot);
-        let said = format!("{name}Said");
-        self.add(&said, format!("variables.environment.filter(e, e.name == '{}')", identity.variable));
+        let set = format!("{name}Set");
+        self.add(&set, format!("variables.environment.filter(e, e.name == '{}')", identity.variable));
         let label = Self::label(identity.labels);
-        let said = format!(
-            "size(variables.{said}) > 0 ? variables.{said}[size(variables.{said}) - 1].value : {label}"
-        );
+        let set =
+            format!("size(variables.{set}) > 0 ? variables.{set}[size(variables.{set}) - 1].value : {label}");
         let cel = match identity.annotation.map(text) {
-            Some(key) => format!("{key} in variables.annotations ? variables.annotations[{key}] : ({said})"),
-            None => said,
+            Some(key) => format!("{key} in variables.annotations ? variables.annotations[{key}] : ({set})"),
+            None => set,
         };
         self.add(name, cel);
     }
 }
 
-/// For a port `p` of a container.
+/// Of a port `p`: that it is TCP.
 const TCP: &str = "(!has(p.protocol) || p.protocol == 'TCP')";
-/// That it is the one that the annotation means.
+/// Of a port `p`: that the annotation means it.
 const MEANT: &str =
     "((has(p.name) && p.name == variables.port) || string(p.containerPort) == variables.port)";
+/// Of a port `p`: that it has the app's number.
+const APP: &str = "string(p.containerPort) == variables.appNumber";
 
-/// That it may be the app's where the annotation is missing.
+/// Of a port `p`: that it may be the app's if the annotation is missing.
 fn may_take_calls() -> String {
     format!("(!has(p.name) || !p.name.matches('(^|-)({})(-|$)'))", NOT_FOR_CALLS.join("|"))
 }
 
-/// What the faults of a pod are told by, for the pod at `root`.
-pub(super) fn judging_pods(root: &str) -> Variables {
+/// The variables of the faults and notices, for the pod at `root`.
+pub(super) fn judging(root: &str, values: Values<'_>) -> Variables {
     let mut variables = Variables::default();
     metadata(&mut variables, root);
     variables.add("spec", format!("{root}.spec"));
@@ -93,31 +96,52 @@ pub(super) fn judging_pods(root: &str) -> Variables {
         "(has(variables.spec.os) && variables.spec.os.name == 'windows') || (has(variables.spec.nodeSelector) && \
          'kubernetes.io/os' in variables.spec.nodeSelector && variables.spec.nodeSelector['kubernetes.io/os'] == 'windows')",
     );
+    variables
+        .add("hostNetwork", "has(variables.spec.hostNetwork) && variables.spec.hostNetwork");
+    variables
+        .add("serverless", format!("variables.spec.containers.exists(c, c.name == '{QUEUE_PROXY}')"));
     port(&mut variables);
+    moving(&mut variables);
+    declarations(&mut variables);
+    quantities(&mut variables, values);
     variables.annotation("preStop", PRE_STOP, "true");
     taken(&mut variables);
+    let faults: Vec<_> = FAULTS.iter().map(|fault| format!("({})", fault.cel)).collect();
+    variables.add("faulty", faults.join(" ||\n"));
+    shown(&mut variables);
     variables
 }
 
-/// What a pod's sidecar is made of besides.
-pub(super) fn making_sidecars(settings: &Settings) -> Variables {
+/// The further variables of the mutation.
+pub(super) fn making(values: Values<'_>) -> Variables {
     let mut variables = Variables::default();
-    for (slot, image) in
-        [(Slot::EnvoyImage, &settings.envoy_image), (Slot::ExporterImage, &settings.exporter_image)]
-    {
-        variables.add(variable_name(slot), text(image));
+    for slot in [Slot::EnvoyImage, Slot::ExporterImage] {
+        variables.add(variable_name(slot), values.string(slot));
     }
+    variables.add("index", "variables.spec.containers.map(c, c.name).indexOf(variables.app.name)");
+    variables.add("path", "'/spec/containers/' + string(variables.index)");
     hook(&mut variables);
+    layout(&mut variables);
     variables.add(
         "environment",
-        "has(variables.app.env) ? variables.app.env.filter(e, has(e.value) && e.value != '' && !e.value.contains('$')) \
-         : []",
+        "variables.env.filter(e, has(e.value) && e.value != '' && !e.value.contains('$'))",
     );
     variables.identity(Slot::ModelName, &MODEL);
     variables.identity(Slot::ModelVersion, &VERSION);
     variables.identity(Slot::ModelFramework, &FRAMEWORK);
     deployment(&mut variables);
     variables
+}
+
+/// Values of annotations, cut to fit a warning. The API server drops a warning with a control character.
+fn shown(variables: &mut Variables) {
+    for (_, _, variable) in PLACEHOLDERS {
+        let cut = format!(
+            "size(variables.{variable}) > {LONGEST_SHOWN} ? variables.{variable}.substring(0, {LONGEST_SHOWN}) : \
+             variables.{variable}"
+        );
+        variables.add(format!("{variable}Shown"), cut);
+    }
 }
 
 fn metadata(variables: &mut Variables, root: &str) {
@@ -127,6 +151,8 @@ fn metadata(variables: &mut Variables, root: &str) {
     }
     variables.annotation("inject", INJECT, "false");
     variables.annotation("port", APP_PORT, "");
+    variables.annotation("move", MOVE_APP, "");
+    variables.add("asksToMove", format!("'{MOVE_APP}' in variables.annotations"));
 }
 
 fn port(variables: &mut Variables) {
@@ -149,7 +175,7 @@ fn port(variables: &mut Variables) {
         ),
     );
     variables.add(
-        variable_name(Slot::AppPort),
+        "appNumber",
         "size(variables.ports) > 0 ? string(variables.ports[0].containerPort) : \
          (variables.port.matches('^[1-9][0-9]{0,4}$') && int(variables.port) <= 65535 ? variables.port : '')",
     );
@@ -168,9 +194,130 @@ fn port(variables: &mut Variables) {
     variables.add("speaksTls", format!("{}.exists(t, variables.appPortName.startsWith(t))", list(&TLS)));
 }
 
-/// Whether the app gets a `preStop` hook, and which container it is.
+/// `pod::Pod::moves` and what the faults of `moving::Move` look at.
+fn moving(variables: &mut Variables) {
+    variables.add("moves", format!("variables.move.matches({})", text(PATTERN)));
+    variables.add("moveWords", "variables.move.split(' ')");
+    variables.add("movesBy", "variables.moves ? variables.moveWords[0] : ''");
+    variables.add("moveName", "variables.moves ? variables.moveWords[1] : ''");
+    variables.add(
+        "moveTemplate",
+        format!(
+            "size(variables.moveWords) > 2 ? variables.move.substring(size(variables.moveWords[0]) + \
+             size(variables.moveWords[1]) + 2) : '{PLACEHOLDER}'"
+        ),
+    );
+    variables.add("env", "has(variables.app.env) ? variables.app.env : []");
+    variables.add("moveHeld", "variables.env.filter(e, e.name == variables.moveName)");
+    variables.add("command", "has(variables.app.command) ? variables.app.command : []");
+    variables.add("words", "variables.command + (has(variables.app.args) ? variables.app.args : [])");
+    let (shell, flag) = (text(SHELL), text(SCRIPT_FLAG));
+    variables.add(
+        "shellScript",
+        format!(
+            "(variables.words.exists(w, w.matches({shell})) && variables.words.exists(w, w.matches({flag}))) || \
+             (size(variables.command) == 0 && size(variables.words) > 1 && variables.words[0].matches({flag}) && \
+             variables.words[1].contains(' '))"
+        ),
+    );
+    variables.add(
+        "moveReplaced",
+        "variables.movesBy == 'env' ? variables.moveHeld.filter(e, has(e.value)).map(e, e.value) : \
+         variables.words.filter(w, w.startsWith(variables.moveName + '=')).map(w, \
+         w.substring(size(variables.moveName) + 1)) + variables.words.transformList(i, w, i > 0 && \
+         variables.words[i - 1] == variables.moveName, w)",
+    );
+}
+
+/// What the pod declares for the app's port.
+fn declarations(variables: &mut Variables) {
+    variables.add(
+        "declared",
+        format!("has(variables.app.ports) ? variables.app.ports.filter(p, {TCP}) : []"),
+    );
+    variables.add("portNames", format!("variables.declared.filter(p, has(p.name) && {APP}).map(p, p.name)"));
+    let shared =
+        format!("has(c.ports) && c.ports.exists(p, {TCP} && has(p.name) && p.name in variables.portNames)");
+    variables.add(
+        "nameShared",
+        format!(
+            "variables.spec.containers.exists(c, c.name != variables.app.name && {shared}) || \
+             (has(variables.spec.initContainers) && variables.spec.initContainers.exists(c, has(c.restartPolicy) && \
+             c.restartPolicy == 'Always' && {shared}))"
+        ),
+    );
+    variables.add(
+        "hostPort",
+        format!("variables.declared.exists(p, {APP} && has(p.hostPort) && p.hostPort > 0)"),
+    );
+    let is_app = format!("has(p.name) && p.name == '{APP_PORT_NAME}'");
+    variables.add(
+        "portNamed",
+        format!("size(variables.portNames) > 0 || variables.declared.exists(p, {is_app})"),
+    );
+    variables.add(
+        "otherPorts",
+        format!("variables.declared.exists(p, {} && !({APP}) && !({is_app}))", may_take_calls()),
+    );
+}
+
+/// Requests and limits of the sidecar's containers.
+fn quantities(variables: &mut Variables, values: Values<'_>) {
+    for slot in Slot::quantities() {
+        let Slot::Quantity(_, resource, bound) = slot else { continue };
+        let key = text(bound.annotation(resource));
+        variables.add(
+            variable_name(slot),
+            format!(
+                "{key} in variables.annotations ? variables.annotations[{key}] : has(variables.spec.resources) ? '{NONE}' : {}",
+                values.string(slot)
+            ),
+        );
+    }
+    for resource in Resource::ALL {
+        let name = resource.as_str();
+        let valid = Bound::ALL.map(|bound| {
+            let key = text(bound.annotation(resource));
+            let none = if bound == Bound::Limit { format!("|{NONE}") } else { String::new() };
+            format!(
+                "(!({key} in variables.annotations) || variables.annotations[{key}].matches('^({}{none})$'))",
+                resource.pattern()
+            )
+        });
+        variables.add(format!("{name}Valid"), valid.join(" && "));
+        let exceeds = Part::ALL.map(|part| {
+            let [request, limit] = Bound::ALL
+                .map(|bound| format!("variables.{}", variable_name(Slot::Quantity(part, resource, bound))));
+            format!(
+                "({request} != '{NONE}' && {limit} != '{NONE}' && \
+                 quantity({request}).compareTo(quantity({limit})) > 0)"
+            )
+        });
+        variables.add(format!("{name}ExceedsLimit"), exceeds.join(" || "));
+    }
+}
+
+/// `ports::Layout`
+fn layout(variables: &mut Variables) {
+    let envoy = format!("variables.moves ? variables.appNumber : '{ENVOY}'");
+    let ready = format!("variables.moves ? '{MOVED_APP}' : '{ENVOY}'");
+    variables.add(variable_name(Slot::EnvoyPort), envoy);
+    variables.add(variable_name(Slot::ReadyPort), ready);
+    variables.add(variable_name(Slot::AppPort), format!("variables.moves ? '{MOVED_APP}' : variables.appNumber"));
+    variables.add(
+        "handlerPorts",
+        "variables.portNames + (variables.moves ? [variables.appNumber] : [])",
+    );
+    variables.add("moveValue", format!("variables.moveTemplate.replace('{PLACEHOLDER}', '{MOVED_APP}')"));
+    variables.add(
+        "sysctls",
+        "has(object.spec.securityContext) && has(object.spec.securityContext.sysctls) ? \
+         object.spec.securityContext.sysctls : []",
+    );
+}
+
+/// Whether the app gets a `preStop` hook.
 fn hook(variables: &mut Variables) {
-    variables.add("index", "variables.spec.containers.map(c, c.name).indexOf(variables.app.name)");
     variables.add(
         "hook",
         format!(
@@ -182,28 +329,30 @@ fn hook(variables: &mut Variables) {
 }
 
 fn taken(variables: &mut Variables) {
-    let [http, metrics] = PORTS;
-    let mounts = format!("exists(c, has(c.volumeMounts) && c.volumeMounts.exists(m, m.name == '{VOLUME}'))");
-    let names = list(&[HTTP_PORT_NAME, METRICS_PORT_NAME]);
+    let numbers = PORTS.map(|port| port.to_string());
+    let (names, volumes) = (list(&PORT_NAMES), list(&VOLUMES));
+    let mounts = format!("exists(c, has(c.volumeMounts) && c.volumeMounts.exists(m, m.name in {volumes}))");
     variables.add(
         "portsTaken",
         format!(
-            "variables.spec.containers.exists(c, has(c.ports) && c.ports.exists(p, p.containerPort in [{http}, {metrics}] \
-             || (has(p.name) && p.name in {names}))) || variables.appPort in ['{http}', '{metrics}']"
+            "variables.spec.containers.exists(c, has(c.ports) && c.ports.exists(p, p.containerPort in [{}] || \
+             (has(p.name) && p.name in {names}))) || variables.appNumber in {}",
+            numbers.join(", "),
+            list(&numbers.each_ref().map(String::as_str)),
         ),
     );
     variables.add("containersTaken", containers_taken("variables.spec"));
     variables.add(
-        "volumeTaken",
+        "volumesTaken",
         format!(
-            "(has(variables.spec.volumes) && variables.spec.volumes.exists(v, v.name == '{VOLUME}')) || \
+            "(has(variables.spec.volumes) && variables.spec.volumes.exists(v, v.name in {volumes})) || \
              variables.spec.containers.{mounts} || \
              (has(variables.spec.initContainers) && variables.spec.initContainers.{mounts})"
         ),
     );
 }
 
-/// Whether a container of this specification has a name of the sidecar's.
+/// Whether a container of this specification has one of the sidecar's names.
 pub(super) fn containers_taken(spec: &str) -> String {
     let exists = format!("exists(c, c.name in {})", list(&CONTAINERS));
     format!("{spec}.containers.{exists} || (has({spec}.initContainers) && {spec}.initContainers.{exists})")
@@ -227,41 +376,4 @@ fn deployment(variables: &mut Variables) {
             Variables::label(&[INSTANCE])
         ),
     );
-}
-
-/// What the faults of a Service are told by.
-pub(super) fn judging_services() -> Variables {
-    let mut variables = Variables::default();
-    metadata(&mut variables, "object");
-    variables.add(
-        "balanced",
-        "has(object.spec.selector) && size(object.spec.selector) > 0 && (!has(object.spec.type) || object.spec.type != \
-         'ExternalName') && (!has(object.spec.clusterIP) || object.spec.clusterIP != 'None')",
-    );
-    variables.add("ports", "has(object.spec.ports) ? object.spec.ports : []");
-    variables.add(
-        "chosen",
-        format!(
-            "variables.ports.filter(p, {TCP} && (!('{APP_PORT}' in variables.annotations) || (has(p.name) && p.name == \
-             variables.port) || string(p.port) == variables.port))"
-        ),
-    );
-    variables
-}
-
-/// Where a Service led and is to lead.
-pub(super) fn leading_services() -> Variables {
-    let mut variables = Variables::default();
-    variables.add("keys", "variables.ports.map(p, string(p.port) + (has(p.protocol) ? p.protocol : 'TCP'))");
-    variables.add("index", "variables.keys.indexOf(string(variables.chosen[0].port) + 'TCP')");
-    variables.add(
-        "target",
-        "has(variables.chosen[0].targetPort) ? string(variables.chosen[0].targetPort) : string(variables.chosen[0].port)",
-    );
-    variables.annotation("kept", TARGET_PORT, "");
-    variables.add(
-        "before",
-        "variables.kept.matches('^[0-9]{1,5}$') ? dyn(int(variables.kept)) : dyn(variables.kept)",
-    );
-    variables
 }

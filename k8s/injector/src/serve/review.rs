@@ -1,4 +1,4 @@
-//! One admission review: the request in, the answer out. The answer is always "allowed".
+//! One admission review. The answer is always "allowed".
 
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -7,42 +7,40 @@ use kube_core::DynamicObject;
 use kube_core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
 use serde_json::Value;
 
-use crate::inject::{self, Settings};
-use crate::{manifest, service};
+use crate::inject::{self, Decision};
+use crate::manifest;
+use crate::settings::Settings;
 
-/// An answer, and what it was, for the metrics.
+/// An answer, and its kind and decision for the metrics.
 #[derive(Debug)]
 pub struct Answer {
     /// The review, as JSON.
     pub body: Vec<u8>,
     /// The kind of the object.
     pub kind: Kind,
-    /// What became of it.
+    /// The decision on it.
     pub decision: &'static str,
 }
 
-/// The kinds that are told apart.
+/// The kinds of objects that metrics distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A pod.
     Pod,
-    /// A Service.
-    Service,
-    /// What makes pods. It is only advised on.
+    /// An object with a pod template. It never changes; its warnings are the pods'.
     Workload,
-    /// What no rule of ours sends.
+    /// A kind that our webhook configuration does not send.
     Other,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Pod, Self::Service, Self::Workload, Self::Other];
+    pub const ALL: [Self; 3] = [Self::Pod, Self::Workload, Self::Other];
 
     /// For a metric.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pod => "pod",
-            Self::Service => "service",
             Self::Workload => "workload",
             Self::Other => "other",
         }
@@ -51,14 +49,13 @@ impl Kind {
     fn of(kind: &str) -> Self {
         match kind {
             "Pod" => Self::Pod,
-            "Service" => Self::Service,
             other if manifest::pod_at(other).is_some() => Self::Workload,
             _ => Self::Other,
         }
     }
 }
 
-/// What becomes of an object.
+/// The decision on an object.
 #[derive(Debug, Default)]
 struct Verdict {
     decision: &'static str,
@@ -66,7 +63,7 @@ struct Verdict {
     warnings: Vec<String>,
 }
 
-/// Namespaces in which nothing is ever changed, whatever the webhook's configuration says.
+/// Namespaces in which nothing changes, whatever the webhook configuration selects.
 #[derive(Clone, Debug)]
 pub struct Exempt(pub Vec<String>);
 
@@ -77,15 +74,15 @@ impl Exempt {
     }
 }
 
-/// Answers a review. An error is a request that is none: the API server then goes on as its `failurePolicy` says.
+/// Answers a review. An error means that the request is not a review: the API server then follows its `failurePolicy`.
 pub fn answer(body: &[u8], settings: &Settings, exempt: &Exempt) -> Result<Answer> {
     let review: AdmissionReview<DynamicObject> =
-        serde_json::from_slice(body).context("the body is no admission.k8s.io/v1 AdmissionReview")?;
+        serde_json::from_slice(body).context("the body is not an admission.k8s.io/v1 AdmissionReview")?;
     let request: AdmissionRequest<DynamicObject> =
         review.try_into().map_err(|_| anyhow::anyhow!("the AdmissionReview has no request"))?;
     let kind = Kind::of(&request.kind.kind);
-    // The object as it came: kube's types would leave out what they do not know.
-    let raw: Value = serde_json::from_slice(body).context("the body is no JSON")?;
+    // The raw object: kube's types drop fields that they do not know.
+    let raw: Value = serde_json::from_slice(body).context("the body is not JSON")?;
     let object = raw.pointer("/request/object").filter(|object| !object.is_null());
     let is_exempt = request.namespace.as_ref().is_some_and(|namespace| exempt.0.contains(namespace));
     let verdict = match object.filter(|_| !is_exempt) {
@@ -102,7 +99,7 @@ pub fn answer(body: &[u8], settings: &Settings, exempt: &Exempt) -> Result<Answe
     Ok(Answer { body, kind, decision: verdict.decision })
 }
 
-/// kube would write the patch as a list of numbers, and the API asks for base64.
+/// kube writes the patch as a list of numbers; the API wants base64.
 fn written(response: AdmissionResponse, patch: Option<json_patch::Patch>) -> Result<Vec<u8>> {
     let response = match patch.clone() {
         Some(patch) => response.with_patch(patch).context("the patch")?,
@@ -118,11 +115,10 @@ fn written(response: AdmissionResponse, patch: Option<json_patch::Patch>) -> Res
 fn judge(object: &Value, kind: Kind, name: &str, settings: &Settings) -> Verdict {
     match kind {
         Kind::Pod => pod(object, settings),
-        Kind::Service => service(object),
         Kind::Workload => {
-            let warnings = manifest::advice(object, name, settings);
-            let decision = if warnings.is_empty() { "unchanged" } else { "refused" };
-            Verdict { decision, changed: None, warnings }
+            let advice = manifest::advice(object, name, settings);
+            let decision = if advice.faults.is_empty() { "unchanged" } else { "refused" };
+            Verdict { decision, changed: None, warnings: [advice.faults, advice.notices].concat() }
         }
         Kind::Other => Verdict { decision: "unchanged", ..Verdict::default() },
     }
@@ -132,18 +128,8 @@ fn pod(object: &Value, settings: &Settings) -> Verdict {
     let decision = inject::decide(object, None, settings);
     let verdict = Verdict { decision: decision.as_str(), ..Verdict::default() };
     match decision {
-        inject::Decision::NotAsked | inject::Decision::Already => verdict,
-        inject::Decision::Refused(warnings) => Verdict { warnings, ..verdict },
-        inject::Decision::Injected(pod) => Verdict { changed: Some(*pod), ..verdict },
-    }
-}
-
-fn service(object: &Value) -> Verdict {
-    match service::decide(object) {
-        service::Decision::Unchanged => Verdict { decision: "unchanged", ..Verdict::default() },
-        service::Decision::Refused(warnings) => Verdict { decision: "refused", warnings, changed: None },
-        service::Decision::Changed(service) => {
-            Verdict { decision: "changed", changed: Some(*service), warnings: Vec::new() }
-        }
+        Decision::NotAsked => verdict,
+        Decision::Already(warnings) | Decision::Refused(warnings) => Verdict { warnings, ..verdict },
+        Decision::Injected(pod, warnings) => Verdict { changed: Some(*pod), warnings, ..verdict },
     }
 }

@@ -1,4 +1,4 @@
-//! The certificate, read again when its files change: cert-manager and the kubelet renew it under a running process.
+//! The certificate. It is read again when its files change, because a renewal replaces them under a running process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use crate::metrics::Metrics;
-use crate::say;
+use super::log;
+use super::metrics::Metrics;
 
-/// How often the files are looked at.
+/// How often the files are checked.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The files of the certificate.
@@ -38,7 +38,7 @@ impl Files {
     }
 
     fn parse(&self, (certificate, key): &Contents, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>> {
-        let place = |path: &Path| format!("{} is not what PEM should be", path.display());
+        let place = |path: &Path| format!("{} is not PEM", path.display());
         let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate)
             .collect::<Result<_, _>>()
             .with_context(|| place(&self.certificate))?;
@@ -59,7 +59,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads it for the first time.
+    /// Reads the files for the first time.
     pub fn load(files: Files) -> Result<Arc<Self>> {
         let provider = default_provider();
         let contents = files.read()?;
@@ -67,7 +67,7 @@ impl Certificate {
         Ok(Arc::new(Self { files, provider, current: RwLock::new((contents, key)) }))
     }
 
-    /// What a server needs.
+    /// The server configuration with this certificate.
     pub fn server_config(self: &Arc<Self>) -> Result<ServerConfig> {
         let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
         let mut config = builder
@@ -78,7 +78,7 @@ impl Certificate {
         Ok(config)
     }
 
-    /// Looks at the files again and again. One that cannot be used leaves the old one in force and is said once.
+    /// Checks the files forever. A file that cannot be used leaves the old certificate in use and is logged once.
     pub async fn watch(self: Arc<Self>, metrics: Arc<Metrics>) {
         let mut last_fault = String::new();
         loop {
@@ -88,13 +88,13 @@ impl Certificate {
                 Ok(true) => {
                     last_fault.clear();
                     metrics.reload(true);
-                    say("info: the certificate was read again");
+                    log("info: the certificate changed and is in use");
                 }
                 Err(error) => {
                     let fault = format!("{error:#}");
                     if fault != last_fault {
                         metrics.reload(false);
-                        say(&format!("warning: the certificate in use stays: {fault}"));
+                        log(&format!("warning: the old certificate stays in use: {fault}"));
                         last_fault = fault;
                     }
                 }

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::review::Kind;
+use super::review::Kind;
 
-/// Counts, from the start of the process.
+/// Counters since the start of the process.
 #[derive(Debug, Default)]
 pub struct Metrics {
     reviews: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
@@ -19,25 +19,25 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// A review was answered.
+    /// Counts an answered review.
     pub fn review(&self, kind: Kind, decision: &'static str, took: Duration) {
         let mut reviews = self.reviews.lock().unwrap_or_else(PoisonError::into_inner);
         *reviews.entry((kind.as_str(), decision)).or_default() += 1;
         self.nanoseconds.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// What came was no review.
+    /// Counts a request that is not a review.
     pub fn malformed(&self) {
         self.malformed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The certificate's files changed.
+    /// Counts a change of the certificate's files.
     pub fn reload(&self, succeeded: bool) {
         let counter = if succeeded { &self.reloads } else { &self.reload_failures };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// In the text format 0.0.4. No value of a label comes from outside.
+    /// The text format 0.0.4. No label value comes from a request.
     pub fn text(&self) -> String {
         let reviews = self.reviews.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let total: u64 = reviews.values().sum();
@@ -59,7 +59,7 @@ impl Metrics {
              # TYPE scoretap_injector_review_duration_seconds summary\n\
              scoretap_injector_review_duration_seconds_sum {seconds}\n\
              scoretap_injector_review_duration_seconds_count {total}\n\
-             # HELP scoretap_injector_malformed_requests_total Requests that were no admission review.\n\
+             # HELP scoretap_injector_malformed_requests_total Requests that were not admission reviews.\n\
              # TYPE scoretap_injector_malformed_requests_total counter\n\
              scoretap_injector_malformed_requests_total {}\n\
              # HELP scoretap_injector_certificate_reloads_total Changes of the certificate's files.\n\

@@ -1,7 +1,7 @@
-//! The webhook: reviews over TLS, health and metrics without.
+//! The webhook's server: reviews over TLS, health and metrics over plain HTTP.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,39 +13,45 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::Listener;
+use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::inject::Settings;
-use crate::metrics::Metrics;
-use crate::review::{self, Exempt};
-use crate::say;
-use crate::tls::{Certificate, Files};
+use super::log;
+use super::metrics::Metrics;
+use super::review::{self, Exempt};
+use super::tls::{Certificate, Files};
+use crate::settings::Settings;
 
 /// An API object is at most 1.5 MiB, and a review holds two.
 const MAX_BODY: usize = 8 * 1024 * 1024;
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Handshakes at a time.
+/// Concurrent handshakes.
 const MAX_HANDSHAKES: usize = 256;
-/// How long the API server may still send reviews here after the pod began to end.
+/// How long the API server may still send reviews after the pod started to terminate.
 const LAST_REVIEWS: Duration = Duration::from_secs(5);
 
-/// All that the webhook needs.
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+/// Linux's error code for a kernel without IPv6.
+const EAFNOSUPPORT: i32 = 97;
+
+/// What the webhook needs.
 #[derive(Clone, Debug)]
 pub struct Serving {
-    /// Where reviews come.
+    /// Address for reviews.
     pub listen: SocketAddr,
-    /// Where health and metrics are.
+    /// Address for health and metrics.
     pub metrics: SocketAddr,
-    /// The certificate.
+    /// The certificate's files.
     pub files: Files,
     /// The operator's decisions.
     pub settings: Settings,
-    /// Where nothing is changed.
+    /// Namespaces in which nothing changes.
     pub exempt: Exempt,
 }
 
@@ -60,9 +66,9 @@ pub async fn run(serving: Serving) -> Result<()> {
     let metrics = Arc::new(Metrics::default());
     let certificate = Certificate::load(serving.files)?;
     let acceptor = TlsAcceptor::from(Arc::new(certificate.server_config()?));
-    let reviews = TlsListener::new(listen(serving.listen).await?, acceptor)?;
-    let plain = listen(serving.metrics).await?;
-    say(&format!(
+    let reviews = TlsListener::new(listen(serving.listen)?, acceptor)?;
+    let plain = listen(serving.metrics)?;
+    log(&format!(
         "info: reviews on https://{}/mutate, metrics on http://{}/metrics",
         reviews.address,
         plain.local_addr()?
@@ -78,10 +84,29 @@ pub async fn run(serving: Serving) -> Result<()> {
     Ok(())
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+fn listen(address: SocketAddr) -> Result<TcpListener> {
+    let listener = bind(address).or_else(|error| {
+        // A node whose kernel has no IPv6.
+        let without_ipv6 = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+            && error.raw_os_error() == Some(EAFNOSUPPORT);
+        if without_ipv6 { bind((Ipv4Addr::UNSPECIFIED, address.port()).into()) } else { Err(error) }
+    });
+    listener.with_context(|| {
         format!("cannot listen on {address}; stop what listens there, or choose another address")
     })
+}
+
+/// `[::]` takes IPv4 too, whatever the node's default for `IPV6_V6ONLY` is.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
 }
 
 fn routes(app: App) -> Router {
@@ -113,7 +138,7 @@ async fn mutate(State(app): State<Arc<App>>, body: Bytes) -> Response {
     }
 }
 
-/// True once a signal came and the time for last reviews is over.
+/// Becomes true after a signal, once the time for last reviews is over.
 fn ending() -> Result<watch::Receiver<bool>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -132,7 +157,7 @@ async fn ended(mut ending: watch::Receiver<bool>) {
     drop(ending.wait_for(|ended| *ended).await);
 }
 
-/// Hands out connections whose handshake is done: one that is slow keeps no other waiting.
+/// Hands out connections after their handshake, so that a slow handshake delays no other connection.
 struct TlsListener {
     ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
     address: SocketAddr,

@@ -1,0 +1,13 @@
+//! `scoretap-injector serve`: the admission webhook.
+
+pub mod metrics;
+pub mod review;
+pub mod server;
+pub mod tls;
+
+use std::io::Write;
+
+/// Writes a line of the log. `eprintln!` panics if it cannot write, for example on a full disk.
+pub(crate) fn log(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

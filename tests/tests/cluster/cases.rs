@@ -1,0 +1,733 @@
+//! The case table: pods that ask for the sidecar, and what each becomes.
+
+use serde_json::{Value, json};
+
+/// What becomes of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// It gets the sidecar, for the app on this port and this model.
+    Injected { port: &'static str, model: &'static str },
+    /// Nothing changes, without a warning.
+    Unchanged,
+    /// Nothing changes, and a warning contains this.
+    Refused(&'static str),
+}
+
+use Expected::{Injected, Refused, Unchanged};
+
+/// One pod.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) pod: Value,
+    pub(crate) expected: Expected,
+    /// What the stored pod has at these JSON pointers.
+    pub(crate) fields: Vec<(&'static str, Value)>,
+    /// Parts of the warnings about a pod that is injected.
+    pub(crate) notices: Vec<&'static str>,
+    /// Whether the policies decide the same. They cannot read the filter's configuration.
+    pub(crate) in_cel: bool,
+    /// Whether Pod Security `restricted` accepts the pod before it is injected.
+    pub(crate) is_restricted: bool,
+}
+
+impl Case {
+    fn with(mut self, pointer: &'static str, value: Value) -> Self {
+        self.fields.push((pointer, value));
+        self
+    }
+
+    fn warns(mut self, notice: &'static str) -> Self {
+        self.notices.push(notice);
+        self
+    }
+
+    fn privileged(mut self) -> Self {
+        self.is_restricted = false;
+        self
+    }
+}
+
+/// A pod with one container that `restricted` accepts, changed by the case.
+fn case(name: &'static str, expected: Expected, change: impl FnOnce(&mut Value)) -> Case {
+    let mut pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "scorer",
+            "labels": {"app": "scorer"},
+            "annotations": {"scoretap.dev/inject": "true"},
+        },
+        "spec": {
+            "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "app",
+                "image": "registry.example/scorer:1",
+                "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+            }],
+        },
+    });
+    change(&mut pod);
+    let (fields, notices) = (Vec::new(), Vec::new());
+    Case { name, pod, expected, fields, notices, in_cel: true, is_restricted: true }
+}
+
+fn annotate(pod: &mut Value, name: &str, value: &str) {
+    pod["metadata"]["annotations"][format!("scoretap.dev/{name}")] = value.into();
+}
+
+fn app(pod: &mut Value) -> &mut Value {
+    &mut pod["spec"]["containers"][0]
+}
+
+fn second(pod: &mut Value, container: &Value) {
+    let mut container = container.clone();
+    container["securityContext"] = app(pod)["securityContext"].clone();
+    container["image"] = "registry.example/other:1".into();
+    if let Some(containers) = pod["spec"]["containers"].as_array_mut() {
+        containers.push(container);
+    }
+}
+
+fn port(name: &str, number: u16) -> Value {
+    json!({"name": name, "containerPort": number, "protocol": "TCP"})
+}
+
+const SCORER: Expected = Injected { port: "8080", model: "scorer" };
+/// A moved app.
+const MOVED: Expected = Injected { port: "15110", model: "scorer" };
+const APP_PORTS: &str = "/spec/containers/0/ports";
+const ENVOY_STARTUP: &str = "/spec/initContainers/1/startupProbe/tcpSocket/port";
+const ENVOY_READINESS: &str = "/spec/initContainers/1/readinessProbe/tcpSocket/port";
+
+/// All cases.
+pub(crate) fn pods() -> Vec<Case> {
+    let groups = [
+        shapes(),
+        hooks(),
+        ports(),
+        handlers(),
+        moved_by_variable(),
+        moved_by_argument(),
+        refused_moves(),
+        resources(),
+        identities(),
+        refused(),
+        misconfigured(),
+    ];
+    groups.into_iter().flatten().collect()
+}
+
+fn shapes() -> Vec<Case> {
+    vec![
+        case("bare", SCORER, |_| {}).with(APP_PORTS, json!([port("http", 15100), port("scoretap-app", 8080)])),
+        case("not-asking", Unchanged, |pod| annotate(pod, "inject", "false")),
+        case("no-annotations", Unchanged, |pod| {
+            pod["metadata"]["annotations"].take();
+            pod["metadata"].as_object_mut().unwrap().remove("annotations");
+        }),
+        case("no-labels", Injected { port: "8080", model: "" }, |pod| {
+            pod["metadata"].as_object_mut().unwrap().remove("labels");
+        }),
+        case("init-containers", SCORER, |pod| {
+            let mut fetch = app(pod).clone();
+            fetch["name"] = "fetch-model".into();
+            fetch.as_object_mut().unwrap().remove("ports");
+            pod["spec"]["initContainers"] = json!([fetch]);
+        }),
+        case("volumes", SCORER, |pod| pod["spec"]["volumes"] = json!([{"name": "models", "emptyDir": {}}])),
+        case("job", SCORER, |pod| {
+            pod["spec"]["restartPolicy"] = "Never".into();
+            pod["metadata"]["ownerReferences"] =
+                json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "batch", "uid": "u"}]);
+        }),
+        case("already-injected", Unchanged, |pod| {
+            let mut envoy = app(pod).clone();
+            envoy["name"] = "scoretap-envoy".into();
+            envoy["restartPolicy"] = "Always".into();
+            pod["spec"]["initContainers"] = json!([envoy]);
+            pod["metadata"]["labels"]["scoretap.dev/injected"] = "true".into();
+        }),
+        case("already-injected-the-old-way", Unchanged, |pod| {
+            second(pod, &json!({"name": "scoretap-exporter"}));
+            pod["metadata"]["labels"]["scoretap.dev/injected"] = "true".into();
+        }),
+        case("label-without-a-sidecar", SCORER, |pod| {
+            pod["metadata"]["labels"]["scoretap.dev/injected"] = "true".into();
+        }),
+    ]
+}
+
+fn hooks() -> Vec<Case> {
+    vec![
+        case("hook-of-its-own", SCORER, |pod| {
+            app(pod)["lifecycle"] = json!({"preStop": {"exec": {"command": ["sleep", "3"]}}});
+        }),
+        case("another-hook", SCORER, |pod| {
+            app(pod)["lifecycle"] = json!({"postStart": {"exec": {"command": ["true"]}}});
+        }),
+        case("no-hook-wanted", SCORER, |pod| annotate(pod, "pre-stop", "false")),
+        case("hook-wanted", SCORER, |pod| {
+            annotate(pod, "pre-stop", "true");
+            pod["spec"]["terminationGracePeriodSeconds"] = 10.into();
+        }),
+        case("no-time-for-a-hook", SCORER, |pod| pod["spec"]["terminationGracePeriodSeconds"] = 9.into()),
+        case("hook-of-the-second", Injected { port: "9000", model: "scorer" }, |pod| {
+            second(pod, &json!({"name": "b", "ports": [{"name": "score", "containerPort": 9000}]}));
+            annotate(pod, "app-port", "score");
+        }),
+    ]
+}
+
+fn ports() -> Vec<Case> {
+    let unnamed = "the app's port has no name, so Services bypass the sidecar";
+    vec![
+        case("named-port", Injected { port: "5001", model: "scorer" }, |pod| {
+            app(pod)["ports"] = json!([port("admin", 8081), port("http", 5001)]);
+            annotate(pod, "app-port", "http");
+        })
+        .with(APP_PORTS, json!([port("admin", 8081), port("http", 15100), port("scoretap-app", 5001)])),
+        case("two-names-for-the-port", SCORER, |pod| {
+            app(pod)["ports"] = json!([port("http", 8080), port("api", 8080), port("admin", 9000)]);
+            annotate(pod, "app-port", "8080");
+        })
+        .with(
+            APP_PORTS,
+            json!([port("http", 15100), port("api", 15100), port("admin", 9000), port("scoretap-app", 8080)]),
+        ),
+        case("same-number-for-udp", SCORER, |pod| {
+            app(pod)["ports"] = json!([{"name": "quic", "containerPort": 8080, "protocol": "UDP"}, port("http", 8080)]);
+        })
+        .with("/spec/containers/0/ports/0/containerPort", json!(8080))
+        .with("/spec/containers/0/ports/1", port("http", 15100)),
+        case("port-without-a-name", SCORER, |pod| {
+            app(pod)["ports"] = json!([{"containerPort": 8080, "protocol": "TCP"}]);
+        })
+        .with(APP_PORTS, json!([{"containerPort": 8080, "protocol": "TCP"}]))
+        .warns(unnamed),
+        case("numbered-port", Injected { port: "5001", model: "scorer" }, |pod| {
+            annotate(pod, "app-port", "5001");
+        })
+        .with(APP_PORTS, json!([port("http", 8080)]))
+        .warns(unnamed),
+        case("undeclared-port", Injected { port: "5001", model: "scorer" }, |pod| {
+            app(pod).as_object_mut().unwrap().remove("ports");
+            annotate(pod, "app-port", "5001");
+        })
+        .warns(unnamed),
+        case("https-beside-the-annotated-port", SCORER, |pod| {
+            app(pod)["ports"] = json!([port("https", 8443), port("http", 8080)]);
+            annotate(pod, "app-port", "8080");
+        }),
+        case("metrics-come-first", SCORER, |pod| {
+            app(pod)["ports"] = json!([port("http-metrics", 9090), port("http", 8080)]);
+            second(pod, &json!({"name": "b", "ports": [port("admin", 9000)]}));
+        }),
+        case("udp-comes-first", SCORER, |pod| {
+            app(pod)["ports"] = json!([{"containerPort": 53, "protocol": "UDP"}, port("http", 8080)]);
+        }),
+        case("port-of-another-container", Injected { port: "9000", model: "second" }, |pod| {
+            second(
+                pod,
+                &json!({"name": "b", "ports": [port("score", 9000)],
+                "env": [{"name": "MODEL_NAME", "value": "second"}]}),
+            );
+            annotate(pod, "app-port", "score");
+        })
+        .with("/spec/containers/1/ports", json!([port("score", 15100), port("scoretap-app", 9000)]))
+        .with(APP_PORTS, json!([port("http", 8080)])),
+        case("behind-istio", SCORER, |pod| {
+            second(pod, &json!({"name": "istio-proxy", "ports": [{"containerPort": 15090}]}));
+            pod["spec"]["containers"].as_array_mut().unwrap().reverse();
+        }),
+        case("grpc-port", Injected { port: "8033", model: "scorer" }, |pod| {
+            app(pod)["ports"] = json!([port("grpc-infer", 8033)]);
+        }),
+        case("name-in-another-container", Refused("another container declares the name"), |pod| {
+            second(pod, &json!({"name": "auth", "ports": [port("http", 4180)]}));
+            annotate(pod, "app-port", "8080");
+        }),
+        case("name-in-a-native-sidecar", Refused("rename one of the two"), |pod| {
+            let mut auth = app(pod).clone();
+            auth["name"] = "auth".into();
+            auth["restartPolicy"] = "Always".into();
+            auth["ports"] = json!([port("http", 4180)]);
+            pod["spec"]["initContainers"] = json!([auth]);
+        }),
+        case("name-in-an-init-container", SCORER, |pod| {
+            let mut fetch = app(pod).clone();
+            fetch["name"] = "fetch".into();
+            pod["spec"]["initContainers"] = json!([fetch]);
+        }),
+        case("host-port", Refused("the app's port has a hostPort"), |pod| {
+            app(pod)["ports"][0]["hostPort"] = 8080.into();
+        })
+        .privileged(),
+        case("host-port-of-another-port", SCORER, |pod| {
+            app(pod)["ports"] = json!([port("http", 8080), {"name": "admin", "containerPort": 9000, "hostPort": 9000}]);
+        })
+        .privileged(),
+    ]
+}
+
+/// Probes and lifecycle hooks that name the app's port.
+fn handlers() -> Vec<Case> {
+    let get = |port: Value| json!({"httpGet": {"path": "/health", "port": port}});
+    let asked = |pod: &mut Value, port: &Value| {
+        app(pod)["startupProbe"] = json!({"tcpSocket": {"port": port}});
+        app(pod)["readinessProbe"] = get(port.clone());
+        app(pod)["livenessProbe"] = get(port.clone());
+        app(pod)["lifecycle"] = json!({"postStart": get(port.clone()), "preStop": get(port.clone())});
+    };
+    let answered = |case: Case, port: u16| {
+        case.with("/spec/containers/0/startupProbe/tcpSocket/port", json!(port))
+            .with("/spec/containers/0/readinessProbe/httpGet/port", json!(port))
+            .with("/spec/containers/0/livenessProbe/httpGet/port", json!(port))
+            .with("/spec/containers/0/lifecycle/postStart/httpGet/port", json!(port))
+            .with("/spec/containers/0/lifecycle/preStop/httpGet/port", json!(port))
+    };
+    vec![
+        answered(case("handlers-by-name", SCORER, |pod| asked(pod, &json!("http"))), 8080),
+        answered(case("handlers-by-number", SCORER, |pod| asked(pod, &json!(8080))), 8080),
+        answered(
+            case("moved-handlers-by-name", MOVED, |pod| {
+                asked(pod, &json!("http"));
+                annotate(pod, "move-app", "env PORT");
+            }),
+            15110,
+        ),
+        answered(
+            case("moved-handlers-by-number", MOVED, |pod| {
+                asked(pod, &json!(8080));
+                annotate(pod, "move-app", "env PORT");
+            }),
+            15110,
+        ),
+        case("probe-of-another-port", MOVED, |pod| {
+            app(pod)["ports"] = json!([port("http", 8080), port("health", 8081)]);
+            app(pod)["readinessProbe"] = get(json!("health"));
+            app(pod)["livenessProbe"] = get(json!(8081));
+            annotate(pod, "move-app", "env PORT");
+        })
+        .with("/spec/containers/0/readinessProbe/httpGet/port", json!("health"))
+        .with("/spec/containers/0/livenessProbe/httpGet/port", json!(8081)),
+        case("moved-grpc-probe", MOVED, |pod| {
+            app(pod)["readinessProbe"] = json!({"grpc": {"port": 8080}});
+            annotate(pod, "move-app", "env PORT");
+        })
+        .with("/spec/containers/0/readinessProbe/grpc/port", json!(15110)),
+        case("probe-of-another-container", SCORER, |pod| {
+            second(pod, &json!({"name": "b", "readinessProbe": get(json!(8080))}));
+        })
+        .with("/spec/containers/1/readinessProbe/httpGet/port", json!(8080)),
+    ]
+}
+
+/// Apps that read their port from a variable.
+fn moved_by_variable() -> Vec<Case> {
+    const ENV: &str = "/spec/containers/0/env";
+    let env = |name: &str, value: &str| json!({"name": name, "value": value});
+    let moved = |name, before: Value, annotation: &'static str, after: Value| {
+        case(name, MOVED, move |pod| {
+            if !before.is_null() {
+                app(pod)["env"] = before;
+            }
+            annotate(pod, "move-app", annotation);
+        })
+        .with(ENV, after)
+    };
+    let url = env("URL", "http://127.0.0.1:$(PORT)/");
+    vec![
+        moved("move-new-variable", Value::Null, "env PORT", json!([env("PORT", "15110")]))
+            .with(APP_PORTS, json!([port("http", 8080), port("scoretap-app", 15110)]))
+            .with(ENVOY_STARTUP, json!(8080))
+            .with(ENVOY_READINESS, json!(15110))
+            .with("/spec/initContainers/0/env/0/value", json!("8080")),
+        moved(
+            "move-replaces-a-variable",
+            json!([url, env("PORT", "8080")]),
+            "env PORT",
+            json!([url, env("PORT", "15110")]),
+        ),
+        moved("move-before-what-expands-it", json!([url]), "env PORT", json!([env("PORT", "15110"), url])),
+        moved(
+            "move-after-what-it-expands",
+            json!([env("HOST", "0.0.0.0")]),
+            "env BIND $(HOST):{port}",
+            json!([env("HOST", "0.0.0.0"), env("BIND", "$(HOST):15110")]),
+        ),
+        moved(
+            "move-repeated-variable",
+            json!([env("PORT", "1"), env("PORT", "8080")]),
+            "env PORT",
+            json!([env("PORT", "15110"), env("PORT", "15110")]),
+        ),
+        moved(
+            "move-with-a-template",
+            json!([env("BIND", "0.0.0.0:8080")]),
+            "env BIND 0.0.0.0:{port}",
+            json!([env("BIND", "0.0.0.0:15110")]),
+        ),
+        case("move-low-port", MOVED, |pod| {
+            app(pod)["ports"] = json!([port("http", 80)]);
+            annotate(pod, "move-app", "env PORT");
+        })
+        .with("/spec/securityContext/sysctls", json!([{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]))
+        .with(ENVOY_STARTUP, json!(80)),
+        case("move-low-port-with-sysctls", MOVED, |pod| {
+            app(pod)["ports"] = json!([port("http", 80)]);
+            pod["spec"]["securityContext"]["sysctls"] = json!([
+                {"name": "net.ipv4.tcp_syncookies", "value": "1"},
+                {"name": "net.ipv4.ip_unprivileged_port_start", "value": "443"},
+            ]);
+            annotate(pod, "move-app", "env PORT");
+        })
+        .with("/spec/securityContext/sysctls/1/value", json!("0"))
+        .with("/spec/securityContext/sysctls/0/value", json!("1")),
+        case("move-low-port-already-open", MOVED, |pod| {
+            app(pod)["ports"] = json!([port("http", 80)]);
+            pod["spec"]["securityContext"]["sysctls"] =
+                json!([{"name": "net.ipv4.ip_unprivileged_port_start", "value": "80"}]);
+            annotate(pod, "move-app", "env PORT");
+        })
+        .with("/spec/securityContext/sysctls/0/value", json!("80")),
+        case("move-one-of-several-ports", MOVED, |pod| {
+            app(pod)["ports"] = json!([port("grpc", 8500), port("http", 8080), port("metrics", 9090)]);
+            annotate(pod, "app-port", "http");
+            annotate(pod, "move-app", "env PORT");
+        })
+        .with(ENVOY_STARTUP, json!(8080))
+        .warns("calls to its other ports bypass the sidecar"),
+        case("move-undeclared-port", MOVED, |pod| {
+            app(pod).as_object_mut().unwrap().remove("ports");
+            annotate(pod, "app-port", "5001");
+            annotate(pod, "move-app", "env PORT");
+        })
+        .with(APP_PORTS, json!([port("scoretap-app", 15110)])),
+        case("move-despite-the-name-elsewhere", MOVED, |pod| {
+            second(pod, &json!({"name": "auth", "ports": [port("http", 4180)]}));
+            annotate(pod, "app-port", "8080");
+            annotate(pod, "move-app", "env PORT");
+        }),
+        case("move-with-a-host-port", MOVED, |pod| {
+            app(pod)["ports"][0]["hostPort"] = 8080.into();
+            annotate(pod, "move-app", "env PORT");
+        })
+        .with("/spec/containers/0/ports/0/hostPort", json!(8080))
+        .privileged(),
+    ]
+}
+
+/// Apps that read their port from the command line.
+fn moved_by_argument() -> Vec<Case> {
+    let moved = |name, before: Value, annotation: &'static str, after: Value| {
+        let case = case(name, MOVED, |pod| {
+            let fields = before.as_object().unwrap().clone();
+            app(pod).as_object_mut().unwrap().extend(fields);
+            annotate(pod, "move-app", annotation);
+        });
+        let field = |name: &str| after.get(name).cloned().unwrap_or_default();
+        case.with("/spec/containers/0/command", field("command"))
+            .with("/spec/containers/0/args", field("args"))
+    };
+    vec![
+        moved(
+            "move-joined-argument",
+            json!({"args": ["serve", "--http_port=8080", "--http_port_extra=1"]}),
+            "arg --http_port",
+            json!({"args": ["serve", "--http_port=15110", "--http_port_extra=1"]}),
+        ),
+        moved(
+            "move-separate-argument",
+            json!({"command": ["serve", "--port", "8080"], "args": ["--x", "1"]}),
+            "arg --port",
+            json!({"command": ["serve", "--port", "15110"], "args": ["--x", "1"]}),
+        ),
+        moved(
+            "move-argument-between-command-and-args",
+            json!({"command": ["serve", "-p"], "args": ["8080"]}),
+            "arg -p",
+            json!({"command": ["serve", "-p"], "args": ["15110"]}),
+        ),
+        moved(
+            "move-new-long-argument",
+            json!({"command": ["serve"]}),
+            "arg --port",
+            json!({"command": ["serve"], "args": ["--port=15110"]}),
+        ),
+        moved(
+            "move-new-short-argument",
+            json!({"args": ["serve"]}),
+            "arg -p",
+            json!({"args": ["serve", "-p", "15110"]}),
+        ),
+        moved(
+            "move-argument-with-a-template",
+            json!({"args": ["--bind", "0.0.0.0:8080", "--bind=[::]:8080"]}),
+            "arg --bind 0.0.0.0:{port}",
+            json!({"args": ["--bind", "0.0.0.0:15110", "--bind=0.0.0.0:15110"]}),
+        ),
+        moved(
+            "move-argument-beside-a-config-flag",
+            json!({"command": ["gunicorn", "-c", "conf.py", "app:app"]}),
+            "arg --bind :{port}",
+            json!({"command": ["gunicorn", "-c", "conf.py", "app:app"], "args": ["--bind=:15110"]}),
+        ),
+    ]
+}
+
+fn refused_moves() -> Vec<Case> {
+    let refused = |name, expected, annotation: &'static str, fields: Value| {
+        case(name, Refused(expected), move |pod| {
+            app(pod).as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            annotate(pod, "move-app", annotation);
+        })
+    };
+    let script = "the command is a shell script";
+    let plain = json!({"args": ["serve"]});
+    let from_field =
+        json!({"env": [{"name": "PORT", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['port']"}}}]});
+    vec![
+        refused("move-in-other-words", "write how the app is told its port", "PORT", plain.clone()),
+        refused("move-with-an-empty-value", "scoretap.dev/move-app is \"\"", "", plain.clone()),
+        refused("move-without-the-port", "\"arg --bind 0.0.0.0:8080\"", "arg --bind 0.0.0.0:8080", plain.clone()),
+        refused("move-by-file", "\"file /etc/port\"", "file /etc/port", plain),
+        refused("move-variable-from-a-field", "comes from valueFrom", "env PORT", from_field),
+        refused("move-argument-of-the-image", "no command or args", "arg --port", json!({})),
+        refused("move-argument-in-a-script", script, "arg --port", json!({"command": ["sh", "-c", "serve --port 1"]})),
+        refused(
+            "move-argument-in-a-script-of-bash",
+            script,
+            "arg --port",
+            json!({"command": ["/bin/bash"], "args": ["-ec", "serve"]}),
+        ),
+        refused(
+            "move-argument-in-a-script-of-the-image",
+            script,
+            "arg --port",
+            json!({"args": ["-c", "serve --port 8080"]}),
+        ),
+        refused("move-argument-without-a-value", "has no value", "arg --port", json!({"args": ["--port"]})),
+        refused("move-argument-before-another", "has no value", "arg --port", json!({"args": ["--port", "--x"]})),
+        refused("move-more-than-a-number", "add its form", "arg --bind", json!({"args": ["--bind=0.0.0.0:8080"]})),
+        refused(
+            "move-variable-that-is-more-than-a-number",
+            "more than a port number",
+            "env BIND",
+            json!({"env": [{"name": "BIND", "value": "0.0.0.0:8080"}]}),
+        ),
+    ]
+}
+
+fn resources() -> Vec<Case> {
+    const SETUP: &str = "/spec/initContainers/0/resources";
+    const RESOURCES: &str = "/spec/initContainers/1/resources";
+    const EXPORTER: &str = "/spec/initContainers/2/resources";
+    let quantity = |cpu: &str, memory: &str| json!({"cpu": cpu, "memory": memory});
+    let both = |request: Value, limit: Value| json!({"requests": request, "limits": limit});
+    vec![
+        case("default-resources", SCORER, |_| {})
+            .with(SETUP, both(quantity("10m", "32Mi"), quantity("100m", "64Mi")))
+            .with(RESOURCES, both(quantity("40m", "96Mi"), quantity("400m", "256Mi")))
+            .with(EXPORTER, both(quantity("10m", "32Mi"), quantity("100m", "64Mi"))),
+        case("annotated-resources", SCORER, |pod| {
+            annotate(pod, "cpu-request", "0.1");
+            annotate(pod, "cpu-limit", "1");
+            annotate(pod, "memory-request", "64Mi");
+            annotate(pod, "memory-limit", "1Gi");
+        })
+        .with(SETUP, both(quantity("100m", "64Mi"), quantity("1", "1Gi")))
+        .with(EXPORTER, both(quantity("100m", "64Mi"), quantity("1", "1Gi"))),
+        case("no-limits", SCORER, |pod| {
+            annotate(pod, "cpu-limit", "none");
+            annotate(pod, "memory-limit", "none");
+        })
+        .with(RESOURCES, json!({"requests": quantity("40m", "96Mi")})),
+        case("no-cpu-limit", SCORER, |pod| annotate(pod, "cpu-limit", "none"))
+            .with(SETUP, both(quantity("10m", "32Mi"), json!({"memory": "64Mi"}))),
+        case("resources-of-the-pod", SCORER, |pod| {
+            pod["spec"]["resources"] = both(quantity("1", "1Gi"), quantity("1", "1Gi"));
+            app(pod)["resources"] = both(quantity("1", "1Gi"), quantity("1", "1Gi"));
+        })
+        .with(RESOURCES, json!({})),
+        case("cpu-that-is-not-a-quantity", Refused("write \"100m\", \"0.5\" or \"2\""), |pod| {
+            annotate(pod, "cpu-limit", "2 cores");
+        }),
+        case("no-cpu-request", Refused("take CPU"), |pod| annotate(pod, "cpu-request", "none")),
+        case("memory-that-is-not-a-quantity", Refused("write \"64Mi\" or \"1Gi\""), |pod| {
+            annotate(pod, "memory-request", "64MB");
+        }),
+        case("cpu-request-above-the-limit", Refused("more CPU than its limit"), |pod| {
+            annotate(pod, "cpu-request", "2");
+        }),
+        case("cpu-limit-below-the-request", Refused("more CPU than its limit"), |pod| {
+            annotate(pod, "cpu-limit", "20m");
+        }),
+        case("memory-request-above-the-limit", Refused("more memory than its limit"), |pod| {
+            annotate(pod, "memory-request", "1G");
+            annotate(pod, "memory-limit", "900Mi");
+        }),
+    ]
+}
+
+fn identities() -> Vec<Case> {
+    let env = |name: &str, value: &str| json!({"name": name, "value": value});
+    vec![
+        case("model-by-annotation", Injected { port: "8080", model: "fraud" }, |pod| {
+            annotate(pod, "model-name", "fraud");
+            annotate(pod, "model-version", "7");
+            app(pod)["env"] = json!([env("MODEL_NAME", "other"), env("MODEL_FRAMEWORK", "sklearn")]);
+        }),
+        case("model-by-environment", Injected { port: "8080", model: "churn" }, |pod| {
+            app(pod)["env"] =
+                json!([env("MODEL_NAME", "first"), env("MODEL_NAME", "churn"), env("MODEL_VERSION", "2")]);
+        }),
+        case("model-from-a-secret", SCORER, |pod| {
+            app(pod)["env"] = json!([{"name": "MODEL_NAME",
+                "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}, env("MODEL_VERSION", "$(OTHER)")]);
+        }),
+        case("model-by-label", Injected { port: "8080", model: "iris" }, |pod| {
+            pod["metadata"]["labels"] = json!({"app": "x", "app.kubernetes.io/name": "iris",
+                "app.kubernetes.io/version": "3", "app.kubernetes.io/instance": "iris-blue"});
+        }),
+        case("of-a-deployment", SCORER, |pod| {
+            pod["metadata"]["labels"]["pod-template-hash"] = "7d9f8".into();
+            pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "scorer-blue-7d9f8", "uid": "u"}]);
+        }),
+        case("of-a-stateful-set", SCORER, |pod| {
+            pod["metadata"]["ownerReferences"] =
+                json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "scorers", "uid": "u"}]);
+        }),
+        case(
+            "text-that-looks-like-code",
+            Injected { port: "8080", model: "a'b\\ \"$(HOSTNAME)\" ${x} é" },
+            |pod| {
+                annotate(pod, "model-name", "a'b\\ \"$(HOSTNAME)\" ${x} é");
+                annotate(
+                    pod,
+                    "config",
+                    "{\"error_types\": {\"404\": \"success\"},\n \"max_series\": 20}",
+                );
+            },
+        ),
+    ]
+}
+
+fn host_network(pod: &mut Value) {
+    pod["spec"]["hostNetwork"] = true.into();
+}
+
+fn refused() -> Vec<Case> {
+    vec![
+        case("inject-yes", Refused("write \"true\" or \"false\""), |pod| {
+            annotate(pod, "inject", "yes");
+        }),
+        case("windows", Refused("does not run on Windows"), |pod| {
+            pod["spec"]["os"] = json!({"name": "windows"});
+            pod["spec"]["securityContext"] = json!({"runAsNonRoot": true});
+            app(pod).as_object_mut().unwrap().remove("securityContext");
+        }),
+        case("windows-by-selector", Refused("does not run on Windows"), |pod| {
+            pod["spec"]["nodeSelector"] = json!({"kubernetes.io/os": "windows"});
+        }),
+        case("host-network", Refused("remove hostNetwork"), |pod| host_network(pod))
+            .privileged(),
+        case("no-port", Refused("declare a containerPort"), |pod| {
+            app(pod).as_object_mut().unwrap().remove("ports");
+        }),
+        case("unknown-port-name", Refused("scoretap.dev/app-port is \"web\"; write a number"), |pod| {
+            annotate(pod, "app-port", "web");
+        }),
+        case("impossible-port", Refused("\"70000\"; write a number from 1 to 65535"), |pod| {
+            annotate(pod, "app-port", "70000");
+        }),
+        case("leading-zero", Refused("\"08080\"; write a number"), |pod| {
+            annotate(pod, "app-port", "08080");
+        }),
+        case("several-ports", Refused("the name or number of the one that takes the calls"), |pod| {
+            app(pod)["ports"] = json!([port("grpc", 8500), port("http", 8080)]);
+        }),
+        case("no-port-for-calls", Refused("declare a containerPort"), |pod| {
+            app(pod)["ports"] = json!([port("http-metrics", 9090)]);
+        }),
+        case("several-containers-with-ports", Refused("the pod declares several TCP ports"), |pod| {
+            second(pod, &json!({"name": "b", "ports": [{"name": "score", "containerPort": 9000}]}));
+        }),
+        case("https-port", Refused("the sidecar speaks plain HTTP to the app"), |pod| {
+            app(pod)["ports"] = json!([{"name": "https-score", "containerPort": 8443}]);
+        }),
+        case("tls-port", Refused("says TLS"), |pod| {
+            app(pod)["ports"] =
+                json!([{"name": "http", "containerPort": 8080}, {"name": "tls", "containerPort": 8443}]);
+            annotate(pod, "app-port", "8443");
+        }),
+        case("port-of-ours", Refused("choose others for the pod's own containers"), |pod| {
+            app(pod)["ports"] = json!([{"containerPort": 15190}]);
+        }),
+        case("port-name-of-ours", Refused("choose others for the pod's own containers"), |pod| {
+            app(pod)["ports"][0]["name"] = "scoretap-stats".into();
+        }),
+        case("volume-of-ours", Refused("rename the pod's own volume"), |pod| {
+            pod["spec"]["volumes"] = json!([{"name": "scoretap", "emptyDir": {}}]);
+        }),
+        case("mount-of-ours", Refused("and its mounts"), |pod| {
+            app(pod)["volumeMounts"] = json!([{"name": "scoretap", "mountPath": "/admin"}]);
+        }),
+        case("container-name-of-ours", Refused("rename the pod's own container"), |pod| {
+            app(pod)["name"] = "scoretap-exporter".into();
+        }),
+        case("container-name-of-ours-before-the-app", Refused("rename the pod's own container"), |pod| {
+            let mut init = app(pod).clone();
+            init["name"] = "scoretap-envoy".into();
+            pod["spec"]["initContainers"] = json!([init]);
+            pod["metadata"]["labels"]["scoretap.dev/injected"] = "false".into();
+        }),
+        case("mount-of-ours-before-the-app", Refused("and its mounts"), |pod| {
+            let mut init = app(pod).clone();
+            init["name"] = "init".into();
+            init["volumeMounts"] = json!([{"name": "scoretap", "mountPath": "/admin"}]);
+            pod["spec"]["initContainers"] = json!([init]);
+        }),
+        case("model-name-with-a-line-end", Refused("write 1 to 256 characters"), |pod| {
+            annotate(pod, "model-name", "a\nb");
+        }),
+        case("hook-maybe", Refused("write \"false\" to add no preStop hook"), |pod| {
+            annotate(pod, "pre-stop", "no");
+        }),
+        case("endless-config", Refused("write a shorter configuration"), |pod| {
+            annotate(pod, "config", &format!("{{}}{}", " ".repeat(16_384)));
+        }),
+        case("serverless", Refused("queue-proxy calls the app on loopback"), |pod| {
+            second(pod, &json!({"name": "queue-proxy", "ports": [port("queue-port", 8012)]}));
+        }),
+        case("two-faults", Refused("hostNetwork"), |pod| {
+            host_network(pod);
+            annotate(pod, "inject", "1");
+        })
+        .privileged(),
+    ]
+}
+
+fn misconfigured() -> Vec<Case> {
+    let wrong = |name, config, expected| {
+        let case = case(name, Refused(expected), |pod| annotate(pod, "config", config));
+        Case { in_cel: false, ..case }
+    };
+    vec![
+        wrong(
+            "config-that-is-no-json",
+            "max_series=3",
+            "is not JSON: expected value at line 1 column 1; write an object such as {\"max_series\": 200}",
+        ),
+        wrong(
+            "config-with-a-wrong-field",
+            r#"{"max_serie": 3}"#,
+            "scoretap.dev/config: max_serie: is not a field",
+        ),
+        wrong(
+            "config-with-two-faults",
+            r#"{"max_series": 0, "extra": ["x"]}"#,
+            "scoretap.dev/config: max_series: is 0; write a whole number",
+        ),
+    ]
+}
