@@ -5,13 +5,15 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use scoretap_injector::quantity::{Bound, Resource};
+use scoretap_injector::settings::Settings;
+use scoretap_injector::slots::Part;
 use scoretap_tests::apps::local;
 use scoretap_tests::child::most_memory;
 use scoretap_tests::http::{self, Call, Protocol};
 use scoretap_tests::ports;
 use scoretap_tests::stack::{Stack, Upstream};
 use scoretap_tests::wait::wait_until;
-use scoretap_tests::workspace;
 
 const ROW: &str = r#"{"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9]]}"#;
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -102,12 +104,10 @@ fn callers_who_send_more_than_the_app_reads_wait_instead_of_filling_envoys_memor
     assert!(most < limit * 3 / 4, "{most} of {limit} kB");
 }
 
-/// What Envoy may use in a pod, in kilobytes.
+/// Envoy's memory limit in a pod, in kilobytes.
 fn memory_limit() -> u64 {
-    let sidecar = std::fs::read_to_string(workspace::root().join("k8s/sidecar/sidecar.yaml")).unwrap();
-    let (_, envoy) = sidecar.split_once("name: scoretap-envoy").unwrap();
-    let (_, limit) = envoy.split_once("limits: {cpu: \"2\", memory: ").unwrap();
-    limit.split("Mi}").next().unwrap().parse::<u64>().unwrap() * 1024
+    let limit = Settings::default().quantity(Part::Envoy, Resource::Memory, Bound::Limit).to_owned();
+    u64::try_from(Resource::Memory.parse(&limit).unwrap() / 1024).unwrap()
 }
 
 /// An app that hands over the bytes of the first request and always answers [`RESPONSE`].

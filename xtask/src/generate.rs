@@ -24,8 +24,14 @@ type Generated = (String, String);
 type Generator = fn(&Path) -> Result<Vec<Generated>>;
 
 /// In order: the rules of Azure contain the thresholds, and so on.
-const GENERATORS: [Generator; 5] =
-    [chart::thresholds, rules::familiar_names, azure::rule_groups, chart::values_table, chart::rendered];
+const GENERATORS: [Generator; 6] = [
+    chart::policy,
+    chart::thresholds,
+    rules::familiar_names,
+    azure::rule_groups,
+    chart::values_table,
+    chart::rendered,
+];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let root = workspace::root();

@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use scoretap_injector::inject::Settings;
 use scoretap_injector::manifest;
+use scoretap_injector::settings::{Settings, check_image};
 
 use crate::{Status, usage};
 
@@ -15,26 +15,40 @@ pub(crate) struct Args {
     /// File with manifests; `-` is standard input
     #[arg(short, long = "filename", value_name = "FILE")]
     filename: PathBuf,
-    #[command(flatten)]
-    settings: Settings,
+    /// Images, user and resources of the sidecar, YAML; the injector's own settings
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// Image of Envoy
+    #[arg(long, value_name = "IMAGE", value_parser = image)]
+    envoy_image: Option<String>,
+    /// Image of the exporter, the module and scoretap-sidecar
+    #[arg(long, value_name = "IMAGE", value_parser = image)]
+    exporter_image: Option<String>,
 }
 
-/// The sidecar as it is added where nobody set anything.
-pub(crate) fn defaults() -> Settings {
-    use clap::Parser;
-    #[derive(Parser)]
-    struct Defaults {
-        #[command(flatten)]
-        settings: Settings,
+fn image(text: &str) -> Result<String, String> {
+    check_image(text).map(|()| text.to_owned())
+}
+
+impl Args {
+    fn settings(&self) -> Result<Settings> {
+        let mut settings = Settings::default();
+        if let Some(file) = &self.settings {
+            let text = read(file).map_err(|error| usage(format!("{error:#}")))?;
+            settings = Settings::parse(&text)
+                .map_err(|faults| usage(format!("{}: {}", file.display(), faults.join("; "))))?;
+        }
+        settings.envoy_image = self.envoy_image.clone().unwrap_or(settings.envoy_image);
+        settings.exporter_image = self.exporter_image.clone().unwrap_or(settings.exporter_image);
+        Ok(settings)
     }
-    Defaults::parse_from([""]).settings
 }
 
 /// Prints the manifests. Faults and warnings go to standard error; faults end in exit status 1.
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let place = args.filename.display();
     let text = read(&args.filename).map_err(|error| usage(format!("{error:#}")))?;
-    let injected = manifest::inject(&text, &args.settings)
+    let injected = manifest::inject(&text, &args.settings()?)
         .map_err(|error| usage(format!("{place}: {error:#}; write manifests as kubectl takes them")))?;
     std::io::stdout().write_all(manifest::write(&injected.documents).as_bytes())?;
     for warning in &injected.warnings {

@@ -71,7 +71,8 @@ fn is_http2(port_name: &str) -> bool {
 /// The bootstrap, with the module and the admin socket in `folder`.
 pub fn render(wanted: &Wanted, folder: &Path) -> Result<Value> {
     let shipped = if wanted.http2 { HTTP2 } else { HTTP };
-    let mut bootstrap: Value = serde_norway::from_str(shipped).context("the shipped bootstrap is not YAML")?;
+    let mut bootstrap: Value =
+        serde_norway::from_str(shipped).context("the shipped bootstrap is not YAML")?;
     *at(at(&mut bootstrap, APP)?, APP_PORT)? = wanted.app_port.into();
     let listener = at(&mut bootstrap, LISTENER)?;
     *at(listener, &format!("{ADDRESS}/port_value"))? = wanted.listen_port.into();
@@ -101,11 +102,7 @@ pub fn render(wanted: &Wanted, folder: &Path) -> Result<Value> {
 
 /// Writes the bootstrap, the module and this program into the folder.
 pub fn set_up(wanted: &Wanted, module: &Path, program: &Path, folder: &Path) -> Result<()> {
-    ensure!(
-        folder.is_dir(),
-        "{} is not a folder; mount the sidecar's shared volume there",
-        folder.display()
-    );
+    ensure!(folder.is_dir(), "{} is not a folder; mount the sidecar's shared volume there", folder.display());
     let bootstrap = render(wanted, folder)?;
     copy(module, &folder.join("scoretap.wasm"))?;
     copy(program, &folder.join("scoretap-sidecar"))?;

@@ -16,12 +16,12 @@ use crate::slots::{Slot, Slots};
 pub enum Decision {
     /// The pod does not ask for the sidecar.
     NotAsked,
-    /// The pod has the sidecar; notices about it.
-    Already(Vec<String>),
+    /// The pod has the sidecar.
+    Already,
     /// The pod asks and stays as it is, for these reasons.
     Refused(Vec<String>),
-    /// The pod with the sidecar, and notices about it.
-    Injected(Box<Value>, Vec<String>),
+    /// The pod with the sidecar.
+    Injected(Box<Value>),
 }
 
 impl Decision {
@@ -29,9 +29,9 @@ impl Decision {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::NotAsked => "not_asked",
-            Self::Already(_) => "already",
+            Self::Already => "already",
             Self::Refused(_) => "refused",
-            Self::Injected(..) => "injected",
+            Self::Injected(_) => "injected",
         }
     }
 }
@@ -43,16 +43,24 @@ pub fn decide(value: &Value, workload: Option<&str>, settings: &Settings) -> Dec
         return Decision::NotAsked;
     }
     if pod.is_injected() {
-        return Decision::Already(faults::notices(pod, settings));
+        return Decision::Already;
     }
     let faults = faults::find(pod, settings);
     if !faults.is_empty() {
         return Decision::Refused(faults);
     }
     match injected(pod, workload, settings) {
-        Ok(injected) => Decision::Injected(Box::new(injected), faults::notices(pod, settings)),
+        Ok(injected) => Decision::Injected(Box::new(injected)),
         // An API server has no such pods; a manifest may.
         Err(place) => Decision::Refused(vec![format!("{place}; write one, or remove scoretap.dev/inject")]),
+    }
+}
+
+/// What to know about a pod that has the sidecar or gets it, such as that its app's port has no name.
+pub fn notices(value: &Value, decision: &Decision, settings: &Settings) -> Vec<String> {
+    match decision {
+        Decision::Already | Decision::Injected(_) => faults::notices(Pod(value), settings),
+        Decision::NotAsked | Decision::Refused(_) => Vec::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::annotations::INJECT;
-use crate::inject::{Decision, decide};
+use crate::inject::{Decision, decide, notices};
 use crate::pod::name;
 use crate::settings::Settings;
 use crate::yaml;
@@ -83,7 +83,8 @@ fn inject_object(object: &mut Value, settings: &Settings, injected: &mut Injecte
 
 /// Annotations of ours that are not strings, which is easily written in YAML. The API server refuses the object.
 fn unquoted(object: &Value, kind: &str) -> Vec<String> {
-    let annotations = pod_at(kind).and_then(|pointer| object.pointer(pointer)?.pointer("/metadata/annotations"));
+    let annotations =
+        pod_at(kind).and_then(|pointer| object.pointer(pointer)?.pointer("/metadata/annotations"));
     let all = annotations.and_then(Value::as_object).into_iter().flatten();
     let plain = all.filter(|(name, value)| {
         name.starts_with("scoretap.dev/") && (value.is_boolean() || value.is_number())
@@ -125,11 +126,12 @@ fn pod(object: &mut Value, kind: &str, settings: &Settings) -> Advice {
     let Some(pod) = pod_at(kind).and_then(|pointer| object.pointer_mut(pointer)) else {
         return Advice::default();
     };
-    match decide(pod, workload.as_deref(), settings) {
-        Decision::NotAsked => Advice::default(),
-        Decision::Already(notices) => Advice { faults: Vec::new(), notices },
-        Decision::Refused(faults) => Advice { faults, notices: Vec::new() },
-        Decision::Injected(injected, notices) => {
+    let decision = decide(pod, workload.as_deref(), settings);
+    let notices = notices(pod, &decision, settings);
+    match decision {
+        Decision::NotAsked | Decision::Already => Advice { faults: Vec::new(), notices },
+        Decision::Refused(faults) => Advice { faults, notices },
+        Decision::Injected(injected) => {
             *pod = *injected;
             Advice { faults: Vec::new(), notices }
         }

@@ -153,7 +153,8 @@ impl<'a> Move<'a> {
                 (false, true) => value.clone(),
                 (false, false) => continue,
             };
-            let (field, index) = index.checked_sub(command).map_or(("command", index), |index| ("args", index));
+            let (field, index) =
+                index.checked_sub(command).map_or(("command", index), |index| ("args", index));
             *app.get_mut(field)?.get_mut(index)? = written.into();
             found = true;
         }

@@ -154,9 +154,8 @@ impl<'a> Pod<'a> {
     pub fn shares_its_port_name(self) -> bool {
         let app = self.app_index();
         let others = self.containers().enumerate().filter(|(index, _)| Some(*index) != app);
-        let sidecars = list(self.spec("initContainers")).filter(|container| {
-            container.get("restartPolicy").is_some_and(|policy| policy == "Always")
-        });
+        let sidecars = list(self.spec("initContainers"))
+            .filter(|container| container.get("restartPolicy").is_some_and(|policy| policy == "Always"));
         let mut ports = others.map(|(_, container)| container).chain(sidecars).flat_map(declared);
         ports.any(|port| name(port).is_some_and(|name| self.app_port_names().any(|own| own == name)))
     }

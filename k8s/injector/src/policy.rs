@@ -114,7 +114,7 @@ impl Advice {
         let binding = json!({
             "policyName": self.name,
             "validationActions": ["Warn"],
-            "matchResources": selected(),
+            "matchResources": selected(values),
         });
         [
             object("ValidatingAdmissionPolicy", self.name, &policy),
@@ -149,7 +149,7 @@ fn mutating(values: Values<'_>) -> Vec<Value> {
         "variables": variables.to_value(),
         "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patches::mutation(values)}}],
     });
-    let binding = json!({"policyName": NAME, "matchResources": selected()});
+    let binding = json!({"policyName": NAME, "matchResources": selected(values)});
     vec![
         object("MutatingAdmissionPolicy", NAME, &policy),
         object("MutatingAdmissionPolicyBinding", NAME, &binding),
@@ -161,13 +161,13 @@ fn named(conditions: &[(&str, String)]) -> Value {
 }
 
 /// The same namespaces as the webhook selects.
-fn selected() -> Value {
+fn selected(values: Values<'_>) -> Value {
     json!({"namespaceSelector": {
         "matchLabels": {NAMESPACE_LABEL: "enabled"},
         "matchExpressions": [{
             "key": "kubernetes.io/metadata.name",
             "operator": "NotIn",
-            "values": ["kube-system", "scoretap-system"],
+            "values": ["kube-system", values.namespace()],
         }],
     }})
 }

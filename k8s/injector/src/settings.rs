@@ -141,10 +141,9 @@ impl Reader {
                 "runAsUser" => self.run_as_user(value),
                 "imagePullPolicy" => self.image_pull_policy(value),
                 "resources" => self.resources(value),
-                _ => self.unknown(
-                    name,
-                    "envoyImage, exporterImage, runAsUser, imagePullPolicy and resources",
-                ),
+                _ => {
+                    self.unknown(name, "envoyImage, exporterImage, runAsUser, imagePullPolicy and resources")
+                }
             }
         }
     }

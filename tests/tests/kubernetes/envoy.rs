@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use scoretap_injector::sidecar::TEMPLATE;
 use scoretap_tests::apps::{self, Scorer};
 use scoretap_tests::child::Child;
 use scoretap_tests::http::{self, Call, Endpoint, Load, Protocol};
@@ -15,9 +16,6 @@ use scoretap_tests::tools::{self, EnvoyVersion};
 use scoretap_tests::wait::{STARTUP, wait_for, wait_until};
 use scoretap_tests::{ports, workspace};
 use serde_json::{Value, json};
-
-use crate::corpus;
-use crate::webhook::WEBHOOK;
 
 /// A pod's worth of Envoy, set up by `scoretap-sidecar setup`.
 struct Pod {
@@ -58,9 +56,7 @@ fn set_up(folder: &Path, port: &str, config: &str) -> Output {
 
 /// With the arguments of the definition.
 fn envoy(folders: &Folders) -> Child {
-    let text = fs::read_to_string(workspace::root().join("k8s/sidecar/sidecar.yaml")).unwrap();
-    let sidecar: Value = serde_norway::from_str(&text).unwrap();
-    let args = sidecar["initContainers"][1]["args"]
+    let args = TEMPLATE.init_containers[1]["args"]
         .as_array()
         .unwrap()
         .iter()
@@ -184,11 +180,9 @@ fn when_a_pod_ends_callers_are_sent_away_and_none_of_their_calls_fails() {
     assert_eq!(drain.output(), "");
 }
 
-/// How long the pod that is injected into an app without a hook has the app wait before its SIGTERM.
+/// How long the hook that the injector adds delays the app's SIGTERM.
 fn sleep_before_the_end() -> Duration {
-    let pod = WEBHOOK.review(&corpus::pods().remove(0).pod).patched;
-    let hook = &pod["spec"]["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"];
-    Duration::from_secs(hook.as_u64().unwrap())
+    Duration::from_secs(TEMPLATE.pre_stop["sleep"]["seconds"].as_u64().unwrap())
 }
 
 /// The kubelet's part is played here: it runs all hooks at once, and sends the app its SIGTERM when the app's is over.

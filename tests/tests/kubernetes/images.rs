@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use scoretap_injector::sidecar::TEMPLATE;
 use scoretap_tests::stack::Folders;
 use scoretap_tests::{tools, workspace};
 use serde_json::{Value, json};
@@ -97,9 +98,7 @@ fn the_image_of_the_exporter_holds_what_the_sidecars_containers_run() {
     let files = ["scoretap-exporter", "scoretap-sidecar", "scoretap.wasm"];
     check(&image, &files.map(|file| (file, file)));
     assert_eq!(image.config["User"], "65532:65532");
-    let definition = fs::read_to_string(workspace::root().join("k8s/sidecar/sidecar.yaml")).unwrap();
-    let sidecar: Value = serde_norway::from_str(&definition).unwrap();
-    for container in sidecar["initContainers"].as_array().unwrap() {
+    for container in &TEMPLATE.init_containers {
         if container["image"] == "${exporter-image}" {
             let program = container["command"][0].as_str().unwrap().trim_start_matches('/');
             assert!(files.contains(&program), "{program}");

@@ -1,10 +1,10 @@
-//! The packaged injector, as an API server meets it: over TLS, with reviews.
+//! The packaged injector over TLS: what an API server never sends, and a certificate that changes.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, StatusCode};
@@ -14,26 +14,25 @@ use rustls::{ClientConfig, RootCertStore};
 use scoretap_tests::child::Child;
 use scoretap_tests::http::{self, Endpoint};
 use scoretap_tests::stack::Folders;
-use scoretap_tests::wait::STARTUP;
+use scoretap_tests::wait::{STARTUP, wait_until};
 use scoretap_tests::{apps, ports, workspace};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::injected::bare;
+
 const HOST: &str = "scoretap-injector.scoretap-system.svc";
 
-/// Shared by the tests that only ask.
-pub(crate) static WEBHOOK: LazyLock<Webhook> = LazyLock::new(|| Webhook::start("webhook", &[]));
-
 /// A certificate that signs itself, and its key, as PEM.
-pub(crate) struct Identity {
-    pub(crate) certificate: String,
-    pub(crate) key: String,
+struct Identity {
+    certificate: String,
+    key: String,
     roots: RootCertStore,
 }
 
 impl Identity {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         let made = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(made.cert.der().clone()).unwrap();
@@ -42,25 +41,17 @@ impl Identity {
 }
 
 /// A running webhook.
-pub(crate) struct Webhook {
-    pub(crate) address: SocketAddr,
-    pub(crate) metrics: Endpoint,
-    pub(crate) folder: PathBuf,
-    pub(crate) identity: Identity,
-    pub(crate) child: Child,
+struct Webhook {
+    address: SocketAddr,
+    metrics: Endpoint,
+    folder: PathBuf,
+    identity: Identity,
+    child: Child,
     _folders: Folders,
 }
 
-/// What a review was answered with.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Answer {
-    pub(crate) patched: Value,
-    pub(crate) patch: Option<Value>,
-    pub(crate) warnings: Vec<String>,
-}
-
 impl Webhook {
-    pub(crate) fn start(name: &str, args: &[&str]) -> Self {
+    fn start(name: &str) -> Self {
         let folders = Folders::create(name).unwrap();
         let identity = Identity::new();
         let folder = folders.run.clone();
@@ -69,7 +60,7 @@ impl Webhook {
         let (address, metrics) = (apps::local(ports::free()), apps::local(ports::free()));
         let mut command = Command::new(workspace::injector());
         command.args(["serve", "--listen-address", &address.to_string()]);
-        command.args(["--metrics-address", &metrics.to_string()]).args(args);
+        command.args(["--metrics-address", &metrics.to_string()]);
         command.arg("--tls-cert").arg(folder.join("tls.crt")).arg("--tls-key").arg(folder.join("tls.key"));
         command.env("POD_NAMESPACE", "scoretap-system");
         let mut child = Child::spawn("the injector", &command, &folders.logs.join("injector.log")).unwrap();
@@ -78,34 +69,15 @@ impl Webhook {
         Self { address, metrics, folder, identity, child, _folders: folders }
     }
 
-    /// Sends a review of the creation of this object, and applies what comes back.
-    #[track_caller]
-    pub(crate) fn review(&self, object: &Value) -> Answer {
-        self.review_as(object, &json!({}))
-    }
-
-    /// As [`Self::review`], with these fields of the request changed.
-    #[track_caller]
-    pub(crate) fn review_as(&self, object: &Value, request: &Value) -> Answer {
-        let mut review = review(object);
-        review["request"].as_object_mut().unwrap().extend(request.as_object().unwrap().clone());
-        let (status, body) = self.post(&self.identity, review.to_string()).unwrap();
+    /// The response to a review of the creation of [`bare`] in this namespace.
+    fn review(&self, namespace: &str) -> Value {
+        let (status, body) = self.post(&self.identity, review(namespace).to_string()).unwrap();
         assert_eq!(status, StatusCode::OK, "{body}");
-        let answer: Value = serde_json::from_str(&body).unwrap();
-        assert_eq!(answer["kind"], "AdmissionReview");
-        assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
-        let response = &answer["response"];
-        assert_eq!(response["uid"], "12ab");
-        assert_eq!(response["allowed"], true);
-        let patch = response["patch"].as_str().map(|text| serde_json::from_slice(&base64(text)).unwrap());
-        assert_eq!(response["patchType"], patch.as_ref().map_or(Value::Null, |_| json!("JSONPatch")));
-        let warnings = response["warnings"].as_array().cloned().unwrap_or_default();
-        let warnings = warnings.iter().map(|warning| warning.as_str().unwrap().to_owned()).collect();
-        Answer { patched: applied(object, patch.as_ref()), patch, warnings }
+        serde_json::from_str::<Value>(&body).unwrap()["response"].take()
     }
 
     /// POST /mutate over TLS, trusting this identity alone.
-    pub(crate) fn post(&self, trusted: &Identity, body: String) -> Result<(StatusCode, String), String> {
+    fn post(&self, trusted: &Identity, body: String) -> Result<(StatusCode, String), String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(post(self.address, trusted, body))
     }
@@ -132,22 +104,19 @@ async fn post(address: SocketAddr, trusted: &Identity, body: String) -> Result<(
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
-fn review(object: &Value) -> Value {
-    let kind = object["kind"].as_str().unwrap();
-    let (group, version) = object["apiVersion"].as_str().unwrap().split_once('/').unwrap_or(("", "v1"));
-    let resource = format!("{}s", kind.to_lowercase());
+fn review(namespace: &str) -> Value {
     json!({
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
         "request": {
             "uid": "12ab",
-            "kind": {"group": group, "version": version, "kind": kind},
-            "resource": {"group": group, "version": version, "resource": resource},
-            "name": object["metadata"]["name"],
-            "namespace": "tenant-a",
+            "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "name": "scorer",
+            "namespace": namespace,
             "operation": "CREATE",
             "userInfo": {"username": "system:serviceaccount:kube-system:replicaset-controller"},
-            "object": object,
+            "object": bare(),
             "oldObject": null,
             "dryRun": false,
             "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
@@ -155,28 +124,48 @@ fn review(object: &Value) -> Value {
     })
 }
 
-/// The object after a JSON patch.
-pub(crate) fn applied(object: &Value, patch: Option<&Value>) -> Value {
-    let mut patched = object.clone();
-    if let Some(patch) = patch {
-        let patch: json_patch::Patch = serde_json::from_value(patch.clone()).unwrap();
-        json_patch::patch(&mut patched, &patch).unwrap();
+/// The webhook's own protection, whatever namespaces its configuration selects.
+#[test]
+fn own_namespace_and_kube_system_stay_unchanged() {
+    let webhook = Webhook::start("webhook-exempt");
+    for (namespace, patched) in [("tenant-a", true), ("kube-system", false), ("scoretap-system", false)] {
+        let response = webhook.review(namespace);
+        assert_eq!(response["allowed"], true);
+        assert_eq!(response.get("patch").is_some(), patched, "{namespace}");
     }
-    patched
 }
 
-fn base64(text: &str) -> Vec<u8> {
-    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut bytes = Vec::new();
-    let (mut bits, mut count) = (0_u32, 0);
-    for byte in text.bytes().filter(|byte| *byte != b'=') {
-        let value = ALPHABET.iter().position(|letter| *letter == byte).unwrap();
-        bits = (bits << 6) | u32::try_from(value).unwrap();
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count & 0xff) as u8);
-        }
+#[test]
+fn request_that_is_no_review_is_rejected_and_counted() {
+    let webhook = Webhook::start("webhook-metrics");
+    for body in ["", "{", "[]", "{\"kind\": \"AdmissionReview\"}"] {
+        let (status, _) = webhook.post(&webhook.identity, body.into()).unwrap();
+        assert_eq!(status, 400, "{body}");
     }
-    bytes
+    webhook.review("tenant-a");
+    let metrics = http::get(&webhook.metrics, "/metrics").unwrap();
+    assert!(metrics.contains("scoretap_injector_malformed_requests_total 4\n"), "{metrics}");
+    assert!(metrics.contains("reviews_total{kind=\"pod\",decision=\"injected\"} 1\n"), "{metrics}");
+}
+
+#[test]
+fn new_certificate_is_used_and_a_broken_one_is_not() {
+    let webhook = Webhook::start("webhook-certificate");
+    let fresh = Identity::new();
+    assert!(webhook.post(&fresh, String::new()).is_err(), "trusted before it was there");
+    fs::write(webhook.folder.join("tls.crt"), "no certificate").unwrap();
+    wait_until("the broken file is seen", STARTUP, || reloads(&webhook, "failure") > 0);
+    assert!(webhook.post(&webhook.identity, String::new()).is_ok());
+    fs::write(webhook.folder.join("tls.key"), &fresh.key).unwrap();
+    fs::write(webhook.folder.join("tls.crt"), &fresh.certificate).unwrap();
+    wait_until("the new certificate is in use", STARTUP, || webhook.post(&fresh, String::new()).is_ok());
+    assert!(webhook.post(&webhook.identity, String::new()).is_err());
+    assert_eq!(reloads(&webhook, "success"), 1, "{}", webhook.child.diagnosis());
+}
+
+fn reloads(webhook: &Webhook, result: &str) -> u64 {
+    let metrics = http::get(&webhook.metrics, "/metrics").unwrap();
+    let name = format!("certificate_reloads_total{{result=\"{result}\"}} ");
+    let (_, after) = metrics.split_once(&name).unwrap();
+    after.lines().next().unwrap().parse().unwrap()
 }

@@ -25,6 +25,11 @@ struct Case {
     only: &'static [&'static str],
 }
 
+/// The admission policies, from the injector's definition of the sidecar.
+pub(super) fn policy(_: &Path) -> Result<Vec<Generated>> {
+    Ok(vec![(format!("{CHART}/templates/policy.yaml"), scoretap_injector::policy::template())])
+}
+
 const OPERATOR: [&str; 4] = [
     "monitoring.coreos.com/v1/PodMonitor",
     "monitoring.coreos.com/v1/ServiceMonitor",

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use scoretap_injector::annotations::{CONTAINERS, INJECT};
 use scoretap_injector::inject::{Decision, decide};
 use scoretap_injector::pod::Pod;
+use scoretap_injector::settings::Settings;
 use serde_json::{Value, json};
 
 use super::object::{annotation, is_alive, kind, label, name, namespace, owner, text, text_at};
@@ -88,7 +89,7 @@ impl<'a> Subject<'a> {
     /// What the injector does to a pod made from this template.
     pub(crate) fn decide(&self, template: &Value) -> Decision {
         let workload = if self.is_pod() { None } else { Some(self.name()) };
-        decide(template, workload, &crate::inject::defaults())
+        decide(template, workload, &Settings::default())
     }
 
     pub(crate) fn namespace(&self) -> &str {

@@ -39,8 +39,13 @@ fn object(fields: &Map<String, Value>, kind: &str, values: Values<'_>) -> String
     let (mut optional, mut required) = (String::new(), Vec::new());
     for (name, value) in fields {
         let reference = value.as_str().and_then(Reference::parse);
-        match reference.filter(|reference| matches!(reference.slot, Slot::ImagePullPolicy | Slot::RunAsUser)) {
-            Some(reference) => optional += &values.field(name, reference.slot, reference.is_number),
+        match reference.filter(|reference| matches!(reference.slot, Slot::ImagePullPolicy | Slot::RunAsUser))
+        {
+            Some(reference) => {
+                // A space, because Helm would read `{{{`.
+                optional =
+                    [&optional, " ", &values.field(name, reference.slot, reference.is_number)].concat();
+            }
             None => required.push(format!("{name}: {}", of(value, &format!("{kind}.{name}"), values))),
         }
     }

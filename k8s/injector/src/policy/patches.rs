@@ -14,7 +14,8 @@ use crate::sidecar::TEMPLATE;
 
 /// All patches; none if the pod has a fault.
 pub(super) fn mutation(values: Values<'_>) -> String {
-    let steps = [redirect_handlers(), declare_ports(), move_app(), open_low_ports(), add_hook(), add_sidecar(values)];
+    let steps =
+        [redirect_handlers(), declare_ports(), move_app(), open_low_ports(), add_hook(), add_sidecar(values)];
     format!("variables.faulty ? [] :\n{}", steps.join(" +\n"))
 }
 
@@ -88,8 +89,7 @@ fn declare_ports() -> String {
 
 /// `moving::Move::apply`
 fn move_app() -> String {
-    let replace_variable =
-        add("variables.path + '/env/' + string(i) + '/value'", "variables.moveValue");
+    let replace_variable = add("variables.path + '/env/' + string(i) + '/value'", "variables.moveValue");
     let variable = "Object.spec.containers.env{name: variables.moveName, value: variables.moveValue}";
     let env = format!(
         "variables.env.transformList(i, e, e.name == variables.moveName, {replace_variable}) +\n\

@@ -16,6 +16,14 @@ pub(super) enum Values<'a> {
 }
 
 impl Values<'_> {
+    /// The namespace of the installation.
+    pub(super) fn namespace(self) -> &'static str {
+        match self {
+            Self::Of(_) => "scoretap-system",
+            Self::Helm => "{{ .Release.Namespace }}",
+        }
+    }
+
     /// A string in CEL. Strings of Helm's expressions stand in backquotes, which YAML leaves alone.
     pub(super) fn string(self, slot: Slot) -> String {
         match self {
@@ -45,7 +53,7 @@ fn expression(slot: Slot) -> String {
     match slot {
         Slot::EnvoyImage => "include `scoretap.envoyImage` .".into(),
         Slot::ExporterImage => "include `scoretap.exporterImage` .".into(),
-        Slot::ImagePullPolicy => ".Values.sidecar.imagePullPolicy".into(),
+        Slot::ImagePullPolicy => ".Values.imagePullPolicy".into(),
         Slot::RunAsUser => ".Values.sidecar.runAsUser".into(),
         Slot::Quantity(part, resource, bound) => format!(
             ".Values.sidecar.resources.{}.{}.{} | default `{NONE}`",

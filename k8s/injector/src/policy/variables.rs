@@ -96,10 +96,8 @@ pub(super) fn judging(root: &str, values: Values<'_>) -> Variables {
         "(has(variables.spec.os) && variables.spec.os.name == 'windows') || (has(variables.spec.nodeSelector) && \
          'kubernetes.io/os' in variables.spec.nodeSelector && variables.spec.nodeSelector['kubernetes.io/os'] == 'windows')",
     );
-    variables
-        .add("hostNetwork", "has(variables.spec.hostNetwork) && variables.spec.hostNetwork");
-    variables
-        .add("serverless", format!("variables.spec.containers.exists(c, c.name == '{QUEUE_PROXY}')"));
+    variables.add("hostNetwork", "has(variables.spec.hostNetwork) && variables.spec.hostNetwork");
+    variables.add("serverless", format!("variables.spec.containers.exists(c, c.name == '{QUEUE_PROXY}')"));
     port(&mut variables);
     moving(&mut variables);
     declarations(&mut variables);
@@ -231,10 +229,8 @@ fn moving(variables: &mut Variables) {
 
 /// What the pod declares for the app's port.
 fn declarations(variables: &mut Variables) {
-    variables.add(
-        "declared",
-        format!("has(variables.app.ports) ? variables.app.ports.filter(p, {TCP}) : []"),
-    );
+    variables
+        .add("declared", format!("has(variables.app.ports) ? variables.app.ports.filter(p, {TCP}) : []"));
     variables.add("portNames", format!("variables.declared.filter(p, has(p.name) && {APP}).map(p, p.name)"));
     let shared =
         format!("has(c.ports) && c.ports.exists(p, {TCP} && has(p.name) && p.name in variables.portNames)");
@@ -246,15 +242,11 @@ fn declarations(variables: &mut Variables) {
              c.restartPolicy == 'Always' && {shared}))"
         ),
     );
-    variables.add(
-        "hostPort",
-        format!("variables.declared.exists(p, {APP} && has(p.hostPort) && p.hostPort > 0)"),
-    );
+    variables
+        .add("hostPort", format!("variables.declared.exists(p, {APP} && has(p.hostPort) && p.hostPort > 0)"));
     let is_app = format!("has(p.name) && p.name == '{APP_PORT_NAME}'");
-    variables.add(
-        "portNamed",
-        format!("size(variables.portNames) > 0 || variables.declared.exists(p, {is_app})"),
-    );
+    variables
+        .add("portNamed", format!("size(variables.portNames) > 0 || variables.declared.exists(p, {is_app})"));
     variables.add(
         "otherPorts",
         format!("variables.declared.exists(p, {} && !({APP}) && !({is_app}))", may_take_calls()),
@@ -303,11 +295,9 @@ fn layout(variables: &mut Variables) {
     let ready = format!("variables.moves ? '{MOVED_APP}' : '{ENVOY}'");
     variables.add(variable_name(Slot::EnvoyPort), envoy);
     variables.add(variable_name(Slot::ReadyPort), ready);
-    variables.add(variable_name(Slot::AppPort), format!("variables.moves ? '{MOVED_APP}' : variables.appNumber"));
-    variables.add(
-        "handlerPorts",
-        "variables.portNames + (variables.moves ? [variables.appNumber] : [])",
-    );
+    variables
+        .add(variable_name(Slot::AppPort), format!("variables.moves ? '{MOVED_APP}' : variables.appNumber"));
+    variables.add("handlerPorts", "variables.portNames + (variables.moves ? [variables.appNumber] : [])");
     variables.add("moveValue", format!("variables.moveTemplate.replace('{PLACEHOLDER}', '{MOVED_APP}')"));
     variables.add(
         "sysctls",

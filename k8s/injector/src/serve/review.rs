@@ -126,10 +126,11 @@ fn judge(object: &Value, kind: Kind, name: &str, settings: &Settings) -> Verdict
 
 fn pod(object: &Value, settings: &Settings) -> Verdict {
     let decision = inject::decide(object, None, settings);
+    let notices = inject::notices(object, &decision, settings);
     let verdict = Verdict { decision: decision.as_str(), ..Verdict::default() };
     match decision {
-        Decision::NotAsked => verdict,
-        Decision::Already(warnings) | Decision::Refused(warnings) => Verdict { warnings, ..verdict },
-        Decision::Injected(pod, warnings) => Verdict { changed: Some(*pod), warnings, ..verdict },
+        Decision::NotAsked | Decision::Already => Verdict { warnings: notices, ..verdict },
+        Decision::Refused(warnings) => Verdict { warnings, ..verdict },
+        Decision::Injected(pod) => Verdict { changed: Some(*pod), warnings: notices, ..verdict },
     }
 }

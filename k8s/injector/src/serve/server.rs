@@ -87,8 +87,8 @@ pub async fn run(serving: Serving) -> Result<()> {
 fn listen(address: SocketAddr) -> Result<TcpListener> {
     let listener = bind(address).or_else(|error| {
         // A node whose kernel has no IPv6.
-        let without_ipv6 = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-            && error.raw_os_error() == Some(EAFNOSUPPORT);
+        let without_ipv6 =
+            address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && error.raw_os_error() == Some(EAFNOSUPPORT);
         if without_ipv6 { bind((Ipv4Addr::UNSPECIFIED, address.port()).into()) } else { Err(error) }
     });
     listener.with_context(|| {
