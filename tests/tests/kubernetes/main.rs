@@ -10,7 +10,6 @@ mod images;
 mod injected;
 mod istio;
 mod metrics;
-mod restricted;
 mod schema;
 mod tenants;
 mod webhook;
