@@ -10,6 +10,5 @@ mod images;
 mod injected;
 mod istio;
 mod metrics;
-mod schema;
 mod tenants;
 mod webhook;
