@@ -71,6 +71,11 @@ fn readme() -> Result<()> {
     Ok(())
 }
 
+/// Fails if a file differs from what would be written.
+pub(crate) fn check() -> Result<()> {
+    run(&Args { check: true })
+}
+
 /// A file of the workspace, as text.
 fn read(root: &Path, path: &str) -> Result<String> {
     fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"))

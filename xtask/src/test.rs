@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use scoretap_tests::tools::{self, EnvoyVersion};
 
 use crate::run::{cargo, visibly};
-use crate::{cluster, fuzz, package};
+use crate::{cluster, fuzz, generate, package};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -34,7 +34,7 @@ struct Stage {
     run: fn(&[String]) -> Result<Outcome>,
 }
 
-const STAGES: [Stage; 12] = [
+const STAGES: [Stage; 13] = [
     Stage { name: "tools", run: |_| whole(install) },
     Stage { name: "format", run: |_| whole(|| visibly(&mut cargo(&["fmt", "--all", "--check"]))) },
     Stage { name: "clippy", run: |_| whole(clippy) },
@@ -45,6 +45,8 @@ const STAGES: [Stage; 12] = [
     Stage { name: "envoy", run: |_| envoy() },
     Stage { name: "cluster", run: cluster::core },
     Stage { name: CLUSTER_FULL, run: cluster::full },
+    // Helm is built by the stage before.
+    Stage { name: "generated", run: |_| generated() },
     Stage { name: "fuzz", run: |_| fuzz::check() },
     Stage { name: "demo", run: |_| whole(crate::demo::check) },
 ];
@@ -143,6 +145,10 @@ fn envoy() -> Result<Outcome> {
         command.args(["--skip", "patches::", "--skip", "with_kubectl::"]);
         not_run.push(format!("the tests of k8s/ overlays and of commands that kubectl runs, as {missing:#}"));
     }
+    if let Err(missing) = tools::helm() {
+        command.args(["--skip", "helm::"]);
+        not_run.push(format!("the tests of the chart without a cluster, as {missing:#}"));
+    }
     if !tools::can_be_root() {
         command.args(["--skip", "images::"]);
         not_run.push(
@@ -154,6 +160,15 @@ fn envoy() -> Result<Outcome> {
         return Ok(Outcome::Ran);
     }
     Ok(Outcome::NotRun(format!("{}; all others ran", not_run.join("; "))))
+}
+
+/// Committed files that are generated are what their sources make.
+fn generated() -> Result<Outcome> {
+    if let Err(missing) = tools::helm() {
+        return Ok(Outcome::NotRun(format!("the comparison of generated files, as {missing:#}")));
+    }
+    generate::check()?;
+    Ok(Outcome::Ran)
 }
 
 fn build() -> Result<()> {

@@ -84,6 +84,13 @@ pub fn cluster_program(name: &str) -> Result<PathBuf> {
     found.with_context(|| format!("{name} is not built: run `cargo xtask test cluster` (or cluster-full)"))
 }
 
+/// Helm as built for the clusters, or the system's own.
+pub fn helm() -> Result<PathBuf> {
+    cluster_program("helm").or_else(|_| {
+        on_path("helm").context("helm is neither built (`cargo xtask test cluster` does) nor on PATH")
+    })
+}
+
 /// A folder of the module's sources as Go downloaded them: manifests are among them.
 pub fn cluster_sources(name: &str) -> Result<PathBuf> {
     let versions = VERSIONS.as_ref().map_err(|error| anyhow::Error::msg(error.clone()))?;

@@ -14,9 +14,8 @@ const OPERATOR: [&str; 4] = [
 ];
 
 fn helm(args: &[&str]) -> Output {
-    let helm = tools::cluster_program("helm").unwrap_or_else(|_| "helm".into());
     let chart = workspace::root().join("k8s/chart");
-    Command::new(helm).args(args).arg(chart).output().unwrap()
+    Command::new(tools::helm().unwrap()).args(args).arg(chart).output().unwrap()
 }
 
 /// What these values make in a cluster with these kinds.

@@ -1,6 +1,6 @@
 //! What the Helm chart makes: rendered manifests, the thresholds as a rule file, and the table of its values.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -145,7 +145,7 @@ pub(super) fn rendered(root: &Path) -> Result<Vec<Generated>> {
 
 /// Without space at the ends of lines, which templates leave in empty lines.
 fn render(root: &Path, case: &Case) -> Result<String> {
-    let mut command = Command::new(helm());
+    let mut command = Command::new(tools::helm()?);
     command.args(["template", "scoretap", CHART, "--namespace", "scoretap-system"]).current_dir(root);
     command.args(["--kube-version", case.version]);
     command.args(case.apis.iter().flat_map(|api| ["--api-versions", api]));
@@ -211,9 +211,4 @@ pub(super) fn values_table(root: &Path) -> Result<Vec<Generated>> {
          key.\n\n| value | default | meaning |\n|---|---|---|\n{rows}"
     );
     Ok(vec![(format!("{CHART}/README.md"), text)])
-}
-
-/// As built for the tests' cluster, or from PATH.
-fn helm() -> PathBuf {
-    tools::cluster_program("helm").unwrap_or_else(|_| "helm".into())
 }
