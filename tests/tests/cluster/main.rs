@@ -2,9 +2,11 @@
 //! process namespaces of its own; one test alone: `cargo xtask test cluster -- NAME`.
 
 mod chart;
+mod check;
 mod harness;
 mod helm;
 mod manifests;
+mod scoretap;
 mod support;
 mod traffic;
 mod webhook;

@@ -9,7 +9,6 @@ use std::process::{Command, Output};
 use scoretap_tests::stack::Folders;
 use scoretap_tests::workspace;
 
-
 /// Those whose digests are not known yet: no registry of images could be asked. A line that is not among them has to
 /// have a digest; `k8s/images/pin.sh` pins these too.
 const BY_TAG: [&str; 4] = [

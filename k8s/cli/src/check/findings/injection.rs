@@ -85,7 +85,7 @@ type Annotations = Vec<(&'static str, Option<String>)>;
 fn cure(subject: &Subject<'_>, view: &View<'_>) -> Annotations {
     let takes = |annotations: &Annotations| {
         let template = subject.template_with(annotations);
-        matches!(subject.decide(&template), Decision::Injected(_))
+        matches!(subject.decide(&template), Decision::Injected(..))
     };
     let cures = cures(subject, view);
     cures.into_iter().find(takes).unwrap_or_else(|| vec![(INJECT, None)])
@@ -271,7 +271,7 @@ pub(super) fn sidecar_crashes(view: &View<'_>) -> Vec<Finding> {
 }
 
 /// An app that was told to move gets this long to listen.
-const START: i64 = 180;
+const START: i64 = 120;
 
 /// The app was told to move to another port, and does not listen there.
 pub(super) fn moved_app_silent(view: &View<'_>) -> Vec<Finding> {

@@ -129,7 +129,7 @@ fn refused_pods_get_the_annotation_that_helps() {
     let yes = set("scoretap.dev/inject", "yes");
     check_refused("yes", yes, "write \"true\"", r#"{"scoretap.dev/inject":"true"}"#);
     let no_port = r#"{"scoretap.dev/app-port":"8080"}"#;
-    check_refused("no port", ports(json!([])), "no port", no_port);
+    check_refused("no port", ports(json!([])), "port is unknown", no_port);
     let two = json!([{"containerPort": 8500, "name": "grpc"}, {"containerPort": 8080, "name": "http"}]);
     check_refused("two ports", ports(two), "several", r#"{"scoretap.dev/app-port":"8500"}"#);
     let wrong = set("scoretap.dev/app-port", "70000");
@@ -273,7 +273,7 @@ fn moved_app_that_does_not_listen() {
     check("not ready", change, "moved-app-silent", "listen on its old port", &command);
     let young = |snapshot: &mut Snapshot| {
         change(snapshot);
-        first(snapshot, Kind::Pods)["status"]["startTime"] = "2026-11-28T11:58:30Z".into();
+        first(snapshot, Kind::Pods)["status"]["startTime"] = "2026-11-28T11:59:00Z".into();
     };
     check_sound("just started", young);
 }
@@ -287,7 +287,14 @@ fn limited(limit: Value) -> impl FnOnce(&mut Snapshot) {
 }
 
 #[test]
-fn limit_range_with_room_is_sound() {
+fn limit_range_conflicts_name_the_annotation() {
+    let id = "limit-range";
+    let limit = json!({"type": "Container", "max": {"memory": "200Mi"}});
+    let command = patched(r#"{"scoretap.dev/memory-limit":"200Mi"}"#);
+    check("max", limited(limit), id, "at most 200Mi", &command);
+    let limit = json!({"type": "Container", "min": {"cpu": "100m"}});
+    let command = patched(r#"{"scoretap.dev/cpu-request":"100m"}"#);
+    check("min", limited(limit), id, "at least 100m", &command);
     let generous = json!({"type": "Container", "max": {"cpu": "4", "memory": "4Gi"}});
     check_sound("room enough", limited(generous));
 }

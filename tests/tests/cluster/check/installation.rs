@@ -1,0 +1,87 @@
+//! What puts the sidecar into pods, on a cluster of its own, because everybody on it is affected.
+
+use scoretap_tests::cluster::{Cluster, Version};
+use serde_json::json;
+
+use super::{apply, asking, kubectl, rolled_out, tenant};
+use crate::scoretap::{finds, is_gone, mends, prints, shell};
+
+#[test]
+fn installation_faults_are_found_and_mended() {
+    let cluster = &Cluster::alone("check-installation", Version::V1_37);
+    nothing_injects(cluster);
+    damaged_policy(cluster);
+    webhook_beside_policy(cluster);
+    let namespace = webhook(cluster);
+    dead_webhook(cluster);
+    black_hole(cluster, &namespace);
+    certificate(cluster);
+}
+
+fn nothing_injects(cluster: &Cluster) {
+    finds(cluster, &[], "nothing-injects", "cluster");
+    let namespace = tenant(cluster, "waiting");
+    apply(cluster, &namespace, &asking());
+    rolled_out(cluster, &namespace);
+    mends(cluster, &[&namespace], "nothing-injects", "deployment/scorer");
+    mends(cluster, &[&namespace], "pod-without-sidecar", "");
+}
+
+/// The API server takes a policy that injects nothing, and reports no status.
+fn damaged_policy(cluster: &Cluster) {
+    kubectl(cluster, "delete mutatingadmissionpolicybinding scoretap-pods");
+    mends(cluster, &[], "injection-fails", "");
+}
+
+fn webhook_beside_policy(cluster: &Cluster) {
+    let webhook = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "scoretap-injector", "labels": {"app.kubernetes.io/part-of": "scoretap"}}, "webhooks": []});
+    cluster.kubectl_stdin(&["apply", "-f", "-"], &webhook.to_string()).unwrap();
+    finds(cluster, &[], "webhook-and-policy", "scoretap-injector");
+    kubectl(cluster, "delete mutatingwebhookconfiguration scoretap-injector");
+    is_gone(cluster, &[], "webhook-and-policy");
+}
+
+/// From the policy to the webhook, which has to inject then.
+fn webhook(cluster: &Cluster) -> String {
+    prints(cluster, &["install", "--set", "mode=webhook"], 0);
+    kubectl(cluster, "rollout status deployment/scoretap-injector -n scoretap-system --timeout=120s");
+    is_gone(cluster, &[], "injection-fails");
+    tenant(cluster, "webhook")
+}
+
+fn dead_webhook(cluster: &Cluster) {
+    kubectl(cluster, "scale deployment scoretap-injector -n scoretap-system --replicas=0");
+    let finding = finds(cluster, &[], "injector-down", "scoretap-injector");
+    shell(cluster, finding["command"].as_str().unwrap());
+    kubectl(cluster, "scale deployment scoretap-injector -n scoretap-system --replicas=1");
+    kubectl(cluster, "rollout status deployment/scoretap-injector -n scoretap-system --timeout=120s");
+    is_gone(cluster, &[], "injector-down");
+}
+
+/// The Service leads to an address where nobody answers.
+fn black_hole(cluster: &Cluster, namespace: &str) {
+    let service = "service scoretap-injector -n scoretap-system";
+    kubectl(
+        cluster,
+        &format!("patch {service} --type=json -p [{{\"op\":\"remove\",\"path\":\"/spec/selector\"}}]"),
+    );
+    kubectl(cluster, "delete endpointslices --all -n scoretap-system");
+    // TEST-NET-3, which no route leads to but the default one.
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "hole", "labels": {"kubernetes.io/service-name": "scoretap-injector"}},
+        "endpoints": [{"addresses": ["10.244.255.254"], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": 8443, "protocol": "TCP"}, {"name": "", "port": 8443, "protocol": "TCP"}]});
+    apply(cluster, "scoretap-system", &slice);
+    finds(cluster, &[namespace], "injection-fails", namespace);
+    kubectl(cluster, "delete endpointslice hole -n scoretap-system");
+    kubectl(cluster, &format!("delete {service}"));
+    prints(cluster, &["install"], 0);
+    is_gone(cluster, &[namespace], "injection-fails");
+}
+
+fn certificate(cluster: &Cluster) {
+    let annotate = "annotate secret scoretap-injector-tls -n scoretap-system --overwrite";
+    kubectl(cluster, &format!("{annotate} scoretap.dev/certificate-end=2026-01-01T00:00:00Z"));
+    mends(cluster, &[], "certificate-ends", "secret/scoretap-injector-tls");
+}

@@ -1,0 +1,1 @@
+//! From Prometheus' objects to alerts' receivers.
