@@ -64,6 +64,9 @@ fn wrong_values_are_rejected() {
     check_rejected(&["mode=policy", "monitoring.nativeHistogram=true"], "nativeHistogram");
     check_rejected(&["mode=policy", "sidecar.resources.envoy.limits.gpu=1"], "gpu");
     check_rejected(&["mode=policy", "images.exporter.digest=latest"], "digest");
+    // The policy quotes images and cannot escape them.
+    check_rejected(&["mode=policy", "registry=r.example/it's"], "registry");
+    check_rejected(&["mode=policy", "sidecar.resources.envoy.limits=null"], "limits");
     check_rejected(&["mode=policy", r#"tenants=[{"namespace": "a"}]"#], "namespace");
     check_rejected(&["mode=policy", "monitoring.thresholds.errorRatio=5"], "errorRatio");
 }
