@@ -44,6 +44,9 @@ struct Module {
     /// The version of the modules that its go.mod replaces by folders.
     #[serde(default)]
     staging: Option<String>,
+    /// Folders that its go.mod puts in place of modules of the same version.
+    #[serde(default)]
+    submodules: Vec<String>,
     /// Names and packages.
     #[serde(default)]
     programs: BTreeMap<String, String>,
@@ -155,11 +158,12 @@ impl Module {
         }
         eprintln!("building {} {}: minutes the first time", self.name, self.version);
         let start = Instant::now();
-        self.write_module(&folder)?;
+        let sources =
+            if self.submodules.is_empty() { self.write_module(&folder)? } else { self.copy(&folder)? };
         let draft = folder.join("draft");
         fs::create_dir_all(&draft)?;
         for (program, package) in &self.programs {
-            let mut build = go(&folder, &["build", "-ldflags", &self.linker_flags(), "-o"]);
+            let mut build = go(&sources, &["build", "-ldflags", &self.linker_flags(), "-o"]);
             self.patiently(build.arg(draft.join(program)).arg(package), start)?;
         }
         fs::rename(&draft, folder.join("bin")).context("cannot install the programs")?;
@@ -168,7 +172,7 @@ impl Module {
     }
 
     /// A module of our own that depends on it, because `go install` refuses modules with replacements.
-    fn write_module(&self, folder: &Path) -> Result<()> {
+    fn write_module(&self, folder: &Path) -> Result<PathBuf> {
         let mut tools = "//go:build tools\n\npackage tools\n\n".to_owned();
         for package in self.programs.values() {
             writeln!(tools, "import _ \"{package}\"")?;
@@ -182,7 +186,22 @@ impl Module {
             }
         }
         fs::write(folder.join("go.mod"), text)?;
-        run(&mut go(folder, &["mod", "tidy"]), ADVICE).map(drop)
+        run(&mut go(folder, &["mod", "tidy"]), ADVICE)?;
+        Ok(folder.to_owned())
+    }
+
+    /// Its own sources, with modules in place of the folders that its go.mod names.
+    fn copy(&self, folder: &Path) -> Result<PathBuf> {
+        let copy = folder.join("sources");
+        // Go's own copy is read-only.
+        let script = "rm -rf \"$1\" && cp -r \"$0\" \"$1\" && chmod -R u+w \"$1\"";
+        run(Command::new("sh").args(["-c", script]).arg(self.sources()?).arg(&copy), "is the disk full?")?;
+        for submodule in &self.submodules {
+            let module = format!("{}/{submodule}", self.module);
+            let replace = format!("-replace={module}={module}@{}", self.version);
+            run(&mut go(&copy, &["mod", "edit", &replace]), ADVICE)?;
+        }
+        Ok(copy)
     }
 
     /// The modules that its go.mod replaces by folders below `staging/`.
@@ -226,6 +245,6 @@ impl Module {
 fn go(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new("go");
     command.args(args).current_dir(folder);
-    command.env("GOFLAGS", "-buildvcs=false").env("CGO_ENABLED", "0").env("GOWORK", "off");
+    command.env("GOFLAGS", "-buildvcs=false -mod=mod").env("CGO_ENABLED", "0").env("GOWORK", "off");
     command
 }
