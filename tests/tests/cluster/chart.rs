@@ -1,6 +1,6 @@
 //! A cluster for the chart's tests, with the custom resources that the chart creates.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use scoretap_tests::cluster::{Cluster, Version};
 use scoretap_tests::tools;
@@ -29,3 +29,9 @@ pub(crate) static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).unwrap();
     cluster
 });
+
+/// Waits for this test's turn: a release and a dry run of the same objects would conflict.
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}

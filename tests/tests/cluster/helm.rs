@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use scoretap_tests::wait::{STARTUP, wait_until};
 use scoretap_tests::workspace;
 use serde_json::{Value, json};
 
-use crate::chart::CLUSTER;
+use crate::chart::{CLUSTER, turn};
 
 const SYSTEM: &str = "scoretap-system";
 /// What only the injector needs.
@@ -21,16 +21,15 @@ const TENANT: [&str; 4] = [
     r##"tenants=[{"name": "tenant-a", "networkPolicy": "open", "quota": {"pods": 100}, "receiver": {"channel": "#a"}}]"##,
 ];
 
-/// The release `scoretap`. One at a time, and gone at the end even if a test fails.
+/// The release `scoretap`, which is gone at the end even if a test fails.
 struct Release {
-    _one_at_a_time: MutexGuard<'static, ()>,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Release {
     #[track_caller]
     fn install(args: &[&str]) -> Self {
-        static ONE: Mutex<()> = Mutex::new(());
-        let release = Self { _one_at_a_time: ONE.lock().unwrap_or_else(PoisonError::into_inner) };
+        let release = Self { _turn: turn() };
         release.helm("install", args);
         release
     }
@@ -101,7 +100,7 @@ fn delete(name: &str) {
 /// The API server reads new policies and webhooks after a moment: tries until a pod gets the sidecar.
 #[track_caller]
 fn wait_for_injection() {
-    wait_until("pods get the sidecar", STARTUP, || {
+    wait_until("pods get the sidecar", 4 * STARTUP, || {
         let injected = sidecars(&pod("probe")) > 0;
         delete("probe");
         injected
@@ -133,13 +132,13 @@ fn uninstall_leaves_only_pods_with_the_sidecar() {
         |objects: BTreeSet<String>| -> BTreeSet<String> { objects.into_iter().filter(of_release).collect() };
     let expected: BTreeSet<_> =
         without_history(installed).into_iter().chain(["Pod tenant-a stays".to_owned()]).collect();
-    wait_until("the rollback restores what was installed", STARTUP, || {
+    wait_until("the rollback restores what was installed", 4 * STARTUP, || {
         without_history(everything()) == expected
     });
 
     release.uninstall();
     let expected: BTreeSet<_> = before.into_iter().chain(["Pod tenant-a stays".to_owned()]).collect();
-    wait_until("nothing is left but the pod", STARTUP, || everything() == expected);
+    wait_until("nothing is left but the pod", 4 * STARTUP, || everything() == expected);
     assert_eq!(sidecars(&get("/api/v1/namespaces/tenant-a/pods/stays")), 1);
     delete("stays");
 }
@@ -164,7 +163,7 @@ fn webhook_and_policies_together_make_one_sidecar() {
         ["template", "scoretap", chart.to_str().unwrap(), "-n", SYSTEM, "-s", "templates/policy.yaml"];
     let policies = CLUSTER.helm(&[&policies[..], &POLICY].concat()).unwrap();
     CLUSTER.kubectl_stdin(&["create", "-f", "-"], &policies).unwrap();
-    wait_until("the policies are in force beside the webhook", STARTUP, || {
+    wait_until("the policies are in force beside the webhook", 4 * STARTUP, || {
         assert_eq!(sidecars(&pod("both")), 1);
         delete("both");
         let metrics = CLUSTER.kubectl(&["get", "--raw", "/metrics"]).unwrap();

@@ -4,7 +4,7 @@ use scoretap_tests::rendered;
 use scoretap_tests::wait::{STARTUP, wait_until};
 use serde_json::{Value, json};
 
-use crate::chart::CLUSTER;
+use crate::chart::{CLUSTER, turn};
 
 /// What the API server says about these objects, without storing them.
 fn dry_run(objects: &[Value]) -> Result<String, String> {
@@ -15,6 +15,7 @@ fn dry_run(objects: &[Value]) -> Result<String, String> {
 
 #[test]
 fn every_rendered_case_is_accepted() {
+    let _turn = turn();
     for case in rendered::CASES {
         let objects = rendered::objects(case).unwrap();
         let accepted = dry_run(&objects).unwrap_or_else(|error| panic!("{case}: {error}"));
@@ -25,6 +26,7 @@ fn every_rendered_case_is_accepted() {
 /// Strict validation reaches each of our kinds, so the test above would notice a misspelled field.
 #[test]
 fn misspelled_field_is_rejected_in_every_kind() {
+    let _turn = turn();
     let mut kinds = Vec::new();
     for mut object in rendered::CASES.iter().flat_map(|case| rendered::objects(case).unwrap()) {
         let kind = (object["apiVersion"].clone(), object["kind"].clone());
@@ -43,6 +45,7 @@ fn misspelled_field_is_rejected_in_every_kind() {
 /// A name of 16 characters broke every injected pod once, and schemas do not state the limit.
 #[test]
 fn port_name_of_16_characters_is_rejected() {
+    let _turn = turn();
     let mut service = rendered::object("webhook", "Service", "scoretap-injector").unwrap();
     assert!(dry_run(std::slice::from_ref(&service)).is_ok());
     service["spec"]["ports"][0]["targetPort"] = "scoretap-metrics".into();
@@ -52,6 +55,7 @@ fn port_name_of_16_characters_is_rejected() {
 /// The API server type-checks validating policies after it stored them. Mutating ones are proven by their pods.
 #[test]
 fn validating_policies_pass_the_type_check() {
+    let _turn = turn();
     let mut objects = rendered::objects("policy").unwrap();
     objects.retain(|object| object["kind"] == "ValidatingAdmissionPolicy");
     assert!(objects.len() >= 3, "{}", objects.len());
@@ -71,7 +75,7 @@ fn validating_policies_pass_the_type_check() {
             "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/type-check-{number}.example.com"
         );
         let status = || CLUSTER.api().get(&path).unwrap()["status"].take();
-        wait_until("the policy is checked", STARTUP, || status()["observedGeneration"] == 1);
+        wait_until("the policy is checked", 4 * STARTUP, || status()["observedGeneration"] == 1);
         let warnings = status()["typeChecking"]["expressionWarnings"].take();
         assert_eq!(warnings.is_null(), number != last, "{path}: {warnings}");
         CLUSTER.api().delete(&path, &json!({})).unwrap();
