@@ -12,6 +12,8 @@
 
 pub mod annotations;
 pub mod bootstrap;
+// A Unix socket is its way to Envoy; the command line runs on Windows too.
+#[cfg(unix)]
 pub mod drain;
 pub mod faults;
 pub mod inject;

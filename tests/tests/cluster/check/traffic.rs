@@ -53,7 +53,6 @@ fn known_server_moves_its_port() {
         "{finding:#}"
     );
     mends(cluster, &[&namespace], "port-without-name", "deployment/scorer");
-    rolled_out(cluster, &namespace);
     is_gone(cluster, &[&namespace], "service-by-number");
 }
 
