@@ -11,4 +11,5 @@ pub use alertmanager::Alertmanager;
 pub use page::serve;
 pub use prometheus::{Prometheus, Target};
 pub use receiver::{Notification, Receiver};
+pub use relocated::relocated;
 pub use shortened::{alertmanager_config, duration, rules};

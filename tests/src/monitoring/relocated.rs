@@ -8,7 +8,7 @@ use anyhow::Result;
 /// A copy of the program that opens `folder` relative to its working directory.
 ///
 /// Go keeps the length of a text beside it: without the slash at the front, one inside is doubled.
-pub(super) fn relocated(binary: &Path, folder: &str) -> Result<PathBuf> {
+pub fn relocated(binary: &Path, folder: &str) -> Result<PathBuf> {
     let copy = binary.with_extension("relocated");
     if copy.is_file() {
         return Ok(copy);

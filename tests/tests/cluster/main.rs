@@ -3,6 +3,7 @@
 
 mod chart;
 mod check;
+mod first_number;
 mod harness;
 mod helm;
 mod manifests;

@@ -67,13 +67,17 @@ fn black_hole(cluster: &Cluster, namespace: &str) {
         &format!("patch {service} --type=json -p [{{\"op\":\"remove\",\"path\":\"/spec/selector\"}}]"),
     );
     kubectl(cluster, "delete endpointslices --all -n scoretap-system");
-    // TEST-NET-3, which no route leads to but the default one.
+    // No pod has this address.
     let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": "hole", "labels": {"kubernetes.io/service-name": "scoretap-injector"}},
         "endpoints": [{"addresses": ["10.244.255.254"], "conditions": {"ready": true}}],
         "ports": [{"name": "https", "port": 8443, "protocol": "TCP"}, {"name": "", "port": 8443, "protocol": "TCP"}]});
     apply(cluster, "scoretap-system", &slice);
-    finds(cluster, &[namespace], "injection-fails", namespace);
+    // The API server keeps its connection to the webhook as long as the pod lives.
+    kubectl(cluster, "rollout restart deployment/scoretap-injector -n scoretap-system");
+    kubectl(cluster, "rollout status deployment/scoretap-injector -n scoretap-system --timeout=180s");
+    let finding = finds(cluster, &[namespace], "injection-fails", namespace);
+    assert!(finding["why"].as_str().unwrap().contains("get no answer"), "{finding:#}");
     kubectl(cluster, "delete endpointslice hole -n scoretap-system");
     kubectl(cluster, &format!("delete {service}"));
     prints(cluster, &["install"], 0);
