@@ -97,6 +97,25 @@ fn user_is_left_to_the_platform() {
 }
 
 #[test]
+fn existing_certificate_is_used_with_its_authority() {
+    let values = [
+        "mode=webhook",
+        "injector.tls.mode=secret",
+        "injector.tls.secretName=mine",
+        "injector.tls.caBundle=PEM",
+    ];
+    let objects = template(&values, &[]).unwrap();
+    let of_kind = |kind: &str| objects.iter().find(|object| object["kind"] == kind);
+    assert!(of_kind("Secret").is_none());
+    let volumes = &of_kind("Deployment").unwrap()["spec"]["template"]["spec"]["volumes"];
+    assert_eq!(volumes[1]["secret"]["secretName"], "mine");
+    for webhook in of_kind("MutatingWebhookConfiguration").unwrap()["webhooks"].as_array().unwrap() {
+        // "PEM" in base64.
+        assert_eq!(webhook["clientConfig"]["caBundle"], "UEVN");
+    }
+}
+
+#[test]
 fn images_follow_registry_tag_and_digest() {
     let digest = format!("sha256:{}", "a".repeat(64));
     let image = |values: &[&str]| {
