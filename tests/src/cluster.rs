@@ -54,11 +54,13 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
+use crate::child::Child;
 use crate::http::{Call, CallResult};
 use crate::wait::{STARTUP, wait_until};
 use crate::{tools, workspace};
 
 pub use api::Api;
+pub use control_plane::ADMIN_TOKEN;
 use control_plane::ControlPlane;
 use images::Images;
 use node::{Processes, Shared};
@@ -189,6 +191,24 @@ impl Cluster {
         let output = child.wait_with_output().with_context(|| format!("cannot wait for {what}"))?;
         let _ = writer.join();
         Ok(output)
+    }
+
+    /// Starts a program that goes on, as an administrator would. What it prints goes to the cluster's logs.
+    pub fn spawn(&self, name: &str, mut command: Command) -> Result<Child> {
+        command.env("KUBECONFIG", self.kubeconfig()).env("HOME", &self.folders.run);
+        Child::spawn(name, &command, &self.folders.logs.join(format!("{name}.log")))
+    }
+
+    /// A folder of this name for files of a test. It goes with the process.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.folders.run.join("files").join(name);
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// Where pods reach the API server.
+    pub fn server(&self) -> String {
+        self.control_plane.server()
     }
 
     /// Creates a namespace whose name begins so and returns its name.

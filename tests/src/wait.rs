@@ -7,7 +7,10 @@ use anyhow::{Result, bail};
 /// Long enough for a process to start on a busy machine.
 pub const STARTUP: Duration = Duration::from_secs(30);
 
-const PAUSE: Duration = Duration::from_millis(10);
+/// Between two looks. It grows with the time that has passed: who has waited for seconds need not know to the millisecond,
+/// and each look may be a call of a busy server.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Panics where `condition` does not come true before the deadline. For tests.
 #[track_caller]
@@ -24,7 +27,7 @@ pub fn wait_for(what: &str, deadline: Duration, mut condition: impl FnMut() -> b
         if start.elapsed() > deadline {
             bail!("waited {:.1} s in vain until {what}", deadline.as_secs_f64());
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep((start.elapsed() / 20).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The app of pods in the cluster's tests: answers every call, and prints it.
 //!
 //! It listens at `--port`, or else at the number in `$PORT`, or else at 8080. `--reuse-port` sets SO_REUSEPORT, as some
-//! servers do.
+//! servers do. `$METRICS` is what it answers at `/metrics`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -63,16 +63,23 @@ fn serve(stream: &TcpStream) -> Option<()> {
         }
         reader.read_exact(&mut vec![0; length]).ok()?;
         println!("{request}");
-        let body =
-            format!("{{\"pod\": \"{}\", \"output\": [9]}}", std::env::var("HOSTNAME").unwrap_or_default());
-        write!(
-            writer,
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .ok()?;
+        let (kind, body) = answer(&request);
+        let length = body.len();
+        write!(writer, "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}")
+            .ok()?;
         if close {
             return None;
+        }
+    }
+}
+
+/// Content type and body.
+fn answer(request: &str) -> (&'static str, String) {
+    match std::env::var("METRICS") {
+        Ok(metrics) if request.starts_with("GET /metrics ") => ("text/plain; version=0.0.4", metrics),
+        _ => {
+            let pod = std::env::var("HOSTNAME").unwrap_or_default();
+            ("application/json", format!("{{\"pod\": \"{pod}\", \"output\": [9]}}"))
         }
     }
 }

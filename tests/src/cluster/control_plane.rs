@@ -18,11 +18,15 @@ use crate::{ports, tools};
 /// A busy machine takes long to start a control plane; a quiet one takes four seconds.
 const STARTUP: Duration = Duration::from_secs(120);
 
+/// The administrator's, in the cluster's own network.
+pub const ADMIN_TOKEN: &str = "admin-token";
+
 /// The running processes. Each ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct ControlPlane {
     pub(super) api: Api,
     pub(super) kubeconfig: PathBuf,
+    port: u16,
     _processes: Vec<Child>,
 }
 
@@ -51,13 +55,25 @@ impl ControlPlane {
                 && http::get(&Endpoint::Tcp(address), "/readyz").is_ok_and(|answer| answer == "ok")
         })?;
         let manager = starting.controller_manager(&kubeconfig)?;
-        Ok(Self { api: Api::new(address), kubeconfig, _processes: vec![proxy, manager, api_server, etcd] })
+        Ok(Self {
+            api: Api::new(address),
+            kubeconfig,
+            port: starting.port,
+            _processes: vec![proxy, manager, api_server, etcd],
+        })
+    }
+}
+
+impl ControlPlane {
+    /// The address of the API server.
+    pub(super) fn server(&self) -> String {
+        format!("https://{NODE}:{}", self.port)
     }
 }
 
 impl Starting<'_> {
     fn write_keys(&self) -> Result<()> {
-        fs::write(self.run.join("tokens.csv"), "admin-token,admin,1,system:masters\n")?;
+        fs::write(self.run.join("tokens.csv"), format!("{ADMIN_TOKEN},admin,1,system:masters\n"))?;
         sh(&format!("openssl genrsa -out {}/sa.key 2048", self.run.display())).context("openssl is needed")
     }
 
@@ -68,7 +84,7 @@ impl Starting<'_> {
 kind: Config
 current-context: tests
 clusters: [{{name: tests, cluster: {{server: 'https://{NODE}:{}', insecure-skip-tls-verify: true}}}}]
-users: [{{name: admin, user: {{token: admin-token}}}}]
+users: [{{name: admin, user: {{token: {ADMIN_TOKEN}}}}}]
 contexts: [{{name: tests, context: {{cluster: tests, user: admin}}}}]
 ",
             self.port

@@ -13,7 +13,7 @@ use super::node::Shared;
 use super::sandbox::Sandbox;
 use super::{status, volumes};
 
-const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(50);
 /// Between two looks at the ConfigMaps and Secrets that are mounted.
 const REFRESH: Duration = Duration::from_secs(1);
 
@@ -50,7 +50,11 @@ impl Pod {
     pub(super) fn run(mut self, orders: &Receiver<Order>) {
         while self.sandbox.is_none() {
             match self.create_sandbox() {
-                Ok(sandbox) => self.sandbox = Some(sandbox),
+                Ok(sandbox) => {
+                    self.sandbox = Some(sandbox);
+                    // Variables of containers may refer to the address.
+                    self.report("Pending");
+                }
                 // A ConfigMap may come later.
                 Err(error) => {
                     eprintln!("pod {}: {error:#}", self.name());

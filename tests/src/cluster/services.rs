@@ -98,7 +98,7 @@ impl Callers {
                             Err(error) => seen.failed.push(error),
                         });
                     }
-                    std::thread::sleep(Duration::from_millis(20));
+                    std::thread::sleep(Duration::from_millis(50));
                 }
             }
         });

@@ -4,6 +4,7 @@
 mod chart;
 mod check;
 mod first_number;
+mod full;
 mod harness;
 mod helm;
 mod manifests;
