@@ -10,6 +10,7 @@ mod selector;
 mod snapshot;
 mod subject;
 #[cfg(test)]
+#[expect(clippy::needless_pass_by_value, reason = "`json!(…)` stands where it is used")]
 mod tests;
 mod traffic;
 

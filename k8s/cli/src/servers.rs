@@ -156,8 +156,8 @@ mod tests {
     use serde_json::json;
 
     #[track_caller]
-    fn check(name: &str, container: Value, expected: &str) {
-        let lines = lines(&container);
+    fn check(name: &str, container: &Value, expected: &str) {
+        let lines = lines(container);
         assert_eq!(lines.first().map_or("", |(_, line)| line), expected, "{name}");
     }
 
@@ -165,23 +165,23 @@ mod tests {
     fn servers_are_recognised_by_image_or_command() {
         let image = |image: &str| json!({"image": image});
         let runs = |words: &[&str]| json!({"image": "registry.example:5000/team/app", "command": words});
-        check("vLLM's image", image("vllm/vllm-openai:v0.20"), "arg --port");
-        check("vLLM's command", runs(&["vllm", "serve", "m"]), "arg --port");
-        check("Triton", image("nvcr.io/nvidia/tritonserver:26.01-py3"), "arg --http-port");
-        check("MLServer", image("docker.io/seldonio/mlserver@sha256:1"), "env MLSERVER_HTTP_PORT");
-        check("TGI", image("ghcr.io/huggingface/text-generation-inference:3"), "env PORT");
-        check("TGI with a flag", runs(&["text-generation-launcher", "--port", "80"]), "arg --port");
-        check("KServe", image("kserve/sklearnserver:v0.16"), "arg --http_port");
-        check("mlflow", runs(&["mlflow", "models", "serve", "-m", "m", "-p", "5001"]), "arg -p");
-        check("BentoML", runs(&["bentoml", "serve", "service:svc"]), "env BENTOML_PORT");
-        check("TF Serving", image("tensorflow/serving:2.19"), "arg --rest_api_port");
-        check("uvicorn", runs(&["uvicorn", "app:app", "--port=8080"]), "arg --port");
-        check("uvicorn, no flag", runs(&["python", "-m", "uvicorn", "app:app"]), "env UVICORN_PORT");
-        check("gunicorn", runs(&["/venv/bin/gunicorn", "-b", "0.0.0.0:80", "app"]), "arg -b 0.0.0.0:{port}");
-        check("gunicorn, long", runs(&["gunicorn", "app"]), "arg --bind 0.0.0.0:{port}");
-        check("Flask", runs(&["flask", "run"]), "env FLASK_RUN_PORT");
-        check("FastAPI", runs(&["fastapi", "run", "main.py"]), "env PORT");
-        check("unknown", runs(&["/scorer"]), "");
-        check("a tag is no name", image("scorer:vllm-openai"), "");
+        check("vLLM's image", &image("vllm/vllm-openai:v0.20"), "arg --port");
+        check("vLLM's command", &runs(&["vllm", "serve", "m"]), "arg --port");
+        check("Triton", &image("nvcr.io/nvidia/tritonserver:26.01-py3"), "arg --http-port");
+        check("MLServer", &image("docker.io/seldonio/mlserver@sha256:1"), "env MLSERVER_HTTP_PORT");
+        check("TGI", &image("ghcr.io/huggingface/text-generation-inference:3"), "env PORT");
+        check("TGI with a flag", &runs(&["text-generation-launcher", "--port", "80"]), "arg --port");
+        check("KServe", &image("kserve/sklearnserver:v0.16"), "arg --http_port");
+        check("mlflow", &runs(&["mlflow", "models", "serve", "-m", "m", "-p", "5001"]), "arg -p");
+        check("BentoML", &runs(&["bentoml", "serve", "service:svc"]), "env BENTOML_PORT");
+        check("TF Serving", &image("tensorflow/serving:2.19"), "arg --rest_api_port");
+        check("uvicorn", &runs(&["uvicorn", "app:app", "--port=8080"]), "arg --port");
+        check("uvicorn, no flag", &runs(&["python", "-m", "uvicorn", "app:app"]), "env UVICORN_PORT");
+        check("gunicorn", &runs(&["/venv/bin/gunicorn", "-b", "0.0.0.0:80", "app"]), "arg -b 0.0.0.0:{port}");
+        check("gunicorn, long", &runs(&["gunicorn", "app"]), "arg --bind 0.0.0.0:{port}");
+        check("Flask", &runs(&["flask", "run"]), "env FLASK_RUN_PORT");
+        check("FastAPI", &runs(&["fastapi", "run", "main.py"]), "env PORT");
+        check("unknown", &runs(&["/scorer"]), "");
+        check("a tag is no name", &image("scorer:vllm-openai"), "");
     }
 }

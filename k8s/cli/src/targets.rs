@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn only_targets_of_our_monitors_are_shown() {
         let check = |pool: &str, expected: bool| {
-            assert_eq!(is_ours(&json!({"scrapePool": pool})), expected, "{pool}")
+            assert_eq!(is_ours(&json!({"scrapePool": pool})), expected, "{pool}");
         };
         check("podMonitor/monitoring/scoretap/0", true);
         check("serviceMonitor/monitoring/scoretap-injector/0", true);

@@ -51,7 +51,7 @@ pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
         let mut out = std::io::stdout().lock();
         const HOME_AND_CLEAR: &str = "\x1b[H\x1b[J";
         let shown = if is_terminal {
-            write!(out, "{HOME_AND_CLEAR}{text}Ctrl-C ends it\n")
+            writeln!(out, "{HOME_AND_CLEAR}{text}Ctrl-C ends it")
         } else {
             writeln!(out, "{text}")
         };

@@ -65,7 +65,7 @@ pub(crate) fn against_ranges(pod: &Value, snapshot: &Snapshot, namespace: &str) 
                 }
             }
             Some("Pod") => {
-                RESOURCES.iter().filter_map(|resource| pod_breaks(pod, limit, resource)).for_each(add)
+                RESOURCES.iter().filter_map(|resource| pod_breaks(pod, limit, resource)).for_each(add);
             }
             _ => {}
         }

@@ -175,10 +175,10 @@ fn scrape(cluster: &Cluster, scope: &Scope) -> Result<Vec<Scrape>> {
                 while let Some(pod) = pods.get(next.fetch_add(1, Ordering::Relaxed)) {
                     match read(cluster, pod) {
                         Ok(scrape) => {
-                            scrapes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(scrape)
+                            scrapes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(scrape);
                         }
                         Err(error) => {
-                            errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(error)
+                            errors.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(error);
                         }
                     }
                 }

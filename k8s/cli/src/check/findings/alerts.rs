@@ -175,26 +175,33 @@ fn source(metric: &str, snapshot: &Snapshot) -> Option<(&'static str, String)> {
     is_read.then(|| (why, "kubectl get podmonitors --all-namespaces -o yaml".to_owned()))
 }
 
+/// Alerts without data for one reason, and the metrics that they lack.
+#[derive(Default)]
+struct Gap {
+    alerts: BTreeSet<String>,
+    metrics: BTreeSet<String>,
+}
+
 /// Alerts that are loaded and cannot fire.
 pub(super) fn without_data(view: &View<'_>) -> Vec<Finding> {
     let snapshot = view.snapshot;
     let (Some(there), Some(_)) = (&snapshot.prometheus.metrics, prometheus(snapshot)) else {
         return Vec::new();
     };
-    let mut gaps: BTreeMap<(&str, String), (BTreeSet<String>, BTreeSet<String>)> = BTreeMap::new();
+    let mut gaps: BTreeMap<(&str, String), Gap> = BTreeMap::new();
     for alert in alerts(snapshot) {
         let missing =
             alert.metrics.iter().filter(|metric| !may_be_missing(metric) && !there.contains(*metric));
         for metric in missing {
             let Some(source) = source(metric, snapshot) else { continue };
             let gap = gaps.entry(source).or_default();
-            gap.0.insert(alert.name.clone());
-            gap.1.insert(metric.clone());
+            gap.alerts.insert(alert.name.clone());
+            gap.metrics.insert(metric.clone());
         }
     }
     let joined = |names: BTreeSet<String>| names.into_iter().collect::<Vec<_>>().join(", ");
     gaps.into_iter()
-        .map(|((why, command), (alerts, metrics))| {
+        .map(|((why, command), Gap { alerts, metrics })| {
             let why = format!("loaded, but without data: no series of {}; {why}", joined(metrics));
             Finding::new(joined(alerts), why, command)
         })

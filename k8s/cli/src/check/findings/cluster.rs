@@ -6,7 +6,7 @@ use super::View;
 use crate::check::finding::Finding;
 use crate::check::object::{in_namespace, is_ours, kubectl, name, namespace, place, seconds, text_at};
 use crate::check::snapshot::{Kind, Snapshot};
-use crate::check::subject::is_injected;
+use crate::check::subject::{Subject, is_injected};
 
 const WEBHOOK: &str = "scoretap-injector";
 const POLICY: &str = "scoretap-pods";
@@ -46,7 +46,7 @@ pub(super) fn nothing_injects(view: &View<'_>) -> Vec<Finding> {
         None if is_used => return Vec::new(),
         None => "Scoretap is not installed: neither the admission policy nor the webhook is there",
     };
-    let place = waiting.map_or_else(|| "cluster".to_owned(), |subject| subject.place());
+    let place = waiting.map_or_else(|| "cluster".to_owned(), Subject::place);
     vec![Finding::new(place, why, "scoretap install")]
 }
 
@@ -107,7 +107,7 @@ pub(super) fn injection_fails(view: &View<'_>) -> Vec<Finding> {
             trial.seconds
         );
         let shows = "kubectl get networkpolicies,endpointslices";
-        let at = view.snapshot.list(Kind::Injectors).first().map(namespace).unwrap_or("scoretap-system");
+        let at = view.snapshot.list(Kind::Injectors).first().map_or("scoretap-system", namespace);
         return vec![Finding::new(&trial.namespace, why, format!("{shows}{} -o wide", in_namespace(at)))];
     }
     if trial.injected {
