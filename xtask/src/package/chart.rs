@@ -65,6 +65,24 @@ mod tests {
     }
 
     #[test]
+    fn archive_has_the_same_bytes_twice_and_no_ignored_file() {
+        let root = scoretap_tests::workspace::root();
+        let written = ["a", "b"].map(|name| {
+            let dist = scoretap_tests::workspace::target().join("tmp/chart").join(name);
+            fs::create_dir_all(&dist).unwrap();
+            write(&root, &dist).unwrap();
+            fs::read(dist.join(super::name())).unwrap()
+        });
+        assert_eq!(written[0], written[1]);
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(written[0].as_slice()));
+        let files: Vec<_> =
+            archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned()).collect();
+        assert_eq!(files[0], Path::new("scoretap/Chart.yaml"));
+        assert!(files.contains(&"scoretap/files/rules/calls.yaml".into()), "{files:?}");
+        assert!(!files.contains(&"scoretap/files/rules/thresholds.yaml".into()), "{files:?}");
+    }
+
+    #[test]
     fn archive_leaves_out_what_helm_ignores() {
         let root = scoretap_tests::workspace::root();
         let ignored = fs::read_to_string(root.join("k8s/chart/.helmignore")).unwrap();
