@@ -67,6 +67,7 @@ use node::{Processes, Shared};
 
 pub use images::Image;
 pub use network::NODE;
+pub use process::has_users;
 pub use services::{Backend, Callers, Seen};
 
 /// A running cluster.

@@ -62,6 +62,11 @@ static HAS_USERS: LazyLock<bool> = LazyLock::new(|| {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 });
 
+/// Whether containers run as the users that pods ask for. Otherwise all run as the namespace's root.
+pub fn has_users() -> bool {
+    *HAS_USERS
+}
+
 /// What a container's process is started with, also by probes and hooks that run commands in it.
 #[derive(Debug, Clone)]
 pub(super) struct Launch {
@@ -160,7 +165,7 @@ impl Launch {
 
     fn as_user(&self, words: &[String]) -> Vec<String> {
         let mut all: Vec<String> = vec!["setpriv".into()];
-        if let Some((user, group)) = self.user.filter(|_| *HAS_USERS) {
+        if let Some((user, group)) = self.user.filter(|_| has_users()) {
             all.extend([format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".into()]);
         }
         all.extend(["--".into(), "env".into(), "-i".into()]);

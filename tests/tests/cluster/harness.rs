@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scoretap_tests::cluster::Cluster;
+use scoretap_tests::cluster::{Cluster, has_users};
 use scoretap_tests::http::Call;
 use scoretap_tests::wait::wait_until;
 use serde_json::Value;
@@ -68,7 +68,7 @@ fn pod_runs_the_processes_of_its_spec() {
         .kubectl(&["wait", "pod/app", "--for=condition=Ready", "--timeout=90s", "-n", &namespace])
         .unwrap();
     let log = cluster.log(&namespace, "app", "app");
-    let user = if scoretap_tests::tools::is_root() { "1000" } else { "0" };
+    let user = if has_users() { "1000" } else { "0" };
     assert!(log.starts_with(&format!("app of {namespace}\n{user}\n")), "{log}");
     wait_until("the Service has its backend", DEADLINE, || {
         cluster.backends(&namespace, "app").iter().any(|backend| backend.socket().is_some())
