@@ -44,7 +44,7 @@ const fn check(name: &'static str, find: fn(&View<'_>) -> Vec<Finding>) -> Check
 }
 
 /// All of them.
-pub(crate) const CHECKS: [Check; 37] = [
+pub(crate) const CHECKS: [Check; 38] = [
     // What puts the sidecar into pods.
     check("nothing-injects", cluster::nothing_injects),
     check("webhook-and-policy", cluster::webhook_and_policy),
@@ -57,6 +57,7 @@ pub(crate) const CHECKS: [Check; 37] = [
     check("refused", injection::refused),
     check("serverless", injection::serverless),
     check("pod-without-sidecar", injection::pod_without_sidecar),
+    check("sidecar-outdated", injection::sidecar_outdated),
     check("failed-create", injection::failed_create),
     check("image-not-pulled", injection::image_not_pulled),
     check("sidecar-crashes", injection::sidecar_crashes),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::findings::alert_metrics_query;
 use super::object::{is_ours, label, name, namespace};
 use super::snapshot::{Focus, Kind, Prometheus, Reach, Snapshot, Trial};
-use super::subject::is_injected;
+use super::subject::{is_injected, sidecar_images};
 use crate::kubectl::{Cluster, Refused};
 use crate::prometheus::Server;
 
@@ -150,7 +150,8 @@ fn trial(cluster: &Cluster, snapshot: &Snapshot, scope: &Scope) -> Option<Trial>
     let made = cluster.ask_with(&args, &trial_pod().to_string()).ok()?;
     let seconds = start.elapsed().as_secs_f64();
     let pod: Value = serde_json::from_str(&made).ok()?;
-    Some(Trial { namespace: namespace.to_owned(), seconds, injected: is_injected(&pod) })
+    let injected = is_injected(&pod);
+    Some(Trial { namespace: namespace.to_owned(), seconds, injected, images: sidecar_images(&pod) })
 }
 
 /// Passes Pod Security `restricted` and common LimitRanges.

@@ -120,6 +120,8 @@ pub(crate) struct Trial {
     pub(crate) seconds: f64,
     /// Whether it came back with the sidecar.
     pub(crate) injected: bool,
+    /// The images of the sidecar's containers, as they are installed now.
+    pub(crate) images: BTreeMap<String, String>,
 }
 
 /// The answers.

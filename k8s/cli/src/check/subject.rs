@@ -1,6 +1,7 @@
 //! Who is judged: each workload with its pods, and each pod that belongs to no workload that was seen.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use scoretap_injector::annotations::{CONTAINERS, INJECT};
 use scoretap_injector::inject::{Decision, decide};
@@ -218,6 +219,14 @@ impl<'a> Subject<'a> {
     fn at(&self) -> String {
         super::object::in_namespace(self.namespace())
     }
+}
+
+/// The images of the sidecar's containers in a pod.
+pub(crate) fn sidecar_images(pod: &Value) -> BTreeMap<String, String> {
+    let all = super::object::containers(pod)
+        .filter_map(|container| Some((text(container, "name")?, text(container, "image")?)));
+    let ours = all.filter(|(name, _)| CONTAINERS.contains(name));
+    ours.map(|(name, image)| (name.to_owned(), image.to_owned())).collect()
 }
 
 /// Whether a pod has our sidecar. In Istio's pods the exporter is alone, and a tenant's own container may have its name.

@@ -50,6 +50,15 @@ fn webhook(cluster: &Cluster) -> String {
     tenant(cluster, "webhook")
 }
 
+/// An upgrade gives the next pods another image.
+fn upgrade(cluster: &Cluster, namespace: &str) {
+    apply(cluster, namespace, &asking());
+    rolled_out(cluster, namespace);
+    prints(cluster, &["install", "--set", "images.exporter.tag=next"], 0);
+    mends(cluster, &[namespace], "sidecar-outdated", "");
+    rolled_out(cluster, namespace);
+}
+
 fn dead_webhook(cluster: &Cluster) {
     kubectl(cluster, "scale deployment scoretap-injector -n scoretap-system --replicas=0");
     let finding = finds(cluster, &[], "injector-down", "scoretap-injector");

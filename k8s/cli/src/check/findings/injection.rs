@@ -11,7 +11,7 @@ use crate::check::object::{
     annotation, at, has_container, kubectl, label, name, seconds, statuses, text, text_at,
 };
 use crate::check::snapshot::Kind;
-use crate::check::subject::{Subject, is_injected};
+use crate::check::subject::{Subject, is_injected, sidecar_images};
 use crate::check::traffic::MOVE_APP;
 use crate::text::{clean, word};
 
@@ -159,6 +159,22 @@ pub(super) fn pod_without_sidecar(view: &View<'_>) -> Vec<Finding> {
                            down";
                 Finding::new(place_of_pod(pod), why, subject.restart())
             })
+        })
+        .collect()
+}
+
+/// Pods whose sidecar has other images than the next one would get, as after an upgrade.
+pub(super) fn sidecar_outdated(view: &View<'_>) -> Vec<Finding> {
+    let installed =
+        view.snapshot.trial.as_ref().map(|trial| &trial.images).filter(|images| !images.is_empty());
+    let Some(installed) = installed else { return Vec::new() };
+    // A sidecar in the template itself is a pipeline's.
+    let subjects = view.subjects.iter().filter(|subject| subject.asks() && !subject.is_injected());
+    let pods = subjects.flat_map(|subject| subject.pods.iter().map(move |pod| (subject, pod)));
+    pods.filter(|(_, pod)| is_injected(pod) && sidecar_images(pod) != *installed)
+        .map(|(subject, pod)| {
+            let why = "its sidecar has other images than the installed ones; it goes on working until the pod is made again";
+            Finding::new(place_of_pod(pod), why, subject.restart())
         })
         .collect()
 }

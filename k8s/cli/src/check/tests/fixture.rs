@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::check::object::seconds;
 use crate::check::snapshot::{Focus, Kind, Prometheus, Snapshot, Trial};
-use crate::check::subject::Subject;
+use crate::check::subject::{Subject, sidecar_images};
 
 pub(super) const RESTART: &str = "kubectl rollout restart deployment scorer -n tenant-a";
 
@@ -148,7 +148,8 @@ pub(super) fn sound() -> Snapshot {
     ]);
     let pod = injected_pod(&snapshot);
     snapshot.lists.insert(Kind::Pods, vec![pod]);
-    snapshot.trial = Some(Trial { namespace: "tenant-a".to_owned(), seconds: 0.1, injected: true });
+    let images = sidecar_images(first(&mut snapshot, Kind::Pods));
+    snapshot.trial = Some(Trial { namespace: "tenant-a".to_owned(), seconds: 0.1, injected: true, images });
     snapshot.prometheus = answers();
     snapshot
 }

@@ -1,5 +1,7 @@
 //! What puts the sidecar into pods, and why it does not.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::fixture::{
@@ -48,7 +50,8 @@ fn injector_down() {
 fn trial_pod_shows_broken_injection() {
     let trial = |seconds: f64, injected: bool| {
         move |snapshot: &mut Snapshot| {
-            snapshot.trial = Some(Trial { namespace: "tenant-a".to_owned(), seconds, injected });
+            let images = BTreeMap::new();
+            snapshot.trial = Some(Trial { namespace: "tenant-a".to_owned(), seconds, injected, images });
         }
     };
     let logs = "kubectl logs -n scoretap-system -l app.kubernetes.io/name=scoretap-injector --tail=50";
@@ -174,6 +177,15 @@ fn pods_older_than_their_annotation() {
     };
     check("two are one finding", two, "pod-without-sidecar", "x2lqp", RESTART);
     check_sound("before anybody asked", before_injection);
+}
+
+#[test]
+fn sidecar_older_than_the_installed_one() {
+    let change = |snapshot: &mut Snapshot| {
+        let trial = snapshot.trial.as_mut().expect("a trial");
+        trial.images.insert("scoretap-exporter".to_owned(), "scoretap-exporter:0.2.0".to_owned());
+    };
+    check("upgraded", change, "sidecar-outdated", "other images", RESTART);
 }
 
 #[test]
