@@ -86,16 +86,15 @@ fn rolled_out(cluster: &Cluster, namespace: &str) {
 /// Teaches the API server a kind of an operator's, without its schema.
 #[track_caller]
 fn define(cluster: &Cluster, group: &str, version: &str, kind: &str) {
-    let plural =
-        format!("{}s", kind.to_ascii_lowercase().trim_end_matches('s')).replace("prometheus", "prometheuse");
-    let plural = if kind == "PrometheusRule" { "prometheusrules".to_owned() } else { plural };
+    let singular = kind.to_ascii_lowercase();
+    let plural = if singular.ends_with('s') { format!("{singular}es") } else { format!("{singular}s") };
     let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let definition = json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": format!("{plural}.{group}")},
         "spec": {
             "group": group, "scope": "Namespaced",
-            "names": {"kind": kind, "plural": plural, "singular": kind.to_ascii_lowercase()},
+            "names": {"kind": kind, "plural": plural, "singular": singular},
             "versions": [{"name": version, "served": true, "storage": true, "schema": {"openAPIV3Schema": open}}],
         },
     });

@@ -25,6 +25,8 @@ fn nothing_injects(cluster: &Cluster) {
     rolled_out(cluster, &namespace);
     mends(cluster, &[&namespace], "nothing-injects", "deployment/scorer");
     mends(cluster, &[&namespace], "pod-without-sidecar", "");
+    rolled_out(cluster, &namespace);
+    upgrade(cluster, &namespace);
 }
 
 /// The API server takes a policy that injects nothing, and reports no status.
@@ -52,8 +54,6 @@ fn webhook(cluster: &Cluster) -> String {
 
 /// An upgrade gives the next pods another image.
 fn upgrade(cluster: &Cluster, namespace: &str) {
-    apply(cluster, namespace, &asking());
-    rolled_out(cluster, namespace);
     prints(cluster, &["install", "--set", "images.exporter.tag=next"], 0);
     mends(cluster, &[namespace], "sidecar-outdated", "");
     rolled_out(cluster, namespace);
@@ -94,7 +94,11 @@ fn black_hole(cluster: &Cluster, namespace: &str) {
 }
 
 fn certificate(cluster: &Cluster) {
-    let annotate = "annotate secret scoretap-injector-tls -n scoretap-system --overwrite";
-    kubectl(cluster, &format!("{annotate} scoretap.dev/certificate-end=2026-01-01T00:00:00Z"));
-    mends(cluster, &[], "certificate-ends", "secret/scoretap-injector-tls");
+    kubectl(cluster, "delete secret scoretap-injector-tls -n scoretap-system");
+    prints(cluster, &["install", "--set", "injector.tls.days=10"], 0);
+    finds(cluster, &[], "certificate-ends", "secret/scoretap-injector-tls");
+    // Helm renews it in its last third only; this one is new.
+    kubectl(cluster, "delete secret scoretap-injector-tls -n scoretap-system");
+    prints(cluster, &["install", "--set", "injector.tls.days=365"], 0);
+    is_gone(cluster, &[], "certificate-ends");
 }
