@@ -19,7 +19,7 @@
 //! While working on a test, with what is in `target/dist` as it is:
 //!
 //! ```text
-//! cargo build -p scoretap-tests --test cluster                   # prints nothing; the newest target/debug/deps/cluster-*
+//! cargo build -p scoretap-tests --test cluster       # the newest target/debug/deps/cluster-*
 //! unshare --net --mount --ipc --pid --fork --kill-child --mount-proc target/debug/deps/cluster-… NAME
 //! ```
 //!
@@ -45,6 +45,7 @@ mod volumes;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -81,9 +82,9 @@ pub struct Cluster {
 /// An earlier Kubernetes that the API server and the controllers behave like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// The last without mutating policies in v1 but one.
+    /// Mutating policies are behind a gate.
     V1_34,
-    /// The last without mutating policies in v1.
+    /// As in 1.34.
     V1_35,
     /// The first with mutating policies in v1.
     V1_36,
@@ -164,14 +165,14 @@ impl Cluster {
     pub fn kubectl_stdin(&self, args: &[&str], text: &str) -> Result<String> {
         let mut command = Command::new(tools::cluster_program("kubectl")?);
         command.args(args);
-        succeeded(args, self.run_stdin(command, text)?)
+        succeeded(args, &self.run_stdin(command, text)?)
     }
 
     /// What `helm` prints.
     pub fn helm(&self, args: &[&str]) -> Result<String> {
         let mut command = Command::new(tools::cluster_program("helm")?);
         command.args(args);
-        succeeded(args, self.run(command)?)
+        succeeded(args, &self.run(command)?)
     }
 
     /// Runs any program to its end as an administrator would: with `KUBECONFIG`, and kubectl and helm on `PATH`.
@@ -309,19 +310,9 @@ impl Cluster {
     }
 
     fn path(&self) -> Result<std::ffi::OsString> {
-        // One folder with both, because each program may be in a folder of its own.
-        let folder = self.folders.run.join("bin");
-        if !folder.exists() {
-            let draft = self.folders.run.join(format!("bin-{}", next_number()));
-            fs::create_dir_all(&draft)?;
-            for program in ["kubectl", "helm"] {
-                std::os::unix::fs::symlink(tools::cluster_program(program)?, draft.join(program))?;
-            }
-            // Another thread may have been quicker.
-            let _ = fs::rename(&draft, &folder);
-        }
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let paths: Vec<PathBuf> = [folder].into_iter().chain(std::env::split_paths(&path)).collect();
+        let paths: Vec<PathBuf> =
+            [self.folders.bin()].into_iter().chain(std::env::split_paths(&path)).collect();
         Ok(std::env::join_paths(paths)?)
     }
 }
@@ -343,7 +334,17 @@ impl Folders {
             let _ = fs::remove_dir_all(folder);
             fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
-        Ok(Self { run, logs })
+        let folders = Self { run, logs };
+        fs::create_dir_all(folders.bin())?;
+        for program in ["kubectl", "helm"] {
+            symlink(tools::cluster_program(program)?, folders.bin().join(program))?;
+        }
+        Ok(folders)
+    }
+
+    /// One folder for `PATH`, because each program may be in a folder of its own.
+    fn bin(&self) -> PathBuf {
+        self.run.join("bin")
     }
 }
 
@@ -353,12 +354,7 @@ impl Drop for Cluster {
     }
 }
 
-fn next_number() -> u32 {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    NUMBER.fetch_add(1, Ordering::Relaxed)
-}
-
-fn succeeded(args: &[&str], output: Output) -> Result<String> {
+fn succeeded(args: &[&str], output: &Output) -> Result<String> {
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{} failed ({}): {}", args.join(" "), output.status, stderr.trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
