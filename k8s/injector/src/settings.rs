@@ -9,6 +9,7 @@ use crate::slots::{Part, Slot};
 
 /// Longest image name that is accepted.
 const LONGEST_IMAGE: usize = 512;
+const KNOWN: &str = "envoyImage, exporterImage, runAsUser, imagePullPolicy and resources";
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
 
 /// The operator's decisions.
@@ -141,9 +142,7 @@ impl Reader {
                 "runAsUser" => self.run_as_user(value),
                 "imagePullPolicy" => self.image_pull_policy(value),
                 "resources" => self.resources(value),
-                _ => {
-                    self.unknown(name, "envoyImage, exporterImage, runAsUser, imagePullPolicy and resources")
-                }
+                _ => self.unknown(name, KNOWN),
             }
         }
     }
