@@ -23,6 +23,7 @@ fn monitoring_faults_are_found_and_mended() {
     selectors(cluster, &namespace);
     receivers(cluster, &namespace);
     answers(cluster, &namespace);
+    removal(cluster, &namespace);
 }
 
 /// The operator's kinds and a Prometheus of its, before Scoretap knows of them.
@@ -51,6 +52,11 @@ fn objects(cluster: &Cluster) {
     mends(cluster, &[], "no-monitor", "prometheus/stack");
     is_gone(cluster, &[], "no-rules");
     is_gone(cluster, &[], "monitor-not-selected");
+    let output = run(cluster, &["install", "--with-prometheus-stack"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("it is used and not changed"), "{said}");
+    let releases = cluster.helm(&["list", "--all-namespaces", "--short"]).unwrap();
+    assert_eq!(releases.trim(), "scoretap", "no second Prometheus is installed");
 }
 
 fn selectors(cluster: &Cluster, namespace: &str) {
@@ -147,4 +153,16 @@ fn answers(cluster: &Cluster, namespace: &str) {
     assert!(prints(cluster, &["targets"], 0).starts_with("up"));
     let shown = prints(cluster, &["top", "-n", namespace, "--once", "--from", "prometheus"], 0);
     assert!(shown.contains("from Prometheus monitoring/stack"), "{shown}");
+}
+
+/// Removing Scoretap removes its monitors, rules and receivers, and nobody else's objects.
+fn removal(cluster: &Cluster, namespace: &str) {
+    prints(cluster, &["uninstall", "--yes"], 0);
+    for kind in ["podmonitors", "prometheusrules", "alertmanagerconfigs", "mutatingadmissionpolicies"] {
+        let left =
+            cluster.kubectl(&["get", kind, "-A", "-l", "app.kubernetes.io/part-of=scoretap", "-o", "name"]);
+        assert_eq!(left.unwrap(), "", "{kind}");
+    }
+    kubectl(cluster, "get prometheus stack -n monitoring");
+    kubectl(cluster, &format!("get secret scoretap-alerts -n {namespace}"));
 }

@@ -13,10 +13,10 @@ fn limited(cluster: &Cluster, namespace: &str, limit: &Value) {
 
 /// The conflict is found before anybody asks; with the proposed annotation the pods are made.
 #[track_caller]
-fn check(name: &str, limit: Value) {
+fn check(name: &str, limit: &Value) {
     let cluster = installed();
     let namespace = tenant(cluster, name);
-    limited(cluster, &namespace, &limit);
+    limited(cluster, &namespace, limit);
     apply(cluster, &namespace, &workload(&json!({"team": "a"})));
     rolled_out(cluster, &namespace);
     let target = ["deployment/scorer", "-n", &namespace];
@@ -30,7 +30,7 @@ fn check(name: &str, limit: Value) {
 
 #[test]
 fn limit_range_max_is_met_by_annotation() {
-    check("max", json!({"type": "Container", "max": {"memory": "200Mi"}, "default": {"memory": "100Mi"}}));
+    check("max", &json!({"type": "Container", "max": {"memory": "200Mi"}, "default": {"memory": "100Mi"}}));
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn limit_range_min_is_met_by_annotation() {
     let defaults = json!({"cpu": "100m"});
     check(
         "min",
-        json!({"type": "Container", "min": {"cpu": "100m"}, "defaultRequest": defaults, "default": defaults}),
+        &json!({"type": "Container", "min": {"cpu": "100m"}, "defaultRequest": defaults, "default": defaults}),
     );
 }
 
@@ -47,7 +47,7 @@ fn limit_range_ratio_is_met_by_annotation() {
     let defaults = json!({"cpu": "100m"});
     check(
         "ratio",
-        json!({"type": "Container", "maxLimitRequestRatio": {"cpu": "4"}, "defaultRequest": defaults, "default": defaults}),
+        &json!({"type": "Container", "maxLimitRequestRatio": {"cpu": "4"}, "defaultRequest": defaults, "default": defaults}),
     );
 }
 

@@ -67,7 +67,7 @@ fn headless_service_is_told_to_move_the_app() {
     mends(cluster, &[&namespace], "headless-service", "service/scorer");
 }
 
-fn policy(cluster: &Cluster, namespace: &str, labels: Value, ports: Value) {
+fn policy(cluster: &Cluster, namespace: &str, labels: &Value, ports: &Value) {
     let ingress = json!([{"ports": ports}, {"ports": [{"port": 15190}]}]);
     let policy = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
         "metadata": {"name": "own", "labels": labels},
@@ -77,14 +77,14 @@ fn policy(cluster: &Cluster, namespace: &str, labels: Value, ports: Value) {
 
 /// The policy's fault is found before injection and after it, and mended.
 #[track_caller]
-fn check_policy(name: &str, target: Value, ports: Value, id: &str) {
+fn check_policy(name: &str, target: &Value, ports: &Value, id: &str) {
     let cluster = installed();
     for annotations in [json!({"team": "a"}), json!({"scoretap.dev/inject": "true"})] {
         let namespace = tenant(cluster, name);
         let mut list = workload(&annotations);
         service(&mut list)["spec"]["ports"][0]["targetPort"] = target.clone();
         apply(cluster, &namespace, &list);
-        policy(cluster, &namespace, json!({}), ports.clone());
+        policy(cluster, &namespace, &json!({}), ports);
         rolled_out(cluster, &namespace);
         mends(cluster, &["deployment/scorer", "-n", &namespace], id, "networkpolicy/own");
     }
@@ -92,12 +92,12 @@ fn check_policy(name: &str, target: Value, ports: Value, id: &str) {
 
 #[test]
 fn policy_by_number_admits_envoy() {
-    check_policy("by-number", "http".into(), json!([{"port": 8080}]), "policy-shuts-envoy-out");
+    check_policy("by-number", &"http".into(), &json!([{"port": 8080}]), "policy-shuts-envoy-out");
 }
 
 #[test]
 fn policy_by_name_admits_the_app() {
-    check_policy("by-name", 8080.into(), json!([{"port": "http"}]), "policy-shuts-app-out");
+    check_policy("by-name", &8080.into(), &json!([{"port": "http"}]), "policy-shuts-app-out");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn our_policy_alone_is_opened() {
     let cluster = installed();
     let namespace = tenant(cluster, "closed");
     apply(cluster, &namespace, &asking());
-    policy(cluster, &namespace, json!({"app.kubernetes.io/part-of": "scoretap"}), json!([{"port": 15191}]));
+    policy(cluster, &namespace, &json!({"app.kubernetes.io/part-of": "scoretap"}), &json!([{"port": 15191}]));
     mends(cluster, &[&namespace], "policy-closes-pods", "networkpolicy/own");
 }
 
