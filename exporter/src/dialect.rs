@@ -65,7 +65,7 @@ impl Measure {
     pub const ALL: [Self; 7] = [
         Self::Calls,
         Self::Distribution(Histogram::Duration),
-        Self::Distribution(Histogram::BackendLatency),
+        Self::Distribution(Histogram::BackendDuration),
         Self::Distribution(Histogram::RequestBytes),
         Self::Distribution(Histogram::ResponseBytes),
         Self::InFlight,

@@ -44,7 +44,7 @@ impl Call for HostCall<'_> {
     fn measure(&self, histogram: Histogram) -> Option<u64> {
         self.number(match histogram {
             Histogram::Duration => "request\0duration",
-            Histogram::BackendLatency => "response\0backend_latency",
+            Histogram::BackendDuration => "response\0backend_latency",
             Histogram::RequestBytes => "request\0size",
             Histogram::ResponseBytes => "response\0size",
         })

@@ -418,7 +418,7 @@ impl Reader {
     fn histograms(&mut self, value: Option<&Value>) -> Vec<Histogram> {
         let mut histograms = vec![Histogram::Duration];
         let Some(value) = value else { return histograms };
-        let allowed = "backend_latency, request_bytes, response_bytes";
+        let allowed = "backend_duration, request_bytes, response_bytes";
         let Value::Array(entries) = value else {
             self.fault("extra", format!("is {}; write a list of any of {allowed}", described(value)));
             return histograms;

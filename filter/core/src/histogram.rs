@@ -8,8 +8,8 @@
 pub enum Histogram {
     /// First byte of the request in to last byte of the response out, in nanoseconds.
     Duration,
-    /// Until the app's first byte, in nanoseconds.
-    BackendLatency,
+    /// First byte sent to the app to last byte received from it, in nanoseconds.
+    BackendDuration,
     /// Bytes of the request's body.
     RequestBytes,
     /// Bytes of the response's body.
@@ -19,13 +19,13 @@ pub enum Histogram {
 impl Histogram {
     /// All of them.
     pub const ALL: [Self; 4] =
-        [Self::Duration, Self::BackendLatency, Self::RequestBytes, Self::ResponseBytes];
+        [Self::Duration, Self::BackendDuration, Self::RequestBytes, Self::ResponseBytes];
 
     /// Its name in a configuration and in counters' names.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Duration => "duration",
-            Self::BackendLatency => "backend_latency",
+            Self::BackendDuration => "backend_duration",
             Self::RequestBytes => "request_bytes",
             Self::ResponseBytes => "response_bytes",
         }
@@ -39,7 +39,7 @@ impl Histogram {
     /// Whether its values are times, in nanoseconds, or else bytes.
     pub const fn is_time(self) -> bool {
         match self {
-            Self::Duration | Self::BackendLatency => true,
+            Self::Duration | Self::BackendDuration => true,
             Self::RequestBytes | Self::ResponseBytes => false,
         }
     }

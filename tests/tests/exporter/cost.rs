@@ -45,7 +45,7 @@ fn memory_is_at_most_10_mb_idle_25_mb_at_1000_models_and_50_mb_at_5000() {
 fn full_stats(models: usize) -> String {
     let bounds: Vec<_> = (1..=40).map(|bound| (bound * 1_000_000).to_string()).collect();
     let mut stats = String::new();
-    for family in ["duration", "backend_latency"] {
+    for family in ["duration", "backend_duration"] {
         stats += &format!("wasmcustom.scoretap.bounds.{family}.{}: 1\n", bounds.join("_"));
     }
     for number in 0..models {
@@ -53,7 +53,7 @@ fn full_stats(models: usize) -> String {
         for outcome in Outcome::ALL {
             stats += &format!("wasmcustom.scoretap.call.{series}.200.{}: 1\n", outcome.as_str());
         }
-        for (family, status) in ["duration", "backend_latency", "request_bytes", "response_bytes"]
+        for (family, status) in ["duration", "backend_duration", "request_bytes", "response_bytes"]
             .iter()
             .flat_map(|family| Status::ALL.map(|status| (family, status.as_str())))
         {

@@ -79,7 +79,7 @@ impl Call for FakeCall {
     fn measure(&self, histogram: Histogram) -> Option<u64> {
         self.read(match histogram {
             Histogram::Duration => "request.duration",
-            Histogram::BackendLatency => "response.backend_latency",
+            Histogram::BackendDuration => "response.backend_latency",
             Histogram::RequestBytes => "request.size",
             Histogram::ResponseBytes => "response.size",
         })

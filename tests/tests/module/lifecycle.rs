@@ -207,17 +207,17 @@ fn extra_histograms_are_counted_where_they_are_wanted() {
         .number("response.backend_latency", 2 * MILLISECOND)
         .number("request.size", 256)
         .number("response.size", 257);
-    let configuration = r#"{"extra": ["backend_latency", "request_bytes", "response_bytes"]}"#;
+    let configuration = r#"{"extra": ["backend_duration", "request_bytes", "response_bytes"]}"#;
     check(
         configuration,
         &[call, post("/score")],
         &[
             ("call.score.~.~.POST./score.200.success", 2),
-            ("cell.score.~.~.POST./score.backend_latency.success.5000000", 1),
+            ("cell.score.~.~.POST./score.backend_duration.success.5000000", 1),
             ("cell.score.~.~.POST./score.duration.success.5000000", 2),
             ("cell.score.~.~.POST./score.request_bytes.success.256", 1),
             ("cell.score.~.~.POST./score.response_bytes.success.1024", 1),
-            ("sum.score.~.~.POST./score.backend_latency.success", 2 * MILLISECOND),
+            ("sum.score.~.~.POST./score.backend_duration.success", 2 * MILLISECOND),
             ("sum.score.~.~.POST./score.duration.success", 6 * MILLISECOND),
             ("sum.score.~.~.POST./score.request_bytes.success", 256),
             ("sum.score.~.~.POST./score.response_bytes.success", 257),
@@ -324,7 +324,7 @@ fn an_invalid_configuration_is_said_fault_by_fault_and_matches_nothing() {
         "scoretap configuration: nope: is not a field; allowed here are routes, bounds_seconds, max_series, \
          error_types, extra, latency_resolution",
         "scoretap configuration: max_series: is 0; write a whole number from 1 to 10000",
-        "scoretap configuration: extra[0]: is \"x\"; allowed are backend_latency, request_bytes, response_bytes",
+        "scoretap configuration: extra[0]: is \"x\"; allowed are backend_duration, request_bytes, response_bytes",
     ];
     let stats = [("scoretap.config".to_owned(), 0), ("scoretap.unmatched".to_owned(), 1)];
     for (log, counted) in [faults::<Native>(), faults::<Vm>()] {

@@ -144,7 +144,7 @@ fn two_listeners_in_one_vm_keep_to_their_own_routes() {
 fn routes_of_ones_own_name_their_model_in_path_or_header() {
     let configuration = r#"{"routes": [
         {"name": "rank", "method": "PUT", "path": "/rank/{version}", "model": {"header": "X-Model"}},
-        {"preset": "score"}], "error_types": {"404": "success"}, "extra": ["request_bytes", "backend_latency"]}"#;
+        {"preset": "score"}], "error_types": {"404": "success"}, "extra": ["request_bytes", "backend_duration"]}"#;
     in_both_ways("own-routes", |name, way_in| {
         let stack = Stack::builder(name).way_in(way_in).filter_config(configuration).start().unwrap();
         let mut call = Call::post("/rank/3?x=1", ROW).header("x-model", "iris");
@@ -161,6 +161,6 @@ fn routes_of_ones_own_name_their_model_in_path_or_header() {
         );
         assert_eq!(metrics.get("scoretap_calls_seen_total", &[("result", "unmatched")]), Some(1.0));
         assert_eq!(metrics.sum("prediction_request_bytes_sum", &[("route", "score")]), ROW.len() as f64);
-        assert_eq!(metrics.sum("prediction_backend_latency_seconds_count", &[("route", "score")]), 1.0);
+        assert_eq!(metrics.sum("prediction_backend_duration_seconds_count", &[("route", "score")]), 1.0);
     });
 }

@@ -136,11 +136,11 @@ fn each_kind_of_fault_says_where_what_and_what_to_do() {
     );
     check_fault(
         r#"{"extra": "request_bytes"}"#,
-        "extra: is \"request_bytes\"; write a list of any of backend_latency, request_bytes, response_bytes",
+        "extra: is \"request_bytes\"; write a list of any of backend_duration, request_bytes, response_bytes",
     );
     check_fault(
         r#"{"extra": ["duration"]}"#,
-        "extra[0]: is \"duration\"; allowed are backend_latency, request_bytes, response_bytes",
+        "extra[0]: is \"duration\"; allowed are backend_duration, request_bytes, response_bytes",
     );
     check_fault(
         r#"{"extra": ["request_bytes", "request_bytes"]}"#,

@@ -163,7 +163,7 @@ fn without_fault() -> Value {
         "bounds_seconds": [0.5, 1, 5],
         "max_series": 10,
         "error_types": {"404": "success", "409": "timeout"},
-        "extra": ["request_bytes", "backend_latency"],
+        "extra": ["request_bytes", "backend_duration"],
         "latency_resolution": "native",
     })
 }
