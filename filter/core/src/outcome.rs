@@ -183,17 +183,19 @@ impl Ending<'_> {
         if origin == Origin::EnvoyClosed {
             return Some(broken);
         }
-        // A connection that was handed over, to WebSocket for one, ends when either side ends it.
-        if self.code == 101 && !flags.has(flag::TIMEOUT | flag::OVERLOAD) {
+        let timed_out = flags.has(flag::TIMEOUT) || origin == Origin::EnvoyTimeout;
+        let overloaded = flags.has(flag::OVERLOAD) || origin == Origin::EnvoyOverload;
+        // A WebSocket is complete when the caller or the app ends it, not when Envoy cuts it off.
+        if self.code == 101 && !timed_out && !overloaded {
             return Some(Outcome::Success);
         }
         if flags.has(flag::CALLER_GONE) && !(answered && flags.has(flag::CAUSES)) {
             return Some(Outcome::Cancelled);
         }
-        if flags.has(flag::TIMEOUT) || origin == Origin::EnvoyTimeout {
+        if timed_out {
             return Some(Outcome::Timeout);
         }
-        if flags.has(flag::OVERLOAD) {
+        if overloaded {
             return Some(Outcome::Overloaded);
         }
         if flags.has(flag::UNREACHABLE) {

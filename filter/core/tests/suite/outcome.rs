@@ -157,11 +157,14 @@ fn statuses_of_envoy_are_not_the_apps() {
 }
 
 #[test]
-fn a_connection_that_was_handed_over_ends_as_it_likes() {
+fn websocket_cut_off_by_envoy_is_no_success() {
     check(&[
         ("by the app", 101, UC, AFTER, Success),
         ("without a word", 101, UPE, "", Success),
         ("by a timeout", 101, SI, "stream_idle_timeout", Timeout),
+        ("by the longest duration, no flag", 101, 0, "max_duration_timeout", Timeout),
+        ("by the overload manager", 101, OM, "overload", Overloaded),
+        ("by the overload manager, no flag", 101, 0, "overload_manager_reset", Overloaded),
         ("by the caller", 101, DC, "downstream_remote_disconnect", Success),
     ]);
 }
