@@ -42,11 +42,14 @@ impl Call for HostCall<'_> {
     }
 
     fn measure(&self, histogram: Histogram) -> Option<u64> {
-        self.number(match histogram {
-            Histogram::Duration => "request\0duration",
-            Histogram::BackendDuration => "response\0backend_latency",
-            Histogram::RequestBytes => "request\0size",
-            Histogram::ResponseBytes => "response\0size",
-        })
+        match histogram {
+            Histogram::Duration => self.number("request\0duration"),
+            Histogram::BackendDuration => self.number("response\0backend_latency"),
+            // The first is the Content-Length that the caller declared, the second what arrived, headers included.
+            Histogram::RequestBytes => {
+                Some(self.number("request\0size")?.min(self.number("request\0total_size")?))
+            }
+            Histogram::ResponseBytes => self.number("response\0size"),
+        }
     }
 }
