@@ -4,8 +4,8 @@
 
 use std::ptr::null_mut;
 
-use scoretap_core::observe::{CounterId, Stats};
-use scoretap_core::series::{Claim, Ledger};
+use scoretap_core::observe::{CounterId, GaugeId, Stats};
+use scoretap_core::series::{Expected, Read, SharedData, Write};
 
 use crate::arena::Callback;
 
@@ -55,6 +55,7 @@ mod abi {
 }
 
 const OK: u32 = 0;
+const NOT_FOUND: u32 = 1;
 const CAS_MISMATCH: u32 = 8;
 const LOG_ERROR: u32 = 4;
 const COUNTER: u32 = 0;
@@ -110,29 +111,9 @@ pub(crate) fn plugin_configuration(length: usize, callback: &Callback) -> Option
     })
 }
 
-/// A value that all VMs of the process share.
-pub(crate) fn shared<'c>(key: &str, callback: &'c Callback) -> Option<&'c [u8]> {
-    let mut version = 0;
-    returned(callback, |value, size| {
-        // SAFETY: the host reads the key and writes a pointer, a size and a version.
-        unsafe { abi::proxy_get_shared_data(key.as_ptr(), key.len(), value, size, &raw mut version) }
-    })
-}
-
-/// Shares a value with all VMs of the process.
-pub(crate) fn share(key: &str, value: &[u8]) {
-    share_at_version(key, value, ANY_VERSION);
-}
-
-const ANY_VERSION: u32 = 0;
-/// The host compares versions only where the key exists, and counts them up from 1: so this one creates, and never
-/// replaces.
+/// Envoy compares versions only if the key exists, and counts them up from 1. A write with this version therefore
+/// creates and never replaces.
 const NO_VERSION: u32 = u32::MAX;
-
-fn share_at_version(key: &str, value: &[u8], version: u32) -> u32 {
-    // SAFETY: the host reads key and value and keeps copies.
-    unsafe { abi::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version) }
-}
 
 /// What the host put into memory that it had the arena allocate.
 fn returned(_: &Callback, ask: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<&[u8]> {
@@ -168,23 +149,46 @@ impl Stats for Host<'_> {
         unsafe { abi::proxy_increment_metric(counter.0, i64::try_from(amount).unwrap_or(i64::MAX)) };
     }
 
-    fn set_gauge(&self, name: &str, value: u64) {
-        if let Some(id) = define(GAUGE, name) {
-            // SAFETY: takes two numbers.
-            unsafe { abi::proxy_record_metric(id, value) };
-        }
+    fn gauge(&self, name: &str) -> Option<GaugeId> {
+        define(GAUGE, name).map(GaugeId)
+    }
+
+    fn set_gauge(&self, gauge: GaugeId, value: u64) {
+        // SAFETY: takes two numbers.
+        unsafe { abi::proxy_record_metric(gauge.0, value) };
     }
 }
 
-impl Ledger for Host<'_> {
-    fn claim(&self, position: u32, entry: &str) -> Claim {
-        let key = format!("scoretap.series.{position}");
-        match share_at_version(&key, entry.as_bytes(), NO_VERSION) {
-            OK => Claim::Written,
-            CAS_MISMATCH => shared(&key, self.0)
-                .and_then(|taken| String::from_utf8(taken.to_vec()).ok())
-                .map_or(Claim::Failed, Claim::Taken),
-            _ => Claim::Failed,
+impl SharedData for Host<'_> {
+    fn get(&self, key: &str) -> Read {
+        let mut version = 0;
+        let mut status = OK;
+        let value = returned(self.0, |value, size| {
+            // SAFETY: the host reads the key and writes a pointer, a size and a version.
+            status =
+                unsafe { abi::proxy_get_shared_data(key.as_ptr(), key.len(), value, size, &raw mut version) };
+            status
+        });
+        match (value, status) {
+            (Some(value), _) => Read::Found { value: value.to_vec(), version },
+            (None, NOT_FOUND) => Read::Absent,
+            (None, _) => Read::Failed,
+        }
+    }
+
+    fn set(&self, key: &str, value: &[u8], expected: Expected) -> Write {
+        let version = match expected {
+            Expected::Absent => NO_VERSION,
+            Expected::Version(version) => version,
+        };
+        // SAFETY: the host reads key and value and keeps copies.
+        let status = unsafe {
+            abi::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version)
+        };
+        match status {
+            OK => Write::Done,
+            CAS_MISMATCH => Write::Conflict,
+            _ => Write::Failed,
         }
     }
 }

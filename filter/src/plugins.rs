@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 
 use scoretap_core::config::{Config, Fault};
 use scoretap_core::observe::Observer;
+use scoretap_core::series::{Expected, Read, SharedData, Write};
 
 use crate::arena::Callback;
 use crate::call::HostCall;
@@ -20,6 +21,8 @@ const KEPT: usize = 16;
 /// What is in force is announced again after so many calls: a VM in which Envoy tried a configuration that it then
 /// refused has announced that one, and nobody tells it, or the others.
 const CALLS_OF_AN_ANNOUNCEMENT: u32 = 1_000;
+/// Nanoseconds between two announcements of different configurations, however their calls alternate.
+const PAUSE: u64 = 1_000_000_000;
 /// What is wrong with a large configuration is said in fewer lines than its own.
 const MOST_FAULTS_SAID: usize = 100;
 
@@ -30,7 +33,10 @@ pub(crate) struct Plugins {
     /// As an HTTP filter, each stream has a context of its own, from its beginning to its log.
     plugin_of_stream: HashMap<u32, u32>,
     announced: Option<u32>,
+    announced_at: u64,
     calls_since: u32,
+    /// Hashes of refused configurations, and how often this VM was given each.
+    refused: Vec<(u64, u32)>,
 }
 
 struct Plugin {
@@ -41,7 +47,7 @@ struct Plugin {
 impl Plugins {
     pub(crate) fn configure(&mut self, context: u32, size: usize, callback: &Callback) {
         let configuration = host::plugin_configuration(size, callback).unwrap_or_default();
-        let observer = Observer::new(parsed(configuration, callback));
+        let observer = Observer::new(self.parsed(configuration, callback));
         self.plugins.retain(|plugin| plugin.context != context);
         if self.plugins.len() >= KEPT {
             self.plugins.remove(0);
@@ -76,20 +82,69 @@ impl Plugins {
     }
 
     fn announce(&mut self, context: u32, callback: &Callback) {
+        self.keep(context);
         self.calls_since = self.calls_since.saturating_add(1);
-        if self.announced == Some(context) && self.calls_since < CALLS_OF_AN_ANNOUNCEMENT {
+        let is_due = match self.announced {
+            None => true,
+            Some(announced) if announced == context => self.calls_since >= CALLS_OF_AN_ANNOUNCEMENT,
+            Some(_) => host::time().abs_diff(self.announced_at) >= PAUSE,
+        };
+        if !is_due {
             return;
         }
         self.announced = Some(context);
+        self.announced_at = host::time();
         self.calls_since = 0;
-        // The first to be forgotten is that which was not in force for longest.
+        if let Some(plugin) = self.of_context(context) {
+            plugin.observer.announce(&Host(callback), announcement(callback));
+        }
+    }
+
+    /// Moves a plugin to the end of the list, from whose beginning plugins are forgotten.
+    fn keep(&mut self, context: u32) {
+        if self.plugins.last().is_some_and(|last| last.context == context) {
+            return;
+        }
         if let Some(position) = self.plugins.iter().position(|plugin| plugin.context == context) {
             let plugin = self.plugins.remove(position);
             self.plugins.push(plugin);
         }
-        if let Some(plugin) = self.of_context(context) {
-            plugin.observer.announce(&Host(callback), announcement(callback));
+    }
+
+    fn parsed(&mut self, configuration: &[u8], callback: &Callback) -> Option<Config> {
+        match Config::parse(configuration) {
+            Ok(config) => Some(config),
+            Err(faults) => {
+                if self.is_first_to_refuse(configuration, callback) {
+                    say(&faults);
+                }
+                None
+            }
         }
+    }
+
+    /// Every worker is given every configuration, as often as the operator sends it. The first worker logs its faults.
+    fn is_first_to_refuse(&mut self, configuration: &[u8], callback: &Callback) -> bool {
+        let hash = hash(configuration);
+        let position = self.refused.iter().position(|(other, _)| *other == hash);
+        let (_, before) = position.map_or((hash, 0), |position| self.refused.remove(position));
+        let times = before.saturating_add(1);
+        if self.refused.len() >= KEPT {
+            self.refused.remove(0);
+        }
+        self.refused.push((hash, times));
+        let key = format!("scoretap.refused.{hash}");
+        let (logged, expected) = match Host(callback).get(&key) {
+            Read::Found { value, version } => {
+                let logged = value.try_into().map_or(0, u32::from_le_bytes);
+                (logged, Expected::Version(version))
+            }
+            Read::Absent => (0, Expected::Absent),
+            // Better twice than never.
+            Read::Failed => return true,
+        };
+        let is_first = times > logged;
+        is_first && Host(callback).set(&key, &times.to_le_bytes(), expected) != Write::Conflict
     }
 
     /// The calls of a plugin that is kept no longer are for that which is in force.
@@ -102,36 +157,26 @@ impl Plugins {
     }
 }
 
-/// The time, or, where the clock was set back, a little later than the last announcement of any VM: what is announced
-/// last must have the highest number.
+/// The time, or if the clock was set back, one more than the last announcement of any VM: the newest has the highest
+/// number.
 fn announcement(callback: &Callback) -> u64 {
     const LAST_ANNOUNCED: &str = "scoretap.announced";
-    let last = host::shared(LAST_ANNOUNCED, callback).and_then(|bytes| bytes.try_into().ok());
-    let next = last.map_or(0, |bytes| u64::from_le_bytes(bytes).saturating_add(1));
-    let number = host::time().max(next);
-    host::share(LAST_ANNOUNCED, &number.to_le_bytes());
+    let (last, expected) = match Host(callback).get(LAST_ANNOUNCED) {
+        Read::Found { value, version } => {
+            (value.try_into().ok().map(u64::from_le_bytes), Expected::Version(version))
+        }
+        Read::Absent | Read::Failed => (None, Expected::Absent),
+    };
+    let number = host::time().max(last.map_or(0, |last| last.saturating_add(1)));
+    Host(callback).set(LAST_ANNOUNCED, &number.to_le_bytes(), expected);
     number
 }
 
-fn parsed(configuration: &[u8], callback: &Callback) -> Option<Config> {
-    // Every worker's VM is given the configuration; one of them speaks for all.
-    const LAST_REFUSED: &str = "scoretap.refused";
-    let said = host::shared(LAST_REFUSED, callback).unwrap_or_default();
-    match Config::parse(configuration) {
-        Ok(config) => {
-            if !said.is_empty() {
-                host::share(LAST_REFUSED, b"");
-            }
-            Some(config)
-        }
-        Err(faults) => {
-            if said != configuration {
-                host::share(LAST_REFUSED, configuration);
-                say(&faults);
-            }
-            None
-        }
-    }
+/// FNV-1a, the same in every VM.
+fn hash(bytes: &[u8]) -> u64 {
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    bytes.iter().fold(BASIS, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
 }
 
 fn say(faults: &[Fault]) {

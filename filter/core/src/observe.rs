@@ -10,10 +10,10 @@ use std::cell::OnceCell;
 use crate::config::{Config, Match, NoMatch, RouteId};
 use crate::histogram::{Cell, Histogram, NativeBucket};
 use crate::name::{Endpoint, InForce, Model, Series, Stat};
-use crate::outcome::{Ending, Outcome, Status};
+use crate::outcome::{Ending, Outcome, Overrides, Status};
 use crate::recent::Recent;
 use crate::route::{Route, Source, label, without_query};
-use crate::series::{Ledger, SeriesTable};
+use crate::series::{Admission, Evidence, SeriesTable, SharedData};
 
 /// A call that is over, as the host tells of it. Every answer may be missing.
 pub trait Call {
@@ -34,18 +34,24 @@ pub trait Call {
 }
 
 /// The host's statistics. Names are those of [`Stat`].
-pub trait Stats: Ledger {
-    /// A counter by its name, made if need be.
+pub trait Stats: SharedData {
+    /// A counter by its name, created if it does not exist.
     fn counter(&self, name: &str) -> Option<CounterId>;
     /// Adds to a counter.
     fn add(&self, counter: CounterId, amount: u64);
-    /// Sets a gauge, made if need be.
-    fn set_gauge(&self, name: &str, value: u64);
+    /// A gauge by its name, created if it does not exist. Envoy never frees the handle.
+    fn gauge(&self, name: &str) -> Option<GaugeId>;
+    /// Sets a gauge.
+    fn set_gauge(&self, gauge: GaugeId, value: u64);
 }
 
 /// The host's handle of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CounterId(pub u32);
+
+/// The host's handle of a gauge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GaugeId(pub u32);
 
 /// Counts calls as one configuration says.
 #[derive(Debug)]
@@ -56,6 +62,8 @@ pub struct Observer {
     counted: Vec<Counted>,
     recent: Recent<Option<Target>>,
     unmatched: Option<CounterId>,
+    /// Those of [`Observer::announce`], in its order.
+    gauges: Vec<Option<GaugeId>>,
     /// Reused, so that a call of a known series allocates nothing.
     name: String,
 }
@@ -92,19 +100,28 @@ impl Observer {
             counted: Vec::new(),
             recent: Recent::new(),
             unmatched: None,
+            gauges: Vec::new(),
             name: String::new(),
         }
     }
 
-    /// Says which configuration is in force. `now` is any time that grows from one announcement to the next.
+    /// Sets the gauges that say which configuration is in force. `now` grows from one announcement to the next.
     pub fn announce(&mut self, stats: &impl Stats, now: u64) {
-        let Self { config, name, .. } = self;
-        for (histogram, bounds) in config.iter().flat_map(Config::histogram_bounds) {
-            let bounds = Stat::Bounds { histogram, bounds: Cow::Borrowed(bounds) };
-            stats.set_gauge(encoded(name, &bounds), now);
+        let Self { config, gauges, name, .. } = self;
+        let bounds = config
+            .iter()
+            .flat_map(Config::histogram_bounds)
+            .map(|(histogram, bounds)| (Stat::Bounds { histogram, bounds: Cow::Borrowed(bounds) }, now));
+        let state = config.as_ref().map_or(InForce::Nothing, Config::kind);
+        for (position, (stat, value)) in bounds.chain([(Stat::Config, state.number())]).enumerate() {
+            let known = gauges.get(position).copied().flatten();
+            let gauge = known.or_else(|| stats.gauge(encoded(name, &stat)));
+            match gauges.get_mut(position) {
+                Some(slot) => *slot = gauge,
+                None => gauges.push(gauge),
+            }
+            gauge.into_iter().for_each(|gauge| stats.set_gauge(gauge, value));
         }
-        let in_force = config.as_ref().map_or(InForce::Nothing, Config::kind);
-        stats.set_gauge(encoded(name, &Stat::Config), in_force.number());
     }
 
     /// Counts a call.
@@ -112,39 +129,55 @@ impl Observer {
         let path = without_query(call.request_header(":path").unwrap_or_default());
         let answer = OnceCell::new();
         let method = || *answer.get_or_init(|| call.request_header(":method").unwrap_or_default());
-        let target = self.recent.get(path, method).unwrap_or_else(|| self.find(path, method, call, stats));
+        let (target, end) = match self.recent.get(path, method) {
+            Some(target) => (target, None),
+            None => self.find(path, method, call, stats),
+        };
         let Self { config, counted, unmatched, name, .. } = self;
         let known =
             target.and_then(|target| Some((config.as_ref()?, target, counted.get_mut(target.series)?)));
         if let Some((config, Target { route, .. }, counted)) = known {
-            return Recorder { config, route, counted, name, stats }.record(call);
+            return Recorder { config, route, counted, name, stats }.record(call, end);
         }
         *unmatched = unmatched.or_else(|| stats.counter(encoded(name, &Stat::Unmatched)));
         unmatched.iter().for_each(|counter| stats.add(*counter, 1));
     }
 
-    /// Where a call is counted; `None` where no route matches.
+    /// Where a call is counted; `None` if no route matches. Also how it ended, if that had to be known.
     fn find<'m>(
         &mut self,
         path: &[u8],
         method: impl Fn() -> &'m [u8],
         call: &impl Call,
-        ledger: &impl Ledger,
-    ) -> Option<Target> {
+        data: &impl SharedData,
+    ) -> (Option<Target>, Option<End>) {
         let Self { config, series: table, counted, recent, name, .. } = self;
-        let found = config.as_ref().map_or(Err(NoMatch::Path), |config| config.find(path, &method));
-        let matched = match found {
+        let Some(config) = config else { return (None, None) };
+        let matched = match config.find(path, &method) {
             Ok(matched) => matched,
             Err(why) => {
                 recent.put(path, (why == NoMatch::Method).then(method), None);
-                return None;
+                return (None, None);
             }
         };
         let mut series = Series { route: Cow::Borrowed(&matched.route.name), model: model(&matched, call) };
         name.clear();
         series.encode(name);
-        let admission = admission(&series, name, table, ledger);
-        if !admission.granted {
+        let mut end = None;
+        let admission = match &series.model {
+            Model::Other => Admission::Admitted,
+            // Callers cannot choose it: there is one for each route.
+            Model::Named { model: None, version: None } => {
+                table.admit(name, Evidence::Shown, data);
+                Admission::Admitted
+            }
+            Model::Named { .. } if table.contains(name) => Admission::Admitted,
+            Model::Named { .. } => {
+                let ended = *end.insert(End::of(call, matched.route, config.overrides()));
+                table.admit(name, ended.evidence(), data)
+            }
+        };
+        if admission != Admission::Admitted {
             series.model = Model::Other;
             name.clear();
             series.encode(name);
@@ -154,10 +187,43 @@ impl Observer {
             counted.len().saturating_sub(1)
         });
         let target = Some(Target { route: matched.id, series: position });
-        if admission.lasts && matched.route.is_told_by_path() {
+        if admission != Admission::NotYet && matched.route.is_told_by_path() {
             recent.put(path, Some(method()), target);
         }
-        target
+        (target, end)
+    }
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    code: u16,
+    outcome: Outcome,
+}
+
+impl End {
+    fn of(call: &impl Call, route: &Route, overrides: &Overrides) -> Self {
+        let ending = ending(call, route.path.may_be_grpc());
+        let outcome = ending.outcome(overrides, || call.flags().unwrap_or(0));
+        Self { code: ending.code, outcome }
+    }
+
+    fn evidence(self) -> Evidence {
+        match self.outcome {
+            // A redirect may be for any name, and so may be what an operator calls a success.
+            Outcome::Success if self.code < 300 => Evidence::Shown,
+            Outcome::Success
+            | Outcome::ModelError
+            | Outcome::Timeout
+            | Outcome::Unavailable
+            | Outcome::Truncated
+            | Outcome::Cancelled => Evidence::Unclear,
+            Outcome::InvalidInput
+            | Outcome::Unauthorized
+            | Outcome::NotFound
+            | Outcome::RateLimited
+            | Outcome::Overloaded => Evidence::Refused,
+        }
     }
 }
 
@@ -171,11 +237,10 @@ struct Recorder<'a, S> {
 }
 
 impl<S: Stats> Recorder<'_, S> {
-    fn record(mut self, call: &impl Call) {
-        let may_be_grpc = self.config.route(self.route).is_some_and(|route| route.path.may_be_grpc());
-        let ending = ending(call, may_be_grpc);
-        let outcome = ending.outcome(self.config.overrides(), || call.flags().unwrap_or(0));
-        self.add(Count::Calls { code: ending.code, outcome }, 1);
+    fn record(mut self, call: &impl Call, end: Option<End>) {
+        let Some(route) = self.config.route(self.route) else { return };
+        let End { code, outcome } = end.unwrap_or_else(|| End::of(call, route, self.config.overrides()));
+        self.add(Count::Calls { code, outcome }, 1);
         let status = outcome.status();
         for histogram in self.config.histograms().iter().copied() {
             // What the host cannot tell is in no cell: the histogram then counts fewer calls than there were.
@@ -211,28 +276,6 @@ impl<S: Stats> Recorder<'_, S> {
         self.counted.counters.insert(key, counter);
         Some(counter)
     }
-}
-
-/// Whether a series may have counters of its own.
-struct Admission {
-    granted: bool,
-    /// Whether it will be so for the next call, too.
-    lasts: bool,
-}
-
-/// Series that a caller names are limited; the pod's own, one for each route, are not.
-fn admission<T: Default>(
-    series: &Series<'_>,
-    name: &str,
-    table: &mut SeriesTable<T>,
-    ledger: &impl Ledger,
-) -> Admission {
-    let (limited, admitted) = match &series.model {
-        Model::Other => return Admission { granted: true, lasts: true },
-        Model::Named { model: None, version: None } => (false, table.admit(name, ledger)),
-        Model::Named { .. } => (true, table.admit(name, ledger)),
-    };
-    Admission { granted: admitted || !limited, lasts: admitted || table.is_full() }
 }
 
 fn model<'a>(matched: &Match<'a, 'a>, call: &'a impl Call) -> Model<'a> {

@@ -1,70 +1,211 @@
-//! Which series get counters of their own: at most so many in the whole Envoy process, however many callers name.
+//! Which series get counters of their own: a bounded number, however many names callers make up.
 //!
-//! Every worker's VM has a table of its own; they agree through a [`Ledger`] that all of them see and that outlives
-//! them: an append-only list of the series admitted so far. A VM reads each entry once, and when it has read as many
-//! as the limit allows it never asks again.
+//! Each VM has a table of the series that it has met. The VMs agree through [`SharedData`], which outlives them: one key
+//! for each admitted series, and one tally of them. A VM that starts again looks a name up when it meets it, so an
+//! unknown name takes a fixed number of host calls. Envoy shares data between VMs of one `vm_id`: the limit holds for these.
 
 use hashbrown::HashMap;
 
-/// A list that all VMs of a process share.
-pub trait Ledger {
-    /// Writes `entry` at `position` if nothing is there yet.
-    fn claim(&self, position: u32, entry: &str) -> Claim;
+/// Values that the VMs of one `vm_id` share.
+pub trait SharedData {
+    /// The value of a key.
+    fn get(&self, key: &str) -> Read;
+    /// Writes a value if the key still is as expected.
+    fn set(&self, key: &str, value: &[u8], expected: Expected) -> Write;
 }
 
-/// What became of a claim.
+/// What a key holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// It is there now.
-    Written,
-    /// Another VM had written this there before.
-    Taken(String),
-    /// The host did not do it.
+pub enum Read {
+    /// This.
+    Found {
+        /// The value.
+        value: Vec<u8>,
+        /// Changes whenever the value is written.
+        version: u32,
+    },
+    /// Nothing yet.
+    Absent,
+    /// The host did not answer.
     Failed,
+}
+
+/// What a writer expects a key to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Nothing.
+    Absent,
+    /// The value of this version.
+    Version(u32),
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// The value is there.
+    Done,
+    /// Another VM was faster; nothing has changed.
+    Conflict,
+    /// The host refused.
+    Failed,
+}
+
+/// What a call says about whether the model exists that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The app answered for it.
+    Shown,
+    /// The app failed, or the caller did not wait. Such names get at most a quarter of the limit.
+    Unclear,
+    /// The call was turned away, as a call for a made-up name is. Such names are not admitted.
+    Refused,
+}
+
+/// Whether a series has counters of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It has.
+    Admitted,
+    /// It has not, but a later call may change that.
+    NotYet,
+    /// It has not and never will: the limit is reached.
+    Never,
+}
+
+const TALLY: &str = "scoretap.series";
+/// How often a write is repeated because other VMs were faster.
+const ATTEMPTS: u32 = 4;
+
+/// How many series were admitted.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    all: u32,
+    unclear: u32,
+}
+
+impl Tally {
+    fn decode(value: &[u8]) -> Option<Self> {
+        let ([all, unclear], []) = value.as_chunks::<4>() else { return None };
+        Some(Self { all: u32::from_le_bytes(*all), unclear: u32::from_le_bytes(*unclear) })
+    }
+
+    fn encode(self) -> [u8; 8] {
+        (u64::from(self.all) | u64::from(self.unclear) << 32).to_le_bytes()
+    }
+
+    const fn has_room(self, limit: u32, evidence: Evidence) -> bool {
+        let room = self.all < limit;
+        match evidence {
+            Evidence::Shown => room,
+            Evidence::Unclear => room && self.unclear < limit / 4,
+            Evidence::Refused => false,
+        }
+    }
+
+    const fn with(self, evidence: Evidence) -> Self {
+        let unclear = matches!(evidence, Evidence::Unclear) as u32;
+        Self { all: self.all.saturating_add(1), unclear: self.unclear.saturating_add(unclear) }
+    }
+
+    const fn without(self, evidence: Evidence) -> Self {
+        let unclear = matches!(evidence, Evidence::Unclear) as u32;
+        Self { all: self.all.saturating_sub(1), unclear: self.unclear.saturating_sub(unclear) }
+    }
 }
 
 /// The series of one VM, by their encoded names, each with what is kept for it.
 #[derive(Debug)]
 pub struct SeriesTable<T> {
     limit: u32,
-    read: u32,
+    is_full: bool,
     series: HashMap<String, T>,
 }
 
 impl<T: Default> SeriesTable<T> {
-    /// An empty table; the ledger may know more already.
+    /// An empty table; other VMs may have admitted series already.
     pub fn new(limit: u32) -> Self {
-        Self { limit, read: 0, series: HashMap::new() }
+        Self { limit, is_full: false, series: HashMap::new() }
     }
 
-    /// Whether the series is among the first so many; if there is room, it now is.
-    pub fn admit(&mut self, name: &str, ledger: &impl Ledger) -> bool {
-        if self.series.contains_key(name) {
-            return true;
+    /// Whether this VM has met the series and may count it.
+    pub fn contains(&self, name: &str) -> bool {
+        self.series.contains_key(name)
+    }
+
+    /// Admits the series if another VM has, or if there is room for what a call shows of it.
+    pub fn admit(&mut self, name: &str, evidence: Evidence, data: &impl SharedData) -> Admission {
+        if self.contains(name) {
+            return Admission::Admitted;
         }
-        while self.read < self.limit {
-            let entry = match ledger.claim(self.read, name) {
-                Claim::Written => name.into(),
-                Claim::Taken(entry) => entry,
-                Claim::Failed => return false,
-            };
-            self.read = self.read.saturating_add(1);
-            let found = *entry == *name;
-            self.series.entry(entry).or_default();
-            if found {
-                return true;
+        let key = format!("{TALLY}.{name}");
+        match data.get(&key) {
+            Read::Found { .. } => return self.insert(name),
+            Read::Failed => return Admission::NotYet,
+            Read::Absent if self.is_full => return Admission::Never,
+            Read::Absent => {}
+        }
+        if !self.reserve(evidence, data) {
+            return Admission::NotYet;
+        }
+        match data.set(&key, b"1", Expected::Absent) {
+            Write::Done => self.insert(name),
+            Write::Conflict => {
+                release(evidence, data);
+                self.insert(name)
+            }
+            Write::Failed => {
+                release(evidence, data);
+                Admission::NotYet
             }
         }
-        false
-    }
-
-    /// Whether no other series will be admitted any more.
-    pub fn is_full(&self) -> bool {
-        self.read >= self.limit
     }
 
     /// What is kept for a series: one that was admitted, or one that the limit does not concern.
     pub fn get(&mut self, name: &str) -> &mut T {
         self.series.entry_ref(name).or_default()
     }
+
+    fn insert(&mut self, name: &str) -> Admission {
+        self.get(name);
+        Admission::Admitted
+    }
+
+    /// Counts one more series, before its key is written, so that there are never more keys than the limit.
+    fn reserve(&mut self, evidence: Evidence, data: &impl SharedData) -> bool {
+        if evidence == Evidence::Refused {
+            return false;
+        }
+        let limit = self.limit;
+        let mut is_full = false;
+        let reserved = change(data, |tally| {
+            is_full = tally.all >= limit;
+            tally.has_room(limit, evidence).then(|| tally.with(evidence))
+        });
+        // From the next call on: a VM that took the last place may not have written its name yet.
+        self.is_full = is_full;
+        reserved
+    }
+}
+
+/// Takes a reservation back.
+fn release(evidence: Evidence, data: &impl SharedData) {
+    change(data, |tally| Some(tally.without(evidence)));
+}
+
+/// Replaces the tally, unless `next` has no other; whether it did.
+fn change(data: &impl SharedData, mut next: impl FnMut(Tally) -> Option<Tally>) -> bool {
+    for _ in 0..ATTEMPTS {
+        let (tally, expected) = match data.get(TALLY) {
+            Read::Found { value, version } => (Tally::decode(&value), Expected::Version(version)),
+            Read::Absent => (Some(Tally::default()), Expected::Absent),
+            Read::Failed => return false,
+        };
+        let Some(next) = tally.and_then(&mut next) else { return false };
+        match data.set(TALLY, &next.encode(), expected) {
+            Write::Done => return true,
+            Write::Conflict => {}
+            Write::Failed => return false,
+        }
+    }
+    false
 }

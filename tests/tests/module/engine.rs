@@ -2,8 +2,8 @@
 
 use scoretap_core::config::Config;
 use scoretap_core::histogram::Histogram;
-use scoretap_core::observe::{Call, CounterId, Observer, Stats};
-use scoretap_core::series::{Claim, Ledger};
+use scoretap_core::observe::{Call, CounterId, GaugeId, Observer, Stats};
+use scoretap_core::series::{Expected, Read, SharedData, Write};
 
 use crate::call::FakeCall;
 use crate::vm::Vm;
@@ -77,12 +77,12 @@ impl Call for FakeCall {
     }
 
     fn measure(&self, histogram: Histogram) -> Option<u64> {
-        self.read(match histogram {
-            Histogram::Duration => "request.duration",
-            Histogram::BackendDuration => "response.backend_latency",
-            Histogram::RequestBytes => "request.size",
-            Histogram::ResponseBytes => "response.size",
-        })
+        match histogram {
+            Histogram::Duration => self.read("request.duration"),
+            Histogram::BackendDuration => self.read("response.backend_latency"),
+            Histogram::RequestBytes => Some(self.read("request.size")?.min(self.read("request.total_size")?)),
+            Histogram::ResponseBytes => self.read("response.size"),
+        }
     }
 }
 
@@ -101,19 +101,27 @@ impl Stats for World {
         *self.lock().metric(counter.0).unwrap() += amount;
     }
 
-    fn set_gauge(&self, name: &str, value: u64) {
-        self.lock().stats.insert(name.to_owned(), value);
+    fn gauge(&self, name: &str) -> Option<GaugeId> {
+        Some(GaugeId(self.lock().define(name.to_owned())))
+    }
+
+    fn set_gauge(&self, gauge: GaugeId, value: u64) {
+        *self.lock().metric(gauge.0).unwrap() = value;
     }
 }
 
-impl Ledger for World {
-    fn claim(&self, position: u32, entry: &str) -> Claim {
-        let key = format!("scoretap.series.{position}");
-        let mut state = self.lock();
-        if state.share(key.as_bytes(), entry.as_bytes(), u32::MAX) {
-            return Claim::Written;
-        }
-        let (taken, _) = &state.shared[key.as_bytes()];
-        Claim::Taken(String::from_utf8(taken.clone()).unwrap())
+impl SharedData for World {
+    fn get(&self, key: &str) -> Read {
+        let found = self.lock().shared.get(key.as_bytes()).cloned();
+        found.map_or(Read::Absent, |(value, version)| Read::Found { value, version })
+    }
+
+    fn set(&self, key: &str, value: &[u8], expected: Expected) -> Write {
+        let version = match expected {
+            Expected::Absent => u32::MAX,
+            Expected::Version(version) => version,
+        };
+        let shared = self.lock().share(key.as_bytes(), value, version);
+        if shared { Write::Done } else { Write::Conflict }
     }
 }

@@ -206,6 +206,7 @@ fn extra_histograms_are_counted_where_they_are_wanted() {
     let call = post("/score")
         .number("response.backend_latency", 2 * MILLISECOND)
         .number("request.size", 256)
+        .number("request.total_size", 400)
         .number("response.size", 257);
     let configuration = r#"{"extra": ["backend_duration", "request_bytes", "response_bytes"]}"#;
     check(
@@ -223,6 +224,17 @@ fn extra_histograms_are_counted_where_they_are_wanted() {
             ("sum.score.~.~.POST./score.response_bytes.success", 257),
         ],
     );
+}
+
+#[test]
+fn declared_request_bytes_never_exceed_received_bytes() {
+    let declared = |size| post("/score").number("request.size", size).number("request.total_size", 310);
+    let configuration = r#"{"extra": ["request_bytes"]}"#;
+    let calls = [declared(100), declared(i64::MAX as u64), declared(u64::MAX)];
+    for counted in [counted::<Native>(configuration, &calls), counted::<Vm>(configuration, &calls)] {
+        let sum = counted.iter().find(|(name, _)| name == "sum.score.~.~.POST./score.request_bytes.success");
+        assert_eq!(sum.map(|(_, sum)| *sum), Some(100 + 310 + 310));
+    }
 }
 
 #[test]

@@ -75,6 +75,11 @@ impl Vm {
     /// Tells of a call in a context: as an access logger that of the plugin, as a filter one of the stream's own.
     pub(crate) fn log_in(&mut self, context: u32, call: &FakeCall) {
         self.store.data_mut().call = call.clone();
+        self.log_again(context);
+    }
+
+    /// Tells of the same call again.
+    pub(crate) fn log_again(&mut self, context: u32) {
         self.call("proxy_on_log", &[context]);
     }
 

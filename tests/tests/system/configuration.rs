@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use scoretap_tests::bootstrap::Bootstrap;
 use scoretap_tests::http::{self, Call, Endpoint, Protocol};
 use scoretap_tests::stack::Stack;
 use scoretap_tests::tools::EnvoyVersion;
@@ -106,22 +107,69 @@ fn a_rollback_while_the_old_listener_drains_takes_effect() {
     });
 }
 
+/// Adds a listener on `second.sock` whose plugin is `edit`ed.
+fn add_listener(bootstrap: &mut Bootstrap, edit: impl FnOnce(&mut Value)) {
+    let mut second = bootstrap.listener().clone();
+    second["name"] = "second".into();
+    second["address"] = json!({"pipe": {"path": "/etc/scoretap/second.sock"}});
+    second["socket_options"] = json!([]);
+    let manager = second.pointer_mut("/filter_chains/0/filters/0/typed_config").unwrap();
+    edit(match manager.get("access_log") {
+        Some(_) => &mut manager["access_log"][0]["typed_config"]["config"],
+        None => &mut manager["http_filters"][0]["typed_config"]["config"],
+    });
+    bootstrap.at("/static_resources/listeners").as_array_mut().unwrap().push(second);
+}
+
+#[test]
+fn faulty_plugin_beside_valid_one_logs_once() {
+    in_both_ways("one-faulty", |name, way_in| {
+        let builder = Stack::builder(name).way_in(way_in).concurrency(4).edit_listener(|bootstrap| {
+            bootstrap.set_filter_config("{}");
+            add_listener(bootstrap, |plugin| {
+                plugin["configuration"]["value"] = r#"{"max_series": 0}"#.into()
+            });
+        });
+        let stack = builder.start().unwrap();
+        (0..20).for_each(|_| assert_eq!(stack.call(score()).unwrap().status, 200));
+        stack.settle();
+        let output = stack.envoy_output();
+        assert_eq!(output.matches("scoretap configuration: ").count(), 1, "{output}");
+    });
+}
+
+/// Envoy shares data between VMs of one `vm_id` only.
+#[test]
+fn max_series_holds_for_each_vm_id() {
+    in_both_ways("vm-ids", |name, way_in| {
+        let builder = Stack::builder(name).way_in(way_in).edit_listener(|bootstrap| {
+            bootstrap.set_filter_config(r#"{"max_series": 2}"#);
+            add_listener(bootstrap, |plugin| plugin["vm_config"]["vm_id"] = "another".into());
+        });
+        let stack = builder.start().unwrap();
+        let second = Endpoint::Unix(stack.folders.run.join("second.sock"));
+        let model = |name: &str| Call::post(&format!("/v1/models/{name}:predict"), ROW);
+        for name in ["a", "b", "c"] {
+            stack.call(model(name)).unwrap();
+        }
+        for name in ["d", "e", "f"] {
+            http::call(&second, Protocol::Http1, model(name)).unwrap();
+        }
+        stack.settle();
+        let metrics = stack.metrics();
+        let calls = |model: &str| metrics.sum("prediction_requests_total", &[("model_name", model)]);
+        assert_eq!(["a", "b", "d", "e", "other"].map(calls), [1.0, 1.0, 1.0, 1.0, 2.0]);
+    });
+}
+
 #[test]
 fn two_listeners_in_one_vm_keep_to_their_own_routes() {
     in_both_ways("two-listeners", |name, way_in| {
         let builder = Stack::builder(name).way_in(way_in).edit_listener(|bootstrap| {
-            let mut second = bootstrap.listener().clone();
-            second["name"] = "second".into();
-            second["address"] = json!({"pipe": {"path": "/etc/scoretap/second.sock"}});
-            second["socket_options"] = json!([]);
-            let manager = second.pointer_mut("/filter_chains/0/filters/0/typed_config").unwrap();
-            let plugin = match manager.get("access_log") {
-                Some(_) => &mut manager["access_log"][0]["typed_config"]["config"],
-                None => &mut manager["http_filters"][0]["typed_config"]["config"],
-            };
-            plugin["configuration"]["value"] = r#"{"routes": [{"preset": "predict"}]}"#.into();
             bootstrap.set_filter_config(r#"{"routes": [{"preset": "score"}]}"#);
-            bootstrap.at("/static_resources/listeners").as_array_mut().unwrap().push(second);
+            add_listener(bootstrap, |plugin| {
+                plugin["configuration"]["value"] = r#"{"routes": [{"preset": "predict"}]}"#.into();
+            });
         });
         let stack = builder.start().unwrap();
         let second = Endpoint::Unix(stack.folders.run.join("second.sock"));

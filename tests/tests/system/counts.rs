@@ -224,7 +224,7 @@ fn zero_series_are_there_before_the_first_call_and_for_every_model_from_its_firs
     assert_eq!((seen(&before), by_envoy(&before)), (0.0, 0.0));
     assert_eq!(before.get("prediction_requests_in_flight", &[]), Some(0.0));
     assert_eq!(before.get("scoretap_config_valid", &[]), Some(1.0));
-    stack.call(Call::post("/v1/models/iris:predict", "{")).unwrap();
+    stack.call(Call::post("/v1/models/iris:predict", r#"{"data": [], "status": 500}"#)).unwrap();
     stack.settle();
     let after = stack.metrics();
     let iris = [("model_name", "iris"), ("route", "kserve-v1")];

@@ -4,6 +4,7 @@ mod configuration;
 mod counts;
 mod crash;
 mod hostile;
+mod numbers;
 mod outcomes;
 
 use scoretap_tests::exposition::Exposition;

@@ -4,18 +4,18 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use scoretap_core::histogram::Histogram;
-use scoretap_core::observe::{Call, CounterId, Stats};
-use scoretap_core::series::{Claim, Ledger};
+use scoretap_core::observe::{Call, CounterId, GaugeId, Stats};
+use scoretap_core::series::{Expected, Read, SharedData, Write};
 
-/// Counters, gauges and the list that all workers share.
+/// Counters, gauges and the data that all workers share.
 #[derive(Default)]
 pub(crate) struct Host(RefCell<State>);
 
 #[derive(Default)]
 struct State {
     counters: Vec<(String, u64)>,
-    gauges: BTreeMap<String, u64>,
-    ledger: Vec<String>,
+    gauges: Vec<(String, u64)>,
+    shared: BTreeMap<String, (Vec<u8>, u32)>,
 }
 
 impl Host {
@@ -26,16 +26,24 @@ impl Host {
     }
 }
 
-impl Ledger for Host {
-    fn claim(&self, position: u32, entry: &str) -> Claim {
-        let ledger = &mut self.0.borrow_mut().ledger;
-        let position = usize::try_from(position).unwrap();
-        assert!(position <= ledger.len(), "a gap in the list");
-        if let Some(taken) = ledger.get(position) {
-            return Claim::Taken(taken.clone());
+impl SharedData for Host {
+    fn get(&self, key: &str) -> Read {
+        let found = self.0.borrow().shared.get(key).cloned();
+        found.map_or(Read::Absent, |(value, version)| Read::Found { value, version })
+    }
+
+    fn set(&self, key: &str, value: &[u8], expected: Expected) -> Write {
+        let shared = &mut self.0.borrow_mut().shared;
+        let version = shared.get(key).map(|(_, version)| *version);
+        let is_expected = match expected {
+            Expected::Absent => version.is_none(),
+            Expected::Version(expected) => version == Some(expected),
+        };
+        if !is_expected {
+            return Write::Conflict;
         }
-        ledger.push(entry.to_owned());
-        Claim::Written
+        shared.insert(key.to_owned(), (value.to_vec(), version.unwrap_or(0) + 1));
+        Write::Done
     }
 }
 
@@ -55,8 +63,15 @@ impl Stats for Host {
         self.0.borrow_mut().counters[counter].1 += amount;
     }
 
-    fn set_gauge(&self, name: &str, value: u64) {
-        self.0.borrow_mut().gauges.insert(name.to_owned(), value);
+    fn gauge(&self, name: &str) -> Option<GaugeId> {
+        let gauges = &mut self.0.borrow_mut().gauges;
+        gauges.push((name.to_owned(), 0));
+        Some(GaugeId(u32::try_from(gauges.len() - 1).unwrap()))
+    }
+
+    fn set_gauge(&self, gauge: GaugeId, value: u64) {
+        let gauge = usize::try_from(gauge.0).unwrap();
+        self.0.borrow_mut().gauges[gauge].1 = value;
     }
 }
 

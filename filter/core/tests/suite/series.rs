@@ -1,58 +1,139 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
-use scoretap_core::series::{Claim, Ledger, SeriesTable};
+use scoretap_core::series::{Admission, Evidence, Expected, Read, SeriesTable, SharedData, Write};
 
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+use Admission::{Admitted, Never, NotYet};
+use Evidence::{Refused, Shown, Unclear};
+
 #[derive(Default)]
-struct List(RefCell<Vec<String>>, bool);
+struct Shared {
+    values: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
+    fails: bool,
+    calls: Cell<u32>,
+    /// Another VM writes this key just before the next write.
+    overtaken: RefCell<Option<String>>,
+}
 
-impl Ledger for List {
-    fn claim(&self, position: u32, entry: &str) -> Claim {
-        if self.1 {
-            return Claim::Failed;
+impl SharedData for Shared {
+    fn get(&self, key: &str) -> Read {
+        self.calls.set(self.calls.get() + 1);
+        if self.fails {
+            return Read::Failed;
         }
-        let mut entries = self.0.borrow_mut();
-        let position = usize::try_from(position).unwrap();
-        assert!(position <= entries.len(), "a gap in the list");
-        if let Some(taken) = entries.get(position) {
-            return Claim::Taken(taken.clone());
+        let found = self.values.borrow().get(key).cloned();
+        found.map_or(Read::Absent, |(value, version)| Read::Found { value, version })
+    }
+
+    fn set(&self, key: &str, value: &[u8], expected: Expected) -> Write {
+        self.calls.set(self.calls.get() + 1);
+        let mut values = self.values.borrow_mut();
+        if let Some(other) = self.overtaken.borrow_mut().take_if(|other| other == key) {
+            values.insert(other, (b"1".to_vec(), 1));
         }
-        entries.push(entry.to_owned());
-        Claim::Written
+        let version = values.get(key).map(|(_, version)| *version);
+        let is_expected = match expected {
+            Expected::Absent => version.is_none(),
+            Expected::Version(expected) => version == Some(expected),
+        };
+        if !is_expected {
+            return Write::Conflict;
+        }
+        values.insert(key.to_owned(), (value.to_vec(), version.unwrap_or(0) + 1));
+        Write::Done
+    }
+}
+
+fn table(limit: u32) -> SeriesTable<u32> {
+    SeriesTable::new(limit)
+}
+
+#[test]
+fn limit_admits_each_series_once() {
+    let (data, mut table) = (Shared::default(), table(2));
+    let admitted = ["a", "b", "a", "c", "c", "b"].map(|name| table.admit(name, Shown, &data));
+    // The first call beyond the limit finds it reached, those after it know.
+    assert_eq!(admitted, [Admitted, Admitted, Admitted, NotYet, Never, Admitted]);
+}
+
+#[test]
+fn tables_with_shared_data_agree() {
+    let data = Shared::default();
+    let (mut one, mut other) = (table(3), table(3));
+    assert_eq!(one.admit("a", Shown, &data), Admitted);
+    assert_eq!(other.admit("b", Shown, &data), Admitted);
+    assert_eq!(one.admit("c", Shown, &data), Admitted);
+    for table in [&mut one, &mut other, &mut table(3)] {
+        let admitted = ["c", "b", "a", "d"].map(|name| table.admit(name, Shown, &data));
+        assert_eq!(admitted, [Admitted, Admitted, Admitted, NotYet]);
     }
 }
 
 #[test]
-fn as_many_as_the_limit_are_admitted_once_each() {
-    let (list, mut table) = (List::default(), SeriesTable::<u32>::new(2));
-    let admitted = ["a", "b", "a", "c", "b", "c"].map(|name| table.admit(name, &list));
-    assert_eq!(admitted, [true, true, true, false, true, false]);
-    assert_eq!(*list.0.borrow(), ["a", "b"]);
+fn refused_names_take_no_place() {
+    let (data, mut table) = (Shared::default(), table(1));
+    for number in 0..100 {
+        assert_eq!(table.admit(&format!("made-up-{number}"), Refused, &data), NotYet);
+    }
+    assert_eq!(table.admit("a", Shown, &data), Admitted);
+    assert_eq!(SeriesTable::<u32>::new(1).admit("a", Refused, &data), Admitted, "another VM knows it");
 }
 
 #[test]
-fn tables_with_one_list_agree_whoever_comes_first() {
-    let list = List::default();
-    let (mut one, mut other) = (SeriesTable::<u32>::new(3), SeriesTable::<u32>::new(3));
-    assert!(one.admit("a", &list) && other.admit("b", &list) && one.admit("c", &list));
-    for table in [&mut one, &mut other, &mut SeriesTable::<u32>::new(3)] {
-        assert_eq!(["c", "b", "a", "d"].map(|name| table.admit(name, &list)), [true, true, true, false]);
+fn unclear_names_take_a_quarter_of_limit() {
+    let (data, mut table) = (Shared::default(), table(8));
+    let admitted = ["a", "b", "c", "d"].map(|name| table.admit(name, Unclear, &data));
+    assert_eq!(admitted, [Admitted, Admitted, NotYet, NotYet]);
+    let shown = ["c", "1", "2", "3", "4", "5"].map(|name| table.admit(name, Shown, &data));
+    assert_eq!(shown, [Admitted; 6]);
+    assert_eq!(table.admit("6", Shown, &data), NotYet);
+}
+
+#[test]
+fn concurrent_admission_counts_series_once() {
+    let data = Shared::default();
+    data.overtaken.replace(Some("scoretap.series.a".to_owned()));
+    let mut table = table(2);
+    assert_eq!(table.admit("a", Shown, &data), Admitted);
+    // The other VM has counted "a" too; in this test it never did.
+    assert_eq!(["b", "c"].map(|name| table.admit(name, Shown, &data)), [Admitted, Admitted]);
+    assert_eq!(table.admit("d", Shown, &data), NotYet);
+}
+
+#[test]
+fn unknown_name_costs_few_host_calls() {
+    let data = Shared::default();
+    let mut old = table(10_000);
+    (0..10_000).for_each(|number| assert_eq!(old.admit(&number.to_string(), Shown, &data), Admitted));
+    let mut reloaded = table(10_000);
+    for (name, evidence) in [("9999", Shown), ("new", Shown), ("new", Refused)] {
+        data.calls.set(0);
+        reloaded.admit(name, evidence, &data);
+        assert!(data.calls.get() <= 4, "{name}: {}", data.calls.get());
     }
 }
 
 #[test]
-fn what_is_kept_for_a_series_stays() {
-    let (list, mut table) = (List::default(), SeriesTable::<u32>::new(1));
-    table.admit("a", &list);
+fn values_of_series_are_kept() {
+    let (data, mut table) = (Shared::default(), table(1));
+    table.admit("a", Shown, &data);
     *table.get("a") = 7;
-    assert!(table.admit("a", &list));
+    assert_eq!(table.admit("a", Shown, &data), Admitted);
     assert_eq!((*table.get("a"), *table.get("beyond the limit")), (7, 0));
 }
 
 #[test]
-fn a_host_that_fails_admits_nothing() {
-    let (list, mut table) = (List(RefCell::default(), true), SeriesTable::<u32>::new(9));
-    assert!(!table.admit("a", &list));
+fn failing_host_admits_nothing() {
+    let data = Shared { fails: true, ..Shared::default() };
+    assert_eq!(table(9).admit("a", Shown, &data), NotYet);
+}
+
+#[test]
+fn foreign_tally_admits_nothing() {
+    let data = Shared::default();
+    data.values.borrow_mut().insert("scoretap.series".to_owned(), (b"odd".to_vec(), 1));
+    assert_eq!(table(9).admit("a", Shown, &data), NotYet);
 }
