@@ -156,7 +156,7 @@ pub(crate) fn uninstall(cluster: &Cluster, args: &UninstallArgs) -> Result<Statu
     }
     remove_namespace(cluster, &args.namespace)?;
     println!(
-        "Removed. Pods that run keep their sidecar until they are made again (`kubectl rollout restart`); namespaces of \
+        "Removed. Running pods keep their sidecar until they are recreated (`kubectl rollout restart`); namespaces of \
          tenants, and Prometheus, are as they were."
     );
     Ok(Status::Well)

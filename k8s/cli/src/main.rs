@@ -39,16 +39,19 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit status: 0 all is well, 1 something is wrong (findings, targets that are down, manifests that cannot be injected),
-2 wrong usage, 3 the cluster could not be asked.";
+Exit status:
+  0  all is well
+  1  something is wrong: findings, targets that are down, manifests that cannot be injected
+  2  wrong usage
+  3  the cluster could not be asked";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Install or upgrade Scoretap with helm and the chart that this program carries
     Install(install::Args),
-    /// Remove what `install` made; pods that run keep their sidecar until they are made anew
+    /// Remove what `install` made; running pods keep their sidecar until they are recreated
     Uninstall(install::UninstallArgs),
-    /// Find what is wrong, and the command that mends it
+    /// Find what is wrong, and the command that fixes it
     Check(check::Args),
     /// Show calls per second, outcomes and latency of each model and version
     Top(top::Args),

@@ -42,7 +42,7 @@ pub(crate) fn subjects(snapshot: &Snapshot) -> Vec<Subject<'_>> {
     subjects.into_iter().map(Subject::decided).collect()
 }
 
-/// Kind and name of the workload that makes a pod anew from a template.
+/// Kind and name of the workload that recreates a pod from a template.
 fn workload(pod: &Value) -> Option<(String, String)> {
     let owner = owner(pod)?;
     let (kind, name) = (text(owner, "kind")?, text(owner, "name")?);
@@ -166,7 +166,7 @@ impl<'a> Subject<'a> {
         labels
     }
 
-    /// The command that makes its pods anew.
+    /// The command that recreates its pods.
     pub(crate) fn restart(&self) -> String {
         if !self.is_pod() {
             return format!("kubectl rollout restart {} {}{}", self.kind(), word(self.name()), self.at());

@@ -165,7 +165,7 @@ fn source(metric: &str, snapshot: &Snapshot) -> Option<(&'static str, String)> {
         let shows = "kubectl get servicemonitors,scrapeconfigs --all-namespaces".to_owned();
         return Some(("the kubelets' cAdvisor is not scraped", shows));
     }
-    // Without a sidecar that is read none of ours exist, and other checks say why.
+    // Until one sidecar is read, our metrics cannot exist. Other checks report that.
     let up = snapshot.prometheus.up.as_deref().unwrap_or_default();
     let is_read = up.iter().any(|series| {
         text_at(series, "/metric/__name__") == "scoretap_up"

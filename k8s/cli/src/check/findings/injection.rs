@@ -173,7 +173,7 @@ pub(super) fn sidecar_outdated(view: &View<'_>) -> Vec<Finding> {
     let pods = subjects.flat_map(|subject| subject.pods.iter().map(move |pod| (subject, pod)));
     pods.filter(|(_, pod)| is_injected(pod) && sidecar_images(pod) != *installed)
         .map(|(subject, pod)| {
-            let why = "its sidecar has other images than the installed ones; it goes on working until the pod is made again";
+            let why = "its sidecar has other images than the installed ones; it keeps working until the pod is recreated";
             Finding::new(place_of_pod(pod), why, subject.restart())
         })
         .collect()
@@ -316,7 +316,7 @@ pub(super) fn moved_app_silent(view: &View<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// The container of the sidecar's whose image cannot be pulled.
+/// The sidecar container whose image cannot be pulled.
 pub(super) fn unpulled(pod: &Value) -> Option<&Value> {
     statuses(pod).find(|status| {
         let reason = text_at(status, "/state/waiting/reason");

@@ -172,7 +172,7 @@ pub(super) fn annotate(snapshot: &mut Snapshot, name: &str, value: &str) {
     template_of(snapshot)["metadata"]["annotations"][name] = value.into();
 }
 
-/// The Deployment was changed so, and its pods were made again: with the sidecar where the injector takes them.
+/// Changes the Deployment and recreates its pods, with the sidecar if the injector accepts them.
 pub(super) fn roll(snapshot: &mut Snapshot, change: impl FnOnce(&mut Value)) {
     change(template_of(snapshot));
     let pod = injected_pod(snapshot);

@@ -189,7 +189,7 @@ fn sidecar_older_than_the_installed_one() {
 }
 
 #[test]
-fn pods_are_made_again_by_their_owner() {
+fn bare_pods_are_recreated_by_their_owner() {
     let owned = |owner: Value| {
         move |snapshot: &mut Snapshot| {
             snapshot.lists.remove(&Kind::Workloads);
