@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use hyper::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::http::{self, Call, Endpoint, Protocol};
@@ -28,6 +29,19 @@ impl Api {
     /// POST.
     pub fn create(&self, path: &str, object: &Value) -> Result<Value> {
         self.send(Call::post(path, object.to_string()))
+    }
+
+    /// POST, with the warnings of the response.
+    pub fn create_with_warnings(&self, path: &str, object: &Value) -> Result<(Value, Vec<String>)> {
+        let (body, headers) = self.exchange(Call::post(path, object.to_string()))?;
+        let warnings = headers.get_all("warning").iter();
+        // `299 - "TEXT"`
+        let text = |header: String| -> Option<String> {
+            let (_, quoted) = header.split_once('"')?;
+            Some(quoted.strip_suffix('"')?.replace("\\\"", "\"").replace("\\\\", "\\"))
+        };
+        let warnings = warnings.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        Ok((body, warnings.filter_map(text).collect()))
     }
 
     /// PATCH with a merge patch.
@@ -78,6 +92,10 @@ impl Api {
     }
 
     fn send(&self, call: Call) -> Result<Value> {
+        self.exchange(call).map(|(body, _)| body)
+    }
+
+    fn exchange(&self, call: Call) -> Result<(Value, HeaderMap)> {
         let what = format!("{} {}", call.method, call.path);
         let answer =
             http::call(&Endpoint::Tcp(self.address), Protocol::Http1, call).with_context(|| what.clone())?;
@@ -89,6 +107,6 @@ impl Api {
             answer.status,
             body["message"].as_str().unwrap_or_default()
         );
-        Ok(body)
+        Ok((body, answer.headers))
     }
 }

@@ -1,0 +1,58 @@
+//! The policies of the chart are those of the injector's library.
+
+use std::path::Path;
+
+use scoretap_injector::policy;
+use scoretap_injector::settings::Settings;
+use scoretap_tests::workspace;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::support::with_policies;
+
+fn documents(text: &str) -> Vec<Value> {
+    let documents =
+        serde_norway::Deserializer::from_str(text).map(|document| Value::deserialize(document).unwrap());
+    let mut documents: Vec<_> = documents.filter(|document| !document.is_null()).collect();
+    documents
+        .sort_by_key(|document| [document["kind"].to_string(), document["metadata"]["name"].to_string()]);
+    documents
+}
+
+/// What Helm makes of the chart's template with these values.
+fn rendered(values: &[&str]) -> Vec<Value> {
+    let chart = workspace::root().join("k8s/chart");
+    let mut args = vec!["template", "scoretap", chart.to_str().unwrap(), "-n", "scoretap-system"];
+    args.extend(["--set", "mode=policy", "--show-only", "templates/policy.yaml"]);
+    args.extend(values.iter().flat_map(|value| ["--set", *value]));
+    documents(&with_policies().helm(&args).unwrap())
+}
+
+#[track_caller]
+fn check(values: &[&str], settings: &str) {
+    let settings = Settings::parse(settings).unwrap_or_else(|faults| panic!("{faults:?}"));
+    assert_eq!(rendered(values), documents(&policy::manifests(&settings)), "{values:?}");
+}
+
+#[test]
+fn helm_renders_what_the_library_renders() {
+    check(&[], "");
+    check(&["sidecar.runAsUser=null"], "runAsUser: null");
+    check(&["sidecar.runAsUser=1000660000"], "runAsUser: 1000660000");
+    check(&["imagePullPolicy=Always"], "imagePullPolicy: Always");
+    check(
+        &["images.envoy=registry.example/envoy:1", "registry=registry.example/x"],
+        "{envoyImage: 'registry.example/envoy:1', exporterImage: 'registry.example/x/scoretap-exporter:0.1.0'}",
+    );
+    check(
+        &["sidecar.resources.envoy.limits.cpu=none", "sidecar.resources.setup.requests.memory=48Mi"],
+        "resources: {envoy: {limits: {cpu: none}}, setup: {requests: {memory: 48Mi}}}",
+    );
+}
+
+#[test]
+fn chart_holds_the_generated_template() {
+    let file = workspace::root().join("k8s/chart/templates/policy.yaml");
+    let shipped = std::fs::read_to_string::<&Path>(&file).unwrap();
+    assert!(shipped == policy::template(), "{} is stale; run `cargo xtask generate`", file.display());
+}
