@@ -474,9 +474,6 @@ fn refused() -> Vec<Case> {
         case("volume-of-ours", Refused("rename the pod's own volume"), |pod| {
             pod["spec"]["volumes"] = json!([{"name": "scoretap", "emptyDir": {}}]);
         }),
-        case("mount-of-ours", Refused("and its mounts"), |pod| {
-            app(pod)["volumeMounts"] = json!([{"name": "scoretap", "mountPath": "/admin"}]);
-        }),
         case("container-name-of-ours", Refused("rename the pod's own container"), |pod| {
             app(pod)["name"] = "scoretap-exporter".into();
         }),
@@ -485,12 +482,6 @@ fn refused() -> Vec<Case> {
             init["name"] = "scoretap-envoy".into();
             pod["spec"]["initContainers"] = json!([init]);
             pod["metadata"]["labels"]["scoretap.dev/injected"] = "false".into();
-        }),
-        case("mount-of-ours-before-the-app", Refused("and its mounts"), |pod| {
-            let mut init = app(pod).clone();
-            init["name"] = "init".into();
-            init["volumeMounts"] = json!([{"name": "scoretap", "mountPath": "/admin"}]);
-            pod["spec"]["initContainers"] = json!([init]);
         }),
         case("model-name-with-a-line-end", Refused("write 1 to 256 characters"), |pod| {
             annotate(pod, "model-name", "a\nb");

@@ -45,8 +45,8 @@ fn helm_renders_what_the_library_renders() {
         "{envoyImage: 'registry.example/envoy:1', exporterImage: 'registry.example/x/scoretap-exporter:0.1.0'}",
     );
     check(
-        &["sidecar.resources.envoy.limits.cpu=none", "sidecar.resources.setup.requests.memory=48Mi"],
-        "resources: {envoy: {limits: {cpu: none}}, setup: {requests: {memory: 48Mi}}}",
+        &["sidecar.resources.envoy.limits.cpu=null", "sidecar.resources.setup.requests.memory=48Mi"],
+        "resources: {envoy: {limits: {cpu: null}}, setup: {requests: {memory: 48Mi}}}",
     );
 }
 
