@@ -128,7 +128,7 @@ fn faulty_plugin_beside_valid_one_logs_once() {
         let builder = Stack::builder(name).way_in(way_in).concurrency(4).edit_listener(|bootstrap| {
             bootstrap.set_filter_config("{}");
             add_listener(bootstrap, |plugin| {
-                plugin["configuration"]["value"] = r#"{"max_series": 0}"#.into()
+                plugin["configuration"]["value"] = r#"{"max_series": 0}"#.into();
             });
         });
         let stack = builder.start().unwrap();
