@@ -145,14 +145,13 @@ fn node() -> Result<()> {
     visibly(&mut command)
 }
 
-/// Everything that needs the real things. The overlays of `k8s/` are rendered by kubectl, which no package that is
-/// installed here has.
+/// Everything that needs Envoy, Prometheus and other real programs. No package installs kubectl and helm here.
 fn envoy() -> Result<Outcome> {
     let mut command = cargo(&["test", "--package", "scoretap-tests", "--"]);
     let mut not_run = Vec::new();
     if let Err(missing) = tools::kubectl() {
         command.args(["--skip", "patches::"]);
-        not_run.push(format!("the tests of k8s/ overlays, as {missing:#}"));
+        not_run.push(format!("the tests of Istio's patches, as {missing:#}"));
     }
     if let Err(missing) = tools::helm() {
         command.args(["--skip", "helm::"]);

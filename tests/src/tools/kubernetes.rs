@@ -25,12 +25,9 @@ pub fn kubernetes_models() -> Result<PathBuf> {
     npm::packages("kubernetes-models", &packages)
 }
 
-/// `kubectl kustomize` renders without a cluster. It is the machine's own: Debian's is of 2021 and reads no folder as a
-/// resource, and no other registry that is an ordinary one has it.
+/// The machine's own kubectl, which applies patches and templates without a cluster.
 pub fn kubectl() -> Result<PathBuf> {
-    on_path("kubectl").context(
-        "kubectl is not on PATH, and overlays cannot be rendered without: install kubectl 1.27 or later",
-    )
+    on_path("kubectl").context("kubectl is not on PATH: install kubectl 1.27 or later")
 }
 
 /// Debian's checker of shell scripts.

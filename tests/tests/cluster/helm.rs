@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use crate::chart::{CLUSTER, turn};
 
 const SYSTEM: &str = "scoretap-system";
-/// What only the injector needs.
 const WEBHOOK: [&str; 2] = ["--set", "mode=webhook"];
 const POLICY: [&str; 2] = ["--set", "mode=policy"];
 const TENANT: [&str; 4] = [

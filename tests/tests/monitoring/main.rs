@@ -1,5 +1,4 @@
-//! What is under `k8s/`: the rules fire when they should and only then, and everything that is made of them or names
-//! them agrees.
+//! Rules, dashboards and routes of alerts: each alert fires when it should and only then, and what refers to them agrees.
 
 mod alertmanager;
 mod azure;
