@@ -27,8 +27,7 @@ pub use go::{
 };
 pub use install::tools_dir;
 pub use kubernetes::{
-    Buildah, as_root, buildah, can_be_root, cyclonedx, docker_compose, is_root, kubectl, kubernetes_models,
-    kubernetes_validate, shellcheck,
+    Buildah, as_root, buildah, can_be_root, cyclonedx, docker_compose, is_root, kubectl, shellcheck,
 };
 pub use operator::{actionlint, check_jsonschema};
 pub use rust::{MUSL_TARGET, WASM_BINDGEN_TARGET, WASM_TARGET, targets, wasm_bindgen_test_runner};

@@ -98,8 +98,6 @@ fn install() -> Result<()> {
     }
     tools::python()?;
     tools::promtool()?;
-    tools::kubernetes_validate()?;
-    tools::kubernetes_models()?;
     tools::shellcheck()?;
     tools::check_jsonschema()?;
     tools::actionlint()?;

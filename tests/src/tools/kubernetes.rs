@@ -6,24 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::install::on_path;
-use super::{apt, npm, pip};
-
-/// A Python with Kubernetes' own schemas, of all versions from 1.25 to 1.37.
-pub fn kubernetes_validate() -> Result<PathBuf> {
-    Ok(pip::packages("kubernetes-validate", &["kubernetes-validate==1.37.0"])?.join("bin/python"))
-}
-
-/// The folder of Node's packages that hold validators and types of the prometheus-operator's objects, Istio's and
-/// cert-manager's, and the compiler that reads the types.
-pub fn kubernetes_models() -> Result<PathBuf> {
-    let packages = [
-        "@kubernetes-models/prometheus-operator@6.0.0",
-        "@kubernetes-models/istio@3.0.1",
-        "@kubernetes-models/cert-manager@6.0.0",
-        "typescript@5.9.3",
-    ];
-    npm::packages("kubernetes-models", &packages)
-}
+use super::{apt, pip};
 
 /// The machine's own kubectl, which applies patches and templates without a cluster.
 pub fn kubectl() -> Result<PathBuf> {
