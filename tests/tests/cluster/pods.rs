@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 use scoretap_injector::manifest;
 use scoretap_injector::settings::Settings;
 use scoretap_tests::cluster::{Cluster, Version};
+use scoretap_tests::wait::wait_until;
 use serde_json::{Value, json};
 
 use crate::cases::{Case, Expected, pods};
-use crate::support::{install, is_injected, with_policies};
+use crate::support::{DEADLINE, install, is_injected, with_policies};
 
 /// The ways in which a pod gets the sidecar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +24,18 @@ impl Way {
 
     /// A cluster in which pods get the sidecar in this way.
     pub(crate) fn cluster(self) -> &'static Cluster {
+        static POLICIES: LazyLock<&Cluster> = LazyLock::new(|| {
+            let cluster = with_policies();
+            wait_until("the policies warn", DEADLINE, || warns(cluster));
+            cluster
+        });
         static WEBHOOK: LazyLock<Cluster> = LazyLock::new(|| {
             let cluster = Cluster::alone("pods", Version::V1_37);
             install(&cluster, &["--set", "mode=webhook", "--wait", "--timeout=120s"]);
             cluster
         });
         match self {
-            Self::Policy | Self::Inject => with_policies(),
+            Self::Policy | Self::Inject => &POLICIES,
             Self::Webhook => &WEBHOOK,
         }
     }
@@ -53,6 +59,29 @@ impl Way {
         warnings.extend(more);
         Ok((stored, warnings))
     }
+}
+
+/// Whether the cluster warns about a pod and about both kinds of workloads. The API server loads each policy on its own.
+fn warns(cluster: &Cluster) -> bool {
+    let namespace = cluster.namespace_with("warned", &[("scoretap.dev/injection", "enabled")]);
+    let container = json!({"name": "app", "image": "app", "ports": [{"containerPort": 8080}]});
+    let metadata = json!({"name": "w", "labels": {"w": "w"}, "annotations": {"scoretap.dev/inject": "yes"}});
+    let pod = json!({"metadata": metadata, "spec": {"containers": [container], "restartPolicy": "Never"}});
+    let job = json!({"spec": {"template": pod}});
+    let objects = [
+        ("api/v1", "pods", pod.clone()),
+        ("apis/batch/v1", "jobs", json!({"metadata": {"name": "w"}, "spec": job["spec"]})),
+        (
+            "apis/batch/v1",
+            "cronjobs",
+            json!({"metadata": {"name": "w"}, "spec": {"schedule": "0 0 * * *", "jobTemplate": job}}),
+        ),
+    ];
+    objects.iter().all(|(version, resource, object)| {
+        let path = format!("/{version}/namespaces/{namespace}/{resource}?dryRun=All");
+        let (_, warnings) = cluster.api().create_with_warnings(&path, object).unwrap();
+        warnings.iter().any(|warning| warning.contains("scoretap.dev/inject is"))
+    })
 }
 
 /// The pod that `scoretap inject` prints, and its messages.
