@@ -95,7 +95,7 @@ fn prometheus(cluster: &Cluster, config: &Value, rules: &Value) {
         "data": {"prometheus.yml": config.to_string(), "rules.yml": rules.to_string()}});
     let labels = json!({"app": "prometheus"});
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "prometheus", "labels": labels},
-        "spec": {"containers": [{"name": "prometheus", "image": "prometheus", "workingDir": "/work",
+        "spec": {"containers": [{"name": "prometheus", "image": "prometheus", "workingDir": "/image/root",
             "args": ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/data/tsdb",
                 "--web.listen-address=:9090"],
             "ports": [{"name": "web", "containerPort": 9090}],
@@ -114,7 +114,7 @@ fn image() -> Image {
     let pages = "/usr/share/prometheus/web";
     let program = relocated(&tools::prometheus().unwrap(), pages).unwrap();
     let root = tools::tools_dir().join("debian-prometheus/root");
-    Image::of(&program).file(&root.join(&pages[1..]), &format!("/work{pages}"))
+    Image::of(&program).file(&root.join(&pages[1..]), &format!("/image/root{pages}"))
 }
 
 fn answers(cluster: &Cluster, namespace: &str) {
