@@ -178,14 +178,14 @@ impl Module {
             writeln!(tools, "import _ \"{package}\"")?;
         }
         fs::write(folder.join("tools.go"), tools)?;
-        let mut text =
-            format!("module scoretap.dev/tests/{}\n\nrequire {} {}\n", self.name, self.module, self.version);
+        // Go writes its own version into the file, and reads only as many modules as that version needs.
+        let _ = fs::remove_file(folder.join("go.mod"));
+        run(&mut go(folder, &["mod", "init", &format!("scoretap.dev/tests/{}", self.name)]), ADVICE)?;
+        let mut edits = vec![format!("-require={}@{}", self.module, self.version)];
         if let Some(staging) = &self.staging {
-            for module in self.staged()? {
-                writeln!(text, "replace {module} => {module} {staging}")?;
-            }
+            edits.extend(self.staged()?.iter().map(|module| format!("-replace={module}={module}@{staging}")));
         }
-        fs::write(folder.join("go.mod"), text)?;
+        run(go(folder, &["mod", "edit"]).args(edits), ADVICE)?;
         run(&mut go(folder, &["mod", "tidy"]), ADVICE)?;
         Ok(folder.to_owned())
     }

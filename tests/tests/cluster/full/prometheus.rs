@@ -111,11 +111,12 @@ fn rules(cluster: &Cluster, folder: &Path) -> String {
     folder.to_str().unwrap().to_owned()
 }
 
-/// Nobody wants to wait for half a minute.
+/// Nobody wants to wait for minutes.
 fn shorter(text: &str) -> String {
     let times = [
         ("interval: 30s", "interval: 1s"),
         ("interval: 1m", "interval: 1s"),
+        ("interval: 5m", "interval: 1s"),
         ("timeout: 10s", "timeout: 1s"),
     ];
     times.iter().fold(text.to_owned(), |text, (long, short)| text.replace(long, short))
