@@ -4,11 +4,13 @@ use std::path::Path;
 
 use scoretap_injector::policy;
 use scoretap_injector::settings::Settings;
+use scoretap_tests::cluster::{Cluster, Version};
 use scoretap_tests::workspace;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::support::with_policies;
+use crate::cases::{Expected, pods};
+use crate::support::{INJECTED_NAMESPACE, install, is_injected, with_policies};
 
 fn documents(text: &str) -> Vec<Value> {
     let documents =
@@ -55,4 +57,20 @@ fn chart_holds_the_generated_template() {
     let file = workspace::root().join("k8s/chart/templates/policy.yaml");
     let shipped = std::fs::read_to_string::<&Path>(&file).unwrap();
     assert!(shipped == policy::template(), "{} is stale; run `cargo xtask generate`", file.display());
+}
+
+/// The first version with mutating policies knows fewer functions of CEL.
+#[test]
+fn kubernetes_1_36_injects_the_whole_table() {
+    let cluster = Cluster::alone("policies", Version::V1_36);
+    install(&cluster, &["--set", "mode=policy"]);
+    let namespace = cluster.namespace_with("table", INJECTED_NAMESPACE);
+    let path = format!("/api/v1/namespaces/{namespace}/pods?dryRun=All");
+    for case in pods().iter().filter(|case| matches!(case.expected, Expected::Injected { .. })) {
+        let pod = cluster.api().create(&path, &case.pod).unwrap();
+        assert!(is_injected(&pod), "{}", case.name);
+        for (pointer, value) in &case.fields {
+            assert_eq!(pod.pointer(pointer).unwrap_or(&Value::Null), value, "{}: {pointer}", case.name);
+        }
+    }
 }
