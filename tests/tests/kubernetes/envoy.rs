@@ -1,4 +1,4 @@
-//! The sidecar's own program on real Envoy: the bootstrap that it writes, and how a pod ends.
+//! `scoretap-sidecar` with a real Envoy: the bootstrap that it writes, and how a pod terminates.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ use scoretap_tests::wait::{STARTUP, wait_for, wait_until};
 use scoretap_tests::{ports, workspace};
 use serde_json::{Value, json};
 
-/// A pod's worth of Envoy, set up by `scoretap-sidecar setup`.
+/// The Envoy of a pod, set up by `scoretap-sidecar setup`.
 struct Pod {
     folder: PathBuf,
     address: SocketAddr,
@@ -74,7 +74,7 @@ fn score() -> Call {
 }
 
 #[test]
-fn the_bootstrap_that_setup_writes_counts_calls_under_the_pods_configuration() {
+fn written_bootstrap_counts_calls_with_the_pods_configuration() {
     let folders = Folders::create("sidecar-setup-app").unwrap();
     let scorer = Scorer::start(&folders.logs).unwrap();
     let config = json!({"routes": [{"name": "it's \"mine\"".replace(['\'', '"', ' '], "_"), "method": "POST", "path": "/score"}]});
@@ -99,7 +99,7 @@ fn listen(address: IpAddr) -> SocketAddr {
 }
 
 #[test]
-fn a_pod_answers_at_every_address_that_it_has_wherever_its_app_listens() {
+fn pod_answers_at_every_address() {
     let global = |line: &str| line.split_whitespace().nth(3) == Some("00");
     let has_ipv6 = fs::read_to_string("/proc/net/if_inet6").is_ok_and(|table| table.lines().any(global));
     let families = if has_ipv6 { "127.0.0.1 ::1" } else { "127.0.0.1" };
@@ -118,7 +118,7 @@ fn a_pod_answers_at_every_address_that_it_has_wherever_its_app_listens() {
 }
 
 #[test]
-fn a_wrong_configuration_or_one_that_looks_like_yaml_still_lets_every_call_pass() {
+fn wrong_configuration_lets_every_call_pass() {
     let folders = Folders::create("sidecar-wrong-app").unwrap();
     let scorer = Scorer::start(&folders.logs).unwrap();
     for (name, config) in
@@ -132,7 +132,7 @@ fn a_wrong_configuration_or_one_that_looks_like_yaml_still_lets_every_call_pass(
 }
 
 #[test]
-fn setup_says_what_is_wrong_with_its_port_and_can_be_run_again() {
+fn setup_reports_a_wrong_port_and_runs_again() {
     let folders = Folders::create("sidecar-errors").unwrap();
     let said = set_up(&folders.run, "http", "");
     assert!(!said.status.success());
@@ -151,7 +151,7 @@ fn drain(folder: &Path) -> Child {
 }
 
 #[test]
-fn when_a_pod_ends_callers_are_sent_away_and_none_of_their_calls_fails() {
+fn terminating_pod_sends_callers_away_without_failures() {
     let folders = Folders::create("sidecar-drain-app").unwrap();
     let scorer = Scorer::start(&folders.logs).unwrap();
     let mut pod = Pod::start("sidecar-drain", scorer.address, "");
@@ -188,7 +188,7 @@ fn sleep_before_the_end() -> Duration {
 /// The kubelet's part is played here: it runs all hooks at once, and sends the app its SIGTERM when the app's is over.
 /// Callers go on coming, each with a connection of its own, until they have learnt of it: a second sooner.
 #[test]
-fn an_app_that_stops_at_once_loses_no_call_of_those_who_have_not_heard_that_its_pod_ends() {
+fn app_that_stops_at_once_loses_no_call() {
     let folders = Folders::create("sidecar-unaware-app").unwrap();
     let scorer = Scorer::start(&folders.logs).unwrap();
     let pod = Pod::start("sidecar-unaware", scorer.address, "");
@@ -225,7 +225,7 @@ fn an_app_that_stops_at_once_loses_no_call_of_those_who_have_not_heard_that_its_
 }
 
 #[test]
-fn a_call_that_takes_its_time_is_over_before_envoy_may_end() {
+fn slow_call_ends_before_envoy() {
     let folders = Folders::create("sidecar-drain-slow-app").unwrap();
     let scorer = Scorer::start(&folders.logs).unwrap();
     let pod = Pod::start("sidecar-drain-slow", scorer.address, "");
@@ -250,7 +250,7 @@ fn in_flight(pod: &Pod) -> u64 {
 }
 
 #[test]
-fn the_admin_interface_opens_nothing_but_what_exporter_and_drain_need() {
+fn admin_interface_allows_only_what_the_sidecar_needs() {
     let folders = Folders::create("sidecar-admin-app").unwrap();
     let scorer = Scorer::start(&folders.logs).unwrap();
     let pod = Pod::start("sidecar-admin", scorer.address, "");
