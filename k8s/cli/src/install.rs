@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 use crate::check::object::{name, namespace, text_at};
-use crate::kubectl::{Cluster, Refused, start, visibly};
+use crate::kubectl::{Cluster, Refused, json as parse, start, visibly};
 use crate::text::clean;
 use crate::{Status, chart, usage};
 
@@ -83,6 +83,29 @@ fn need_helm(cluster: &Cluster) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// `helm list` for releases in every state. Helm 4 dropped `--all`; Helm 3 and 4 both take these flags.
+const LIST: [&str; 9] = [
+    "list",
+    "-o",
+    "json",
+    "--deployed",
+    "--failed",
+    "--pending",
+    "--superseded",
+    "--uninstalled",
+    "--uninstalling",
+];
+
+/// The releases that Helm knows, in every state.
+fn releases(cluster: &Cluster, scope: &[&str]) -> Result<Vec<Value>> {
+    let output = start(cluster.helm().args(LIST).args(scope).stdin(Stdio::null()))?;
+    if !output.status.success() {
+        bail!("helm cannot list releases: {}", clean(String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    let releases = parse(&String::from_utf8_lossy(&output.stdout), "helm list")?;
+    Ok(releases.as_array().cloned().unwrap_or_default())
 }
 
 /// The Prometheus that is there.
@@ -221,6 +244,16 @@ fn remove_namespace(cluster: &Cluster, namespace: &str) -> Result<()> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    /// The flags of `helm list` that choose states, in Helm 3.14 to 4.3 alike.
+    const STATES: [&str; 6] =
+        ["--deployed", "--failed", "--pending", "--superseded", "--uninstalled", "--uninstalling"];
+
+    #[test]
+    fn releases_are_listed_with_flags_of_every_helm() {
+        let flags: Vec<_> = LIST.iter().copied().filter(|word| word.starts_with("--")).collect();
+        assert_eq!(flags, STATES);
+    }
 
     #[test]
     fn existing_prometheus_decides_label_and_namespace() {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::check::object::{name, namespace, text_at};
-use crate::kubectl::{Cluster, json as parse, start};
+use crate::kubectl::Cluster;
 
 const RELEASE: &str = "kube-prometheus-stack";
 const NAMESPACE: &str = "monitoring";
@@ -21,15 +21,9 @@ pub(super) fn existing(cluster: &Cluster, prometheus: Option<&Value>) -> Result<
     if let Some(prometheus) = prometheus {
         return Ok(Some(format!("Prometheus {}/{}", namespace(prometheus), name(prometheus))));
     }
-    let output =
-        start(cluster.helm().args(["list", "--all-namespaces", "--all", "-o", "json"]).stdin(Stdio::null()))?;
-    if !output.status.success() {
-        bail!("helm cannot list releases: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    let releases = parse(&String::from_utf8_lossy(&output.stdout), "helm list")?;
+    let releases = super::releases(cluster, &["--all-namespaces"])?;
     let is_stack = |release: &&Value| text_at(release, "/chart").starts_with("kube-prometheus-stack-");
-    let found = releases.as_array().into_iter().flatten().find(is_stack);
-    Ok(found.map(|release| {
+    Ok(releases.iter().find(is_stack).map(|release| {
         format!("the release {}/{}", text_at(release, "/namespace"), text_at(release, "/name"))
     }))
 }
