@@ -55,7 +55,7 @@ pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
     {
         return Err(not_there(focus));
     }
-    let findings = findings::find(&view);
+    let findings = for_cluster(findings::find(&view), cluster);
     let effect = snapshot.focus.as_ref().and(view.subjects.first()).map(|subject| effect(subject, &snapshot));
     if args.output.is_json() {
         let findings: Vec<_> = findings.iter().map(finding::Finding::json).collect();
@@ -65,6 +65,13 @@ pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
         print_text(&findings, effect.as_deref(), &snapshot);
     }
     Ok(if findings.is_empty() { Status::Well } else { Status::Findings })
+}
+
+/// Findings whose commands reach the cluster that was checked.
+fn for_cluster(findings: Vec<finding::Finding>, cluster: &Cluster) -> Vec<finding::Finding> {
+    let with_context =
+        |found: finding::Finding| finding::Finding { command: cluster.in_context(&found.command), ..found };
+    findings.into_iter().map(with_context).collect()
 }
 
 fn print_text(findings: &[finding::Finding], effect: Option<&[String]>, snapshot: &Snapshot) {

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
-use crate::text::clean;
+use crate::text::{clean, word};
 
 /// Which cluster is asked.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -79,6 +79,11 @@ impl Cluster {
         command
     }
 
+    /// A command to print, for this cluster: pasted without the context, it would reach the current one.
+    pub(crate) fn in_context(&self, command: &str) -> String {
+        self.context.as_deref().map_or_else(|| command.to_owned(), |context| with_context(command, context))
+    }
+
     /// Asks the API server: `kubectl ARGS`, its standard output.
     pub(crate) fn ask(&self, args: &[&str]) -> Result<String, Refused> {
         let mut command = self.kubectl();
@@ -132,6 +137,31 @@ impl Cluster {
         let found = self.ask(&["config", "view", "--minify", "-o", "jsonpath={..namespace}"]);
         found.ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned())
     }
+}
+
+/// Adds a context to each program of a shell command. Words of arguments, quoted or not, stay as they are.
+fn with_context(command: &str, context: &str) -> String {
+    let context = word(context);
+    let mut changed = String::with_capacity(command.len());
+    let (mut rest, mut starts) = (command, true);
+    while let Some(first) = rest.chars().next() {
+        let end = match first {
+            '\'' => rest[1..].find('\'').map_or(rest.len(), |end| end + 2),
+            '\\' => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            '|' | '&' | ';' | ' ' => 1,
+            _ => rest.find(['\'', '\\', '|', '&', ';', ' ']).unwrap_or(rest.len()),
+        };
+        let (part, after) = rest.split_at(end);
+        changed.push_str(part);
+        match part {
+            "kubectl" | "scoretap" if starts => changed.push_str(&format!(" --context={context}")),
+            "helm" if starts => changed.push_str(&format!(" --kube-context={context}")),
+            _ => {}
+        }
+        starts = matches!(part, "|" | "&" | ";") || starts && part == " ";
+        rest = after;
+    }
+    changed
 }
 
 fn parse(text: &str) -> Result<Value, Refused> {
@@ -193,5 +223,26 @@ mod tests {
         check(text, Refused::NotFound(text.to_owned()));
         let text = "E1128 memcache.go\nThe connection to the server 127.0.0.1:1 was refused\n\n";
         check(text, Refused::Failed("The connection to the server 127.0.0.1:1 was refused".to_owned()));
+    }
+
+    #[test]
+    fn printed_commands_carry_the_context() {
+        #[track_caller]
+        fn check(command: &str, expected: &str) {
+            let cluster = Cluster { context: Some("prod eu".to_owned()) };
+            assert_eq!(cluster.in_context(command), expected);
+            assert_eq!(Cluster::default().in_context(command), command);
+        }
+        check("scoretap install --set a=b", "scoretap --context='prod eu' install --set a=b");
+        check("helm list -A", "helm --kube-context='prod eu' list -A");
+        check(
+            "kubectl get pod kubectl -o yaml | kubectl annotate --local -f - a='x | kubectl' | kubectl replace -f -",
+            "kubectl --context='prod eu' get pod kubectl -o yaml | kubectl --context='prod eu' annotate --local -f - \
+             a='x | kubectl' | kubectl --context='prod eu' replace -f -",
+        );
+        check(
+            r"kubectl edit pod 'it'\''s' -n kubectl",
+            r"kubectl --context='prod eu' edit pod 'it'\''s' -n kubectl",
+        );
     }
 }
