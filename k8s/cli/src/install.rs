@@ -8,9 +8,9 @@ use std::process::Stdio;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use crate::check::object::{name, namespace, text_at};
+use crate::check::object::{annotation, kind, name, namespace, owner, place, text_at};
 use crate::kubectl::{Cluster, Refused, json as parse, start, visibly};
-use crate::text::clean;
+use crate::text::{clean, word};
 use crate::{Status, chart, usage};
 
 /// The Helm release.
@@ -141,7 +141,7 @@ pub(crate) struct UninstallArgs {
     yes: bool,
 }
 
-/// Kinds of which helm may have left objects: those with a policy to keep them, and those made by `kubectl apply`.
+/// Kinds of which Helm may leave objects: those with a policy to keep them, and those that hooks make.
 const KINDS: [&str; 17] = [
     "mutatingadmissionpolicybindings",
     "mutatingadmissionpolicies",
@@ -165,24 +165,39 @@ const KINDS: [&str; 17] = [
 pub(crate) fn uninstall(cluster: &Cluster, args: &UninstallArgs) -> Result<Status> {
     cluster.reach()?;
     need_helm(cluster)?;
-    confirm(args)?;
-    visibly(cluster.helm().args([
-        "uninstall",
-        RELEASE,
-        "--namespace",
-        &args.namespace,
-        "--ignore-not-found",
-        "--wait",
-    ]))?;
-    for kind in KINDS {
-        remove_leftovers(cluster, kind)?;
+    let namespace = &args.namespace;
+    if !releases(cluster, &["--namespace", namespace])?.iter().any(is_release) {
+        let elsewhere = releases(cluster, &["--all-namespaces"]).unwrap_or_default();
+        eprintln!("error: {}", no_release(namespace, &elsewhere));
+        return Ok(Status::Findings);
     }
-    remove_namespace(cluster, &args.namespace)?;
+    confirm(args)?;
+    visibly(cluster.helm().args(["uninstall", RELEASE, "--namespace", namespace, "--wait"]))?;
+    for kind in KINDS {
+        remove_leftovers(cluster, kind, namespace);
+    }
+    remove_namespace(cluster, namespace);
     println!(
         "Removed. Running pods keep their sidecar until they are recreated (`kubectl rollout restart`); namespaces of \
          tenants, and Prometheus, are as they were."
     );
     Ok(Status::Well)
+}
+
+fn is_release(release: &Value) -> bool {
+    text_at(release, "/name") == RELEASE
+}
+
+/// Why nothing is removed, and where the release is if Helm knows.
+fn no_release(namespace: &str, elsewhere: &[Value]) -> String {
+    let found = elsewhere.iter().filter(|release| is_release(release));
+    let flags: Vec<_> = found.map(|release| format!("-n {}", word(text_at(release, "/namespace")))).collect();
+    let hint = if flags.is_empty() {
+        "`helm list --all-namespaces` lists all releases".to_owned()
+    } else {
+        format!("use {}", flags.join(" or "))
+    };
+    clean(&format!("the namespace {namespace} has no Helm release {RELEASE}, so nothing was removed; {hint}"))
 }
 
 fn confirm(args: &UninstallArgs) -> Result<()> {
@@ -194,7 +209,7 @@ fn confirm(args: &UninstallArgs) -> Result<()> {
             "this removes Scoretap from the cluster; write --yes where nobody can be asked".to_owned(),
         ));
     }
-    print!("Remove the release {RELEASE} in namespace {} and all that has its label? [y/N] ", args.namespace);
+    print!("Remove the release {RELEASE} in namespace {} and what it leaves? [y/N] ", args.namespace);
     std::io::stdout().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
@@ -204,40 +219,78 @@ fn confirm(args: &UninstallArgs) -> Result<()> {
     Err(usage("nothing was removed".to_owned()))
 }
 
-fn remove_leftovers(cluster: &Cluster, kind: &str) -> Result<()> {
+/// Whether Helm made an object for the release in this namespace. Other installations use the same label.
+fn is_of_release(object: &Value, release_namespace: &str) -> bool {
+    annotation(object, "meta.helm.sh/release-name") == Some(RELEASE)
+        && annotation(object, "meta.helm.sh/release-namespace") == Some(release_namespace)
+}
+
+/// Removes what is left of one kind. The release is gone by now, so a failure is reported and does not stop the others.
+fn remove_leftovers(cluster: &Cluster, kind: &str, release_namespace: &str) {
     let found = match cluster.get(&[kind, "--all-namespaces", "-l", "app.kubernetes.io/part-of=scoretap"]) {
         Ok(found) => found,
-        Err(Refused::UnknownKind | Refused::NotFound(_)) => return Ok(()),
-        Err(refused) => bail!("cannot look for {kind} that are left: {refused}"),
+        Err(Refused::UnknownKind | Refused::NotFound(_)) => return,
+        Err(refused) => {
+            eprintln!("not checked: leftover {kind}: {refused}");
+            return;
+        }
     };
-    for object in &found {
+    for object in found.iter().filter(|object| is_of_release(object, release_namespace)) {
         let mut args = vec!["delete", kind, name(object), "--ignore-not-found"];
         let namespace = namespace(object);
         if !namespace.is_empty() {
             args.extend(["-n", namespace]);
         }
-        print!("{}", cluster.ask(&args)?);
+        match cluster.ask(&args) {
+            Ok(text) => print!("{text}"),
+            Err(refused) => eprintln!("not removed: {}: {refused}", clean(&place(object))),
+        }
     }
-    Ok(())
 }
 
-/// Removes the namespace of the installation if nothing else lives there.
-fn remove_namespace(cluster: &Cluster, namespace: &str) -> Result<()> {
-    let kinds = "pods,services,deployments.apps,statefulsets.apps,daemonsets.apps,jobs.batch,configmaps,secrets,\
-                 persistentvolumeclaims";
-    let found = match cluster.get(&[kinds, "-n", namespace]) {
-        Ok(found) => found,
-        Err(refused) => bail!("cannot look whether the namespace {namespace} is empty: {refused}"),
-    };
-    let is_ending = |object: &Value| object.pointer("/metadata/deletionTimestamp").is_some();
-    let others =
-        found.iter().filter(|object| name(object) != "kube-root-ca.crt" && !is_ending(object)).count();
-    if others > 0 {
-        println!("The namespace {namespace} holds other objects and stays.");
-        return Ok(());
+/// Removes the namespace of the installation if it is empty; else prints the command that removes it.
+fn remove_namespace(cluster: &Cluster, namespace: &str) {
+    let command = cluster.in_context(&format!("kubectl delete namespace {}", word(namespace)));
+    match contents(cluster, namespace).map(|objects| objects.into_iter().find(|object| !is_automatic(object)))
+    {
+        Ok(None) => match cluster.ask(&["delete", "namespace", namespace, "--ignore-not-found"]) {
+            Ok(text) => print!("{text}"),
+            Err(refused) => eprintln!("not removed: namespace {namespace}: {refused}"),
+        },
+        Ok(Some(object)) => println!(
+            "The namespace {namespace} stays: it holds other objects, such as {}. To delete it with all that it holds: \
+             {command}",
+            clean(&place(&object))
+        ),
+        Err(refused) => println!(
+            "The namespace {namespace} stays: its contents could not be listed ({refused}). To delete it with all that \
+             it holds: {command}"
+        ),
     }
-    print!("{}", cluster.ask(&["delete", "namespace", namespace, "--ignore-not-found"])?);
-    Ok(())
+}
+
+/// Every object in a namespace, of every kind that the cluster knows.
+fn contents(cluster: &Cluster, namespace: &str) -> Result<Vec<Value>, Refused> {
+    let kinds = cluster.ask(&["api-resources", "--namespaced", "--verbs=list", "-o", "name"])?;
+    let kinds: Vec<_> = kinds.lines().map(str::trim).filter(|kind| is_content(kind)).collect();
+    cluster.get(&[&kinds.join(","), "-n", namespace])
+}
+
+/// Records of other objects are not content.
+fn is_content(kind: &str) -> bool {
+    let records = ["events", "events.events.k8s.io", "endpoints", "pods.metrics.k8s.io"];
+    !kind.is_empty() && !records.contains(&kind)
+}
+
+/// Whether an object ends, or the control plane makes it in every namespace or from another object.
+fn is_automatic(object: &Value) -> bool {
+    let is_default = match (kind(object).as_str(), name(object)) {
+        ("configmap", "kube-root-ca.crt") | ("serviceaccount", "default") => true,
+        // A deleted controller leaves these to the garbage collector.
+        ("pod" | "replicaset" | "endpointslice" | "controllerrevision", _) => owner(object).is_some(),
+        _ => false,
+    };
+    is_default || object.pointer("/metadata/deletionTimestamp").is_some()
 }
 
 #[cfg(test)]
@@ -263,5 +316,53 @@ mod tests {
         assert_eq!(selection(&prometheus), expected);
         let selects_all = json!({"metadata": {"namespace": "m"}, "spec": {"podMonitorSelector": {}}});
         assert_eq!(selection(&selects_all), ["monitoring.namespace=m"]);
+    }
+
+    #[test]
+    fn uninstall_names_the_namespace_of_the_release() {
+        let releases =
+            [json!({"name": "other", "namespace": "a"}), json!({"name": "scoretap", "namespace": "b"})];
+        let said = no_release("scoretap-system", &releases);
+        assert!(said.contains("nothing was removed") && said.ends_with("use -n b"), "{said}");
+        let said = no_release("scoretap-system", &releases[..1]);
+        assert!(said.contains("helm list"), "{said}");
+    }
+
+    #[test]
+    fn leftovers_belong_to_the_release() {
+        let made = |name: &str, namespace: &str| {
+            let annotations =
+                json!({"meta.helm.sh/release-name": name, "meta.helm.sh/release-namespace": namespace});
+            json!({"metadata": {"annotations": annotations, "labels": {"app.kubernetes.io/part-of": "scoretap"}}})
+        };
+        assert!(is_of_release(&made("scoretap", "observe"), "observe"));
+        assert!(!is_of_release(&made("scoretap", "other"), "observe"));
+        assert!(!is_of_release(&made("other", "observe"), "observe"));
+        assert!(!is_of_release(
+            &json!({"metadata": {"labels": {"app.kubernetes.io/part-of": "scoretap"}}}),
+            "observe"
+        ));
+    }
+
+    #[test]
+    fn namespace_with_objects_of_others_stays() {
+        #[track_caller]
+        fn check(object: &Value, expected: bool) {
+            assert_eq!(is_automatic(object), expected, "{object}");
+        }
+        let object = |kind: &str, name: &str| json!({"kind": kind, "metadata": {"name": name}});
+        check(&object("ConfigMap", "kube-root-ca.crt"), true);
+        check(&object("ServiceAccount", "default"), true);
+        check(&object("ConfigMap", "mine"), false);
+        check(&object("ResourceQuota", "mine"), false);
+        check(&object("RoleBinding", "mine"), false);
+        check(&object("Tenant", "mine"), false);
+        check(&object("Pod", "mine"), false);
+        let mut object = object("Pod", "scoretap-injector-1");
+        object["metadata"]["ownerReferences"] = json!([{"controller": true, "kind": "ReplicaSet"}]);
+        check(&object, true);
+        object =
+            json!({"kind": "Secret", "metadata": {"name": "s", "deletionTimestamp": "2026-11-28T12:00:00Z"}});
+        check(&object, true);
     }
 }

@@ -155,14 +155,15 @@ fn answers(cluster: &Cluster, namespace: &str) {
     assert!(shown.contains("from Prometheus monitoring/stack"), "{shown}");
 }
 
-/// Removing Scoretap removes its monitors, rules and receivers, and nobody else's objects.
+/// Removing Scoretap removes the release's monitors and rules, and nobody else's objects, whatever their labels.
 fn removal(cluster: &Cluster, namespace: &str) {
     prints(cluster, &["uninstall", "--yes"], 0);
-    for kind in ["podmonitors", "prometheusrules", "alertmanagerconfigs", "mutatingadmissionpolicies"] {
+    for kind in ["podmonitors", "prometheusrules", "mutatingadmissionpolicies"] {
         let left =
             cluster.kubectl(&["get", kind, "-A", "-l", "app.kubernetes.io/part-of=scoretap", "-o", "name"]);
         assert_eq!(left.unwrap(), "", "{kind}");
     }
     kubectl(cluster, "get prometheus stack -n monitoring");
+    kubectl(cluster, &format!("get alertmanagerconfig scoretap -n {namespace}"));
     kubectl(cluster, &format!("get secret scoretap-alerts -n {namespace}"));
 }
