@@ -8,7 +8,11 @@ imagePullPolicy: {{ . }}
 {{- end }}
 resources:
   {{- range $container, $resources := .Values.sidecar.resources }}
-  {{ $container }}: {{ toJson $resources }}
+  {{- $limits := $resources.limits | default dict }}
+  {{ $container }}:
+    requests: {{ toJson $resources.requests }}
+    {{- /* Written out, because the injector reads a missing limit as its own default. */}}
+    limits: {cpu: {{ $limits.cpu | default "none" | quote }}, memory: {{ $limits.memory | default "none" | quote }}}
   {{- end }}
 {{- end }}
 

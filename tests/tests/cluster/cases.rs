@@ -435,7 +435,7 @@ fn refused() -> Vec<Case> {
         case("windows-by-selector", Refused("does not run on Windows"), |pod| {
             pod["spec"]["nodeSelector"] = json!({"kubernetes.io/os": "windows"});
         }),
-        case("host-network", Refused("remove hostNetwork"), |pod| host_network(pod)).privileged(),
+        case("host-network", Refused("remove hostNetwork"), host_network).privileged(),
         case("no-port", Refused("declare a containerPort"), |pod| {
             app(pod).as_object_mut().unwrap().remove("ports");
         }),

@@ -263,7 +263,8 @@ fn workloads_warn_as_their_pods_do() {
         template
     };
     let selector = json!({"matchLabels": {"workload": "w"}});
-    let kinds: [(&str, &dyn Fn(&Value) -> Value); 3] = [
+    type Spec<'a> = &'a dyn Fn(&Value) -> Value;
+    let kinds: [(&str, Spec<'_>); 3] = [
         (
             "apps/v1/namespaces/{}/deployments",
             &|pod| json!({"selector": selector, "template": template(pod, "Always")}),

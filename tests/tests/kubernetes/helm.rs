@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output};
 
+use scoretap_injector::settings::Settings;
 use scoretap_tests::{rendered, tools, workspace};
 use serde_json::Value;
 
@@ -166,4 +167,23 @@ fn links_and_thresholds_come_from_values() {
     let limit = &rule("scoretap-thresholds").unwrap()["spec"]["groups"][0]["rules"][0];
     assert_eq!([&limit["record"], &limit["expr"]], ["scoretap_error_ratio_limit", "vector(0.1)"]);
     assert!(rule("scoretap-optional").is_some() && rule("scoretap-calls").is_none());
+}
+
+/// The settings that the webhook gets with these values are those of this settings file.
+#[track_caller]
+fn check_settings(values: &[&str], expected: &str) {
+    let webhook = ["mode=webhook", "injector.tls.mode=cert-manager"];
+    let objects = template(&[&webhook, values].concat(), &[]).unwrap();
+    let settings = objects.iter().find_map(|object| object["data"]["settings.yaml"].as_str()).unwrap();
+    assert_eq!(Settings::parse(settings), Settings::parse(expected), "{values:?}");
+}
+
+#[test]
+fn webhook_reads_the_settings_of_the_values() {
+    check_settings(&[], "");
+    check_settings(&["sidecar.runAsUser=null"], "runAsUser: null");
+    check_settings(
+        &["sidecar.resources.envoy.limits.cpu=null", "sidecar.resources.exporter.requests.memory=48Mi"],
+        "resources: {envoy: {limits: {cpu: null}}, exporter: {requests: {memory: 48Mi}}}",
+    );
 }
