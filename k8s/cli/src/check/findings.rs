@@ -15,7 +15,8 @@ pub(crate) use monitoring::prometheus;
 pub(crate) use ports::describe as describe_traffic;
 
 use super::finding::Finding;
-use super::snapshot::Snapshot;
+use super::object::{annotation, in_namespace, is_ours};
+use super::snapshot::{Kind, Snapshot};
 use super::subject::{Subject, subjects};
 
 /// What the checks judge.
@@ -93,8 +94,27 @@ pub(crate) const CHECKS: [Check; 38] = [
 
 /// What all checks find.
 pub(crate) fn find(view: &View<'_>) -> Vec<Finding> {
+    let at = in_namespace(installed_in(view.snapshot).unwrap_or_default());
     let found = CHECKS.iter().flat_map(|check| {
-        (check.find)(view).into_iter().map(|finding| Finding { check: check.name, ..finding })
+        (check.find)(view).into_iter().map(|finding| Finding {
+            check: check.name,
+            command: upgrading(&finding.command, &at),
+            ..finding
+        })
     });
     super::finding::merged(found.collect())
+}
+
+/// The namespace of the release, if it is not the one in which `scoretap install` works by itself.
+fn installed_in(snapshot: &Snapshot) -> Option<&str> {
+    let kinds = [Kind::Policies, Kind::Webhooks, Kind::Injectors, Kind::PodMonitors, Kind::Rules];
+    let mut ours = kinds.iter().flat_map(|kind| snapshot.list(*kind)).filter(|object| is_ours(object));
+    let namespace = ours.find_map(|object| annotation(object, "meta.helm.sh/release-namespace"))?;
+    (namespace != "scoretap-system").then_some(namespace)
+}
+
+/// `scoretap install` for the release that is there: without its namespace it would make a second one.
+fn upgrading(command: &str, at: &str) -> String {
+    let install = "scoretap install";
+    command.strip_prefix(install).map_or_else(|| command.to_owned(), |flags| format!("{install}{at}{flags}"))
 }

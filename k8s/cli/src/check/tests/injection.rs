@@ -86,6 +86,24 @@ fn certificate_that_ends() {
 }
 
 #[test]
+fn install_keeps_the_namespace_of_the_release() {
+    let change = |snapshot: &mut Snapshot| {
+        first(snapshot, Kind::Webhooks)["metadata"]["annotations"] =
+            json!({"meta.helm.sh/release-namespace": "observe"});
+        let place = "observe/secret/scoretap-injector-tls".to_owned();
+        snapshot.certificate_ends = vec![(place, "2026-12-05T00:00:00Z".to_owned())];
+    };
+    check("upgrade", change, "certificate-ends", "ends at", "scoretap install -n observe");
+    let both = |snapshot: &mut Snapshot| {
+        let metadata = json!({"name": "scoretap-pods", "labels": {"app.kubernetes.io/part-of": "scoretap"},
+            "annotations": {"meta.helm.sh/release-namespace": "observe"}});
+        add(snapshot, Kind::Policies, json!({"metadata": metadata}));
+    };
+    let command = "scoretap install -n observe --set mode=policy";
+    check("with flags", both, "webhook-and-policy", "beside the admission policy", command);
+}
+
+#[test]
 fn annotation_on_the_deployment() {
     let change = |snapshot: &mut Snapshot| {
         template_of(snapshot)["metadata"]["annotations"] = json!({});
