@@ -182,12 +182,10 @@ impl<'a> Subject<'a> {
         if !self.is_pod() {
             let values: serde_json::Map<_, _> =
                 annotations.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-            let patch = json!({"spec": {"template": {"metadata": {"annotations": values}}}});
-            return self.patch(&patch);
+            return self.patch(&json!({"metadata": {"annotations": values}}));
         }
         if let Some(owner) = owner(self.object) {
-            let kind = text_at(owner, "/kind").to_ascii_lowercase();
-            return format!("kubectl edit {}{}", words([kind.as_str(), text_at(owner, "/name")]), self.at());
+            return self.edit(owner);
         }
         let changes: Vec<_> = annotations
             .iter()
@@ -196,24 +194,32 @@ impl<'a> Subject<'a> {
                 None => format!("{name}-"),
             })
             .collect();
-        format!(
-            "kubectl get pod {}{} -o yaml | kubectl annotate --local -f - --overwrite -o yaml {} | \
-             kubectl replace --force -f -",
-            word(self.name()),
-            self.at(),
-            words(changes.iter().map(String::as_str))
-        )
+        let changes = words(changes.iter().map(String::as_str));
+        self.recreate(&format!("annotate --local -f - --overwrite -o yaml {changes}"))
     }
 
-    /// `kubectl patch` of the workload: a strategic merge patch, which merges containers by name.
-    pub(crate) fn patch(&self, patch: &Value) -> String {
-        format!(
-            "kubectl patch {} {}{} -p {}",
-            self.kind(),
-            word(self.name()),
-            self.at(),
-            word(&patch.to_string())
-        )
+    /// The command that changes the pod template by a strategic merge patch, which merges containers by name.
+    pub(crate) fn patch(&self, template: &Value) -> String {
+        if !self.is_pod() {
+            let patch = word(&json!({"spec": {"template": template}}).to_string());
+            return format!("kubectl patch {} {}{} -p {patch}", self.kind(), word(self.name()), self.at());
+        }
+        match owner(self.object) {
+            Some(owner) => self.edit(owner),
+            None => self.recreate(&format!("patch --local -f - -o yaml -p {}", word(&template.to_string()))),
+        }
+    }
+
+    /// What a pod is made from is known to its owner only.
+    fn edit(&self, owner: &Value) -> String {
+        let kind = text_at(owner, "/kind").to_ascii_lowercase();
+        format!("kubectl edit {}{}", words([kind.as_str(), text_at(owner, "/name")]), self.at())
+    }
+
+    /// Replaces a pod without an owner by one that a local kubectl command changed: most fields of a pod are immutable.
+    fn recreate(&self, change: &str) -> String {
+        let (name, at) = (word(self.name()), self.at());
+        format!("kubectl get pod {name}{at} -o yaml | kubectl {change} | kubectl replace --force -f -")
     }
 
     fn at(&self) -> String {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::View;
 use crate::check::finding::Finding;
-use crate::check::object::{at, name, patch_step, place};
+use crate::check::object::{at, containers, name, patch_step, place};
 use crate::check::snapshot::Snapshot;
 use crate::check::subject::Subject;
 use crate::check::traffic::{App, MOVE_APP, Route, Way, services, target};
@@ -24,7 +24,7 @@ pub(super) fn targets(subject: &Subject<'_>, snapshot: &Snapshot) -> Vec<String>
 }
 
 /// The server's name and the annotation with which it moves, if the server is known and the injector takes it.
-fn moves(subject: &Subject<'_>, app: &App) -> Option<(&'static str, String)> {
+pub(super) fn moves(subject: &Subject<'_>, app: &App) -> Option<(&'static str, String)> {
     let container = at(&subject.template, "/spec/containers")
         .find(|container| crate::check::object::text(container, "name") == Some(&app.container))?;
     let accepts = |line: &str| {
@@ -61,14 +61,24 @@ pub(super) fn port_without_name(view: &View<'_>) -> Vec<Finding> {
                     Finding::new(subject.place(), why, subject.annotate(&[(MOVE_APP, Some(line))]))
                 }
                 None => {
-                    let ports = json!([{"containerPort": number, "name": "http", "protocol": "TCP"}]);
+                    let name = free_name(subject);
+                    let ports = json!([{"containerPort": number, "name": name, "protocol": "TCP"}]);
                     let containers = json!([{"name": app.container, "ports": ports}]);
-                    let patch = json!({"spec": {"template": {"spec": {"containers": containers}}}});
-                    Finding::new(subject.place(), why, subject.patch(&patch))
+                    Finding::new(subject.place(), why, subject.patch(&json!({"spec": {"containers": containers}})))
                 }
             }
         })
         .collect()
+}
+
+/// A port name that no container of the pod declares. Istio takes the protocol from what precedes the hyphen.
+fn free_name(subject: &Subject<'_>) -> String {
+    let taken: Vec<_> = containers(&subject.template)
+        .flat_map(|container| at(container, "/ports"))
+        .filter_map(|port| crate::check::object::text(port, "name"))
+        .collect();
+    let mut names = std::iter::once("http".to_owned()).chain((2..).map(|number| format!("http-{number}")));
+    names.find(|name| !taken.contains(&name.as_str())).unwrap_or_default()
 }
 
 /// A Service that leads to the app's number.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::fixture::{add, before_injection, first, patched, roll, service, template_of, without_sidecar};
 use super::{check, check_sound};
-use crate::check::snapshot::{Kind, Snapshot};
+use crate::check::snapshot::{Focus, Kind, Snapshot};
 
 const USE_NAME: &str = r#"kubectl patch service scorer -n tenant-a --type=json -p '[{"op":"replace","path":"/spec/ports/0/targetPort","value":"http"}]'"#;
 
@@ -68,6 +68,40 @@ fn port_without_name() {
     };
     let command = patched(r#"{"scoretap.dev/move-app":"arg --port"}"#);
     check("vLLM", known, "port-without-name", "vLLM can move", &command);
+}
+
+#[test]
+fn taken_port_name_is_not_proposed() {
+    let change = |snapshot: &mut Snapshot| {
+        before_injection(snapshot);
+        unname(template_of(snapshot));
+        let proxy = json!({"name": "istio-proxy", "ports": [{"name": "http", "containerPort": 15021}]});
+        template_of(snapshot)["spec"]["containers"].as_array_mut().expect("a list").push(proxy);
+        lead(8080.into())(snapshot);
+    };
+    let mut snapshot = super::sound();
+    change(&mut snapshot);
+    let findings = super::find(&super::View::new(&snapshot));
+    let found = findings.iter().find(|finding| finding.check == "port-without-name").expect("a finding");
+    assert!(found.command.contains(r#""name":"http-2""#), "{found:?}");
+}
+
+#[test]
+fn port_of_a_pod_without_owner_is_named_by_recreation() {
+    let change = |snapshot: &mut Snapshot| {
+        snapshot.lists.remove(&Kind::Workloads);
+        let pod = first(snapshot, Kind::Pods);
+        let (labels, annotations) = (json!({"app": "scorer"}), json!({"scoretap.dev/inject": "true"}));
+        *pod = json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "tenant-a", "labels": labels,
+            "annotations": annotations}, "spec": {"containers": [{"name": "a", "ports": [{"containerPort": 8080}]}]}});
+        snapshot.focus = Some(Focus { namespace: "tenant-a".into(), kind: "pod".into(), name: "p".into() });
+        snapshot.prometheus.targets = Some(Vec::new());
+        lead(8080.into())(snapshot);
+    };
+    let command = "kubectl get pod p -n tenant-a -o yaml | kubectl patch --local -f - -o yaml -p \
+        '{\"spec\":{\"containers\":[{\"name\":\"a\",\"ports\":[{\"containerPort\":8080,\"name\":\"http\",\
+        \"protocol\":\"TCP\"}]}]}}' | kubectl replace --force -f -";
+    check("bare", change, "port-without-name", "8080 has no name", command);
 }
 
 #[test]
