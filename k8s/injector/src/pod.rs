@@ -293,11 +293,12 @@ fn declared(container: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// Whether a declared port is TCP, the default.
-pub(crate) fn is_tcp(port: &Value) -> bool {
+pub fn is_tcp(port: &Value) -> bool {
     port.get("protocol").is_none_or(|protocol| protocol == "TCP")
 }
 
-fn may_take_calls(port: &&Value) -> bool {
+/// Whether a declared port may be the app's, going by its name.
+pub fn may_take_calls(port: &&Value) -> bool {
     !name(port).is_some_and(|name| name.split('-').any(|word| NOT_FOR_CALLS.contains(&word)))
 }
 

@@ -1,7 +1,10 @@
 //! Into the pod: why a pod that asks for the sidecar has none.
 
-use scoretap_injector::annotations::{APP_PORT, CONFIG, INJECT, MODEL_NAME, MODEL_VERSION, PRE_STOP};
+use scoretap_injector::annotations::{
+    APP_PORT, CONFIG, INJECT, MODEL_NAME, MODEL_VERSION, NEVER_THE_APP, PRE_STOP,
+};
 use scoretap_injector::inject::Decision;
+use scoretap_injector::pod::{Pod, is_tcp, may_take_calls};
 use serde_json::Value;
 
 use super::View;
@@ -12,7 +15,7 @@ use crate::check::object::{
 };
 use crate::check::snapshot::Kind;
 use crate::check::subject::{Subject, is_injected, sidecar_images};
-use crate::check::traffic::MOVE_APP;
+use crate::check::traffic::{App, MOVE_APP};
 use crate::text::{clean, word};
 
 /// The label by which a namespace takes part.
@@ -74,7 +77,7 @@ pub(super) fn refused(view: &View<'_>) -> Vec<Finding> {
         .filter_map(|subject| {
             let Decision::Refused(reasons) = &subject.decision else { return None };
             let why = format!("the sidecar is not added: {}", reasons.join("; "));
-            Some(Finding::new(subject.place(), why, subject.annotate(&cure(subject, view))))
+            Some(Finding::new(subject.place(), why, cure(subject, view)))
         })
         .collect()
 }
@@ -82,13 +85,29 @@ pub(super) fn refused(view: &View<'_>) -> Vec<Finding> {
 type Annotations = Vec<(&'static str, Option<String>)>;
 
 /// The first change of annotations with which the injector takes the pod. Where none is enough, the request is removed.
-fn cure(subject: &Subject<'_>, view: &View<'_>) -> Annotations {
+fn cure(subject: &Subject<'_>, view: &View<'_>) -> String {
+    if must_move(subject) {
+        let moves = App::of(subject).and_then(|app| super::ports::moves(subject, &app));
+        return match moves {
+            Some((_, line)) => subject.annotate(&[(MOVE_APP, Some(line))]),
+            None => kubectl("describe", subject.object),
+        };
+    }
     let takes = |annotations: &Annotations| {
         let template = subject.template_with(annotations);
         matches!(subject.decide(&template), Decision::Injected(..))
     };
     let cures = cures(subject, view);
-    cures.into_iter().find(takes).unwrap_or_else(|| vec![(INJECT, None)])
+    subject.annotate(&cures.into_iter().find(takes).unwrap_or_else(|| vec![(INJECT, None)]))
+}
+
+/// Whether callers could bypass Envoy unless the app moves: its port has a hostPort, or another container has a port of
+/// the same name. Another port of the pod would be measured in place of the app's.
+fn must_move(subject: &Subject<'_>) -> bool {
+    let pod = Pod(&subject.template);
+    let is_port_known = !pod.wanted_port().is_empty() || !pod.has_several_ports();
+    let is_bypassed = pod.has_host_port() && !pod.is_host_network() || pod.shares_its_port_name();
+    is_port_known && is_bypassed && pod.moves().is_none()
 }
 
 fn cures(subject: &Subject<'_>, view: &View<'_>) -> Vec<Annotations> {
@@ -109,18 +128,21 @@ fn has(annotations: Option<&serde_json::Map<String, Value>>, name: &str) -> bool
     annotations.is_some_and(|annotations| annotations.contains_key(name))
 }
 
-/// Ports that may be the app's: those first to which Services lead.
+/// Ports that may be the app's, by the injector's own rule or because a Service leads to them; these come first.
 fn ports(subject: &Subject<'_>, view: &View<'_>) -> Vec<String> {
-    let declared = at(&subject.template, "/spec/containers").flat_map(|container| at(container, "/ports"));
-    let mut ports: Vec<_> = declared
-        .filter_map(|port| Some((port.get("containerPort")?.to_string(), text(port, "name"))))
-        .collect();
     let targets = super::ports::targets(subject, view.snapshot);
-    let is_called = |(number, name): &(String, Option<&str>)| {
-        targets.iter().any(|target| target == number || Some(target.as_str()) == *name)
+    let number = |port: &Value| port.get("containerPort").map(ToString::to_string).unwrap_or_default();
+    let is_called = |port: &Value| {
+        targets.iter().any(|target| *target == number(port) || Some(target.as_str()) == text(port, "name"))
     };
+    let is_app = |container: &&Value| !NEVER_THE_APP.contains(&text(container, "name").unwrap_or_default());
+    let mut ports: Vec<_> = at(&subject.template, "/spec/containers")
+        .filter(is_app)
+        .flat_map(|container| at(container, "/ports"))
+        .filter(|port| is_tcp(port) && (may_take_calls(port) || is_called(port)))
+        .collect();
     ports.sort_by_key(|port| !is_called(port));
-    ports.into_iter().map(|(number, _)| number).collect()
+    ports.into_iter().map(number).collect()
 }
 
 /// KServe's serverless mode and Knative: queue-proxy calls the app on loopback, past Envoy.

@@ -164,6 +164,50 @@ fn refused_pods_get_the_annotation_that_helps() {
 }
 
 #[test]
+fn ports_for_other_purposes_are_not_proposed() {
+    let ports = |ports: Value| move |template: &mut Value| template["spec"]["containers"][0]["ports"] = ports;
+    let many = json!([{"containerPort": 9090, "name": "metrics"}, {"containerPort": 8125, "protocol": "UDP"},
+        {"containerPort": 8080, "name": "http"}, {"containerPort": 8500, "name": "grpc"}]);
+    check_refused("several", ports(many), "several", r#"{"scoretap.dev/app-port":"8080"}"#);
+    let proxied = |template: &mut Value| {
+        let app = json!({"name": "scorer", "ports": []});
+        let proxy = json!({"name": "istio-proxy", "ports": [{"containerPort": 15021}]});
+        template["spec"]["containers"] = json!([proxy, app]);
+    };
+    check_refused("proxy", proxied, "port is unknown", r#"{"scoretap.dev/app-port":"8080"}"#);
+}
+
+#[test]
+fn app_whose_port_others_reach_has_to_move() {
+    let refused = |change: fn(&mut Value)| {
+        move |snapshot: &mut Snapshot| {
+            change(template_of(snapshot));
+            without_sidecar(snapshot);
+            snapshot.lists.remove(&Kind::Services);
+        }
+    };
+    let describe = "kubectl describe deployment scorer -n tenant-a";
+    let host = |template: &mut Value| {
+        let ports = json!([{"containerPort": 8080, "hostPort": 8080, "name": "http"},
+            {"containerPort": 9090, "name": "metrics"}]);
+        template["spec"]["containers"][0]["ports"] = ports;
+    };
+    check("hostPort", refused(host), "refused", "hostPort", describe);
+    let shared = |template: &mut Value| {
+        let second = json!({"name": "second", "ports": [{"containerPort": 9000, "name": "http"}]});
+        template["spec"]["containers"].as_array_mut().expect("a list").push(second);
+        template["metadata"]["annotations"]["scoretap.dev/app-port"] = "8080".into();
+    };
+    check("shared name", refused(shared), "refused", "another container", describe);
+    let known = |template: &mut Value| {
+        template["spec"]["containers"][0]["command"] = json!(["vllm", "serve", "m", "--port", "8080"]);
+        template["spec"]["containers"][0]["ports"][0]["hostPort"] = 8080.into();
+    };
+    let command = patched(r#"{"scoretap.dev/move-app":"arg --port"}"#);
+    check("vLLM", refused(known), "refused", "hostPort", &command);
+}
+
+#[test]
 fn called_port_is_proposed_first() {
     let change = |snapshot: &mut Snapshot| {
         let ports = json!([{"containerPort": 8500, "name": "grpc"}, {"containerPort": 8080, "name": "http"}]);
