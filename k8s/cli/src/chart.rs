@@ -1,4 +1,4 @@
-//! The Helm chart that this program carries.
+//! The Helm chart that is compiled into this program.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-/// The chart's files: paths below its folder, and what is in them.
+/// The chart's files: paths below its folder, and their contents.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/chart.rs"));
 
 /// The chart, unpacked. The folder is removed when this is dropped.
@@ -22,7 +22,7 @@ impl Unpacked {
     }
 }
 
-/// Unpacks the chart for helm, into a folder that only the caller can read.
+/// Unpacks the chart for helm into a folder that only the caller can read.
 pub(crate) fn unpack() -> Result<Unpacked> {
     let folder = tempfile::tempdir()
         .context("cannot make a folder for the chart; set TMPDIR to one that is writable")?;

@@ -1,4 +1,4 @@
-//! `scoretap check`: what is wrong, and the command that mends it. It reads, and changes nothing.
+//! `scoretap check`: reports what is wrong, and the command that fixes it. It changes nothing.
 
 mod finding;
 mod findings;
@@ -119,7 +119,7 @@ fn not_there(focus: &Focus) -> anyhow::Error {
     ))
 }
 
-/// What the annotation does to the pods of a workload, for a person.
+/// Describes what the annotation does to the pods of a workload.
 fn effect(subject: &Subject<'_>, snapshot: &Snapshot) -> Vec<String> {
     if subject.is_injected() {
         return vec![
@@ -147,7 +147,7 @@ fn effect(subject: &Subject<'_>, snapshot: &Snapshot) -> Vec<String> {
     lines.iter().map(|line| clean(line)).collect()
 }
 
-/// The model of calls that name none.
+/// The model of calls that do not name one.
 fn model(pod: &Value) -> Option<String> {
     let exporter = object::containers(pod)
         .find(|container| object::text(container, "name") == Some("scoretap-exporter"))?;

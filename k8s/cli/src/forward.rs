@@ -1,4 +1,4 @@
-//! `scoretap port-forward`: Grafana, Prometheus, Alertmanager or a pod's metrics, on this machine.
+//! `scoretap port-forward`: makes Grafana, Prometheus, Alertmanager or a pod's metrics reachable from this machine.
 
 use std::process::Stdio;
 
@@ -18,10 +18,10 @@ pub(crate) struct Args {
     namespace: Option<String>,
 }
 
-/// A Service that people look at.
+/// A Service with pages for people.
 struct Page {
     name: &'static str,
-    /// How its Service is found.
+    /// How to find its Service.
     query: &'static [&'static str],
     /// Port on this machine.
     near: u16,
@@ -29,7 +29,7 @@ struct Page {
     far: u16,
 }
 
-// The operator's own Services are called the same in every release.
+// The operator's Services have the same names in every release.
 const PAGES: [Page; 3] = [
     Page { name: "grafana", query: &["-l", "app.kubernetes.io/name=grafana"], near: 3000, far: 80 },
     Page {
@@ -49,7 +49,7 @@ const PAGES: [Page; 3] = [
 /// The port of a pod's metrics.
 const METRICS: u16 = 15_190;
 
-/// A way from here into the cluster.
+/// A forwarded port.
 #[derive(Debug, PartialEq, Eq)]
 struct Way {
     title: String,
@@ -59,7 +59,7 @@ struct Way {
     far: u16,
 }
 
-/// Runs until it is interrupted.
+/// Runs until interrupted.
 pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
     let ways = match args.what.as_deref() {
         None => PAGES.iter().filter_map(|page| page.find(cluster).transpose()).collect::<Result<Vec<_>>>()?,

@@ -1,4 +1,4 @@
-//! `scoretap inject`: manifests with the sidecar in them, for pipelines.
+//! `scoretap inject`: adds the sidecar to manifests, for pipelines.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ impl Args {
     }
 }
 
-/// Prints the manifests. Faults and warnings go to standard error; faults end in exit status 1.
+/// Prints the manifests. Faults and warnings go to standard error. Any fault makes the exit status 1.
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let place = args.filename.display();
     let text = read(&args.filename).map_err(|error| usage(format!("{error:#}")))?;

@@ -1,4 +1,4 @@
-//! `scoretap install` and `uninstall`: helm, with the chart that this program carries.
+//! `scoretap install` and `uninstall`: run helm with the chart that is compiled into this program.
 
 mod stack;
 
@@ -108,7 +108,7 @@ fn releases(cluster: &Cluster, scope: &[&str]) -> Result<Vec<Value>> {
     Ok(releases.as_array().cloned().unwrap_or_default())
 }
 
-/// The Prometheus that is there.
+/// The existing Prometheus.
 fn prometheus(cluster: &Cluster) -> Result<Option<Value>> {
     match cluster.get(&["prometheuses.monitoring.coreos.com", "--all-namespaces"]) {
         Ok(found) => Ok(found.into_iter().next()),
@@ -141,7 +141,7 @@ pub(crate) struct UninstallArgs {
     yes: bool,
 }
 
-/// Kinds of which Helm may leave objects: those with a policy to keep them, and those that hooks make.
+/// Kinds whose objects Helm may leave: those with a policy to keep them, and those that hooks create.
 const KINDS: [&str; 17] = [
     "mutatingadmissionpolicybindings",
     "mutatingadmissionpolicies",
@@ -225,7 +225,7 @@ fn is_of_release(object: &Value, release_namespace: &str) -> bool {
         && annotation(object, "meta.helm.sh/release-namespace") == Some(release_namespace)
 }
 
-/// Removes what is left of one kind. The release is gone by now, so a failure is reported and does not stop the others.
+/// Removes the remaining objects of one kind. The release is already gone, so this reports a failure and continues.
 fn remove_leftovers(cluster: &Cluster, kind: &str, release_namespace: &str) {
     let found = match cluster.get(&[kind, "--all-namespaces", "-l", "app.kubernetes.io/part-of=scoretap"]) {
         Ok(found) => found,
@@ -248,7 +248,7 @@ fn remove_leftovers(cluster: &Cluster, kind: &str, release_namespace: &str) {
     }
 }
 
-/// Removes the namespace of the installation if it is empty; else prints the command that removes it.
+/// Removes the namespace of the installation if it is empty. Otherwise prints the command that removes it.
 fn remove_namespace(cluster: &Cluster, namespace: &str) {
     let command = cluster.in_context(&format!("kubectl delete namespace {}", word(namespace)));
     match contents(cluster, namespace).map(|objects| objects.into_iter().find(|object| !is_automatic(object)))
@@ -269,7 +269,7 @@ fn remove_namespace(cluster: &Cluster, namespace: &str) {
     }
 }
 
-/// Every object in a namespace, of every kind that the cluster knows.
+/// All objects in a namespace, of every kind that the cluster knows.
 fn contents(cluster: &Cluster, namespace: &str) -> Result<Vec<Value>, Refused> {
     let kinds = cluster.ask(&["api-resources", "--namespaced", "--verbs=list", "-o", "name"])?;
     let kinds: Vec<_> = kinds.lines().map(str::trim).filter(|kind| is_content(kind)).collect();
@@ -282,7 +282,7 @@ fn is_content(kind: &str) -> bool {
     !kind.is_empty() && !records.contains(&kind)
 }
 
-/// Whether an object ends, or the control plane makes it in every namespace or from another object.
+/// Whether an object is terminating, or the control plane creates it in every namespace or from another object.
 fn is_automatic(object: &Value) -> bool {
     let is_default = match (kind(object).as_str(), name(object)) {
         ("configmap", "kube-root-ca.crt") | ("serviceaccount", "default") => true,

@@ -1,4 +1,4 @@
-//! Runs kubectl and helm. The cluster is reached by nothing else, with the rights and settings of whoever calls.
+//! Runs kubectl and helm. All access to the cluster goes through them, with the caller's rights and settings.
 
 use std::fmt;
 use std::io::{ErrorKind, Write};
@@ -17,7 +17,7 @@ pub(crate) struct Cluster {
     pub(crate) context: Option<String>,
 }
 
-/// An answer of the API server that is not the wanted one.
+/// An error from the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// The cluster has no such kind.
@@ -61,7 +61,7 @@ impl Refused {
     }
 }
 
-/// How long the API server may take to answer one question.
+/// The time limit for one request to the API server.
 const PATIENCE: &str = "--request-timeout=20s";
 
 impl Cluster {
@@ -79,12 +79,12 @@ impl Cluster {
         command
     }
 
-    /// A command to print, for this cluster: pasted without the context, it would reach the current one.
+    /// Adds the context to a command that is printed. Without it, the command would reach the current context's cluster.
     pub(crate) fn in_context(&self, command: &str) -> String {
         self.context.as_deref().map_or_else(|| command.to_owned(), |context| with_context(command, context))
     }
 
-    /// Asks the API server: `kubectl ARGS`, its standard output.
+    /// Runs `kubectl ARGS` and returns its standard output.
     pub(crate) fn ask(&self, args: &[&str]) -> Result<String, Refused> {
         let mut command = self.kubectl();
         command.arg(PATIENCE).args(args).stdin(Stdio::null());
@@ -92,7 +92,7 @@ impl Cluster {
         text_of(&output)
     }
 
-    /// The same, with something to read on standard input.
+    /// The same, with standard input.
     pub(crate) fn ask_with(&self, args: &[&str], input: &str) -> Result<String, Refused> {
         let mut command = self.kubectl();
         command.arg(PATIENCE).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -114,12 +114,12 @@ impl Cluster {
         }
     }
 
-    /// The text at a path of the API server.
+    /// The API server's response at a path, as text.
     pub(crate) fn raw(&self, path: &str) -> Result<String, Refused> {
         self.ask(&["get", "--raw", path])
     }
 
-    /// Fails where no cluster can be reached, and says what to do.
+    /// Fails if no cluster can be reached; the error says what to do.
     pub(crate) fn reach(&self) -> Result<()> {
         let mut command = self.kubectl();
         let output = start(command.arg(PATIENCE).args(["get", "--raw", "/version"]).stdin(Stdio::null()))?;
@@ -139,7 +139,7 @@ impl Cluster {
     }
 }
 
-/// Adds a context to each program of a shell command. Words of arguments, quoted or not, stay as they are.
+/// Adds a context to each program of a shell command. Does not change words of arguments, quoted or not.
 fn with_context(command: &str, context: &str) -> String {
     let context = word(context);
     let mut changed = String::with_capacity(command.len());
@@ -175,7 +175,7 @@ fn text_of(output: &Output) -> Result<String, Refused> {
     Err(Refused::parse(&String::from_utf8_lossy(&output.stderr)))
 }
 
-/// Runs a program to its end and collects what it prints.
+/// Runs a program to its end and collects its output.
 pub(crate) fn start(command: &mut Command) -> Result<Output> {
     let program = command.get_program().to_string_lossy().into_owned();
     command.output().map_err(|error| missing(&program, &error))
@@ -203,7 +203,7 @@ fn missing(program: &str, error: &std::io::Error) -> anyhow::Error {
     anyhow!("cannot run {program}: {error}")
 }
 
-/// The JSON of a text that came through the API server's proxy.
+/// Parses JSON that came through the API server's proxy.
 pub(crate) fn json(text: &str, of: &str) -> Result<Value> {
     serde_json::from_str(text).with_context(|| format!("{of} did not answer with JSON"))
 }

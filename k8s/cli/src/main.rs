@@ -86,14 +86,14 @@ impl Output {
     }
 }
 
-/// How a command that could do its work ends.
+/// The result of a command that could do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
     Well,
     Findings,
 }
 
-/// What the caller wrote is wrong: exit status 2.
+/// A usage error: exit status 2.
 #[derive(Debug)]
 struct Usage(String);
 
@@ -120,7 +120,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The command line. Called as kubectl's plugin, help and errors name it so.
+/// The command line. If it runs as kubectl's plugin, help and errors say `kubectl scoretap`.
 fn parse() -> Cli {
     let program = std::env::args_os().next().unwrap_or_default();
     let is_plugin = Path::new(&program).file_stem().is_some_and(|name| name == "kubectl-scoretap");
@@ -143,13 +143,13 @@ fn run(cli: Cli) -> Result<Status> {
 
 /// Prints JSON.
 pub(crate) fn print(value: &Value) {
-    // A reader that has gone (`| head`) is no error.
+    // A closed pipe (`| head`) is no error.
     let _ = writeln!(std::io::stdout(), "{value:#}");
 }
 
 const UNLIMITED: usize = 100_000;
 
-/// The terminal's width. Without a terminal nothing is wrapped or cut.
+/// The terminal's width. Without a terminal, nothing is wrapped or cut.
 pub(crate) fn width() -> usize {
     match terminal_size::terminal_size() {
         Some((terminal_size::Width(width), _)) if std::io::stdout().is_terminal() => {
@@ -211,7 +211,7 @@ mod tests {
             let text = std::fs::read_to_string(&document).unwrap();
             for words in commands(&text) {
                 if let Err(error) = Cli::try_parse_from(["scoretap"].iter().chain(&words)) {
-                    // Prose names commands without their arguments.
+                    // Prose mentions commands without their arguments.
                     let missing = [ErrorKind::MissingRequiredArgument, ErrorKind::InvalidValue];
                     let is_mention = words.len() <= 2 && missing.contains(&error.kind());
                     assert!(

@@ -1,4 +1,4 @@
-//! Prometheus, asked through the API server's proxy.
+//! Queries Prometheus through the API server's proxy.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::check::object::{name, namespace, text_at};
 use crate::kubectl::{Cluster, json};
 use crate::text::clean;
 
-/// Where a Prometheus answers.
+/// The address of a Prometheus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Server {
     /// For messages: `NAMESPACE/NAME`.
@@ -18,7 +18,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A Prometheus of the prometheus-operator's, whose Service is always called the same.
+    /// A Prometheus of the prometheus-operator, whose Service always has the same name.
     pub(crate) fn of_operator(prometheus: &Value) -> Self {
         let scheme = if prometheus.pointer("/spec/web/tlsConfig").is_some() { "https:" } else { "" };
         let prefix = text_at(prometheus, "/spec/routePrefix").trim_end_matches('/');
@@ -30,13 +30,13 @@ impl Server {
         }
     }
 
-    /// The server that has our metrics: the operator's first.
+    /// The server that has our metrics. Tries the operator's first.
     pub(crate) fn find(cluster: &Cluster) -> Option<Self> {
         let all = cluster.get(&["prometheuses.monitoring.coreos.com", "--all-namespaces"]).ok()?;
         all.iter().map(Self::of_operator).find(|server| server.query(cluster, "vector(1)").is_ok())
     }
 
-    /// The `data` of an answer.
+    /// The `data` of a response.
     pub(crate) fn get(&self, cluster: &Cluster, path: &str) -> Result<Value> {
         let text = cluster.raw(&format!("{}{path}", self.path)).map_err(|refused| {
             anyhow!(
@@ -62,7 +62,7 @@ impl Server {
     }
 }
 
-/// Percent-encodes all but what is safe in a query.
+/// Percent-encodes all characters that are not safe in a query.
 fn encode(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {

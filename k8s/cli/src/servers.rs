@@ -1,4 +1,4 @@
-//! Model servers that can be told their port: how they are recognised, and what `scoretap.dev/move-app` says for them.
+//! Model servers with a configurable port: how to recognise them, and their values for `scoretap.dev/move-app`.
 
 use serde_json::Value;
 
@@ -10,12 +10,12 @@ pub(crate) struct Server {
     images: &'static [&'static str],
     /// Words of the command, next to each other.
     commands: &'static [&'static [&'static str]],
-    /// Values for `scoretap.dev/move-app`. The first whose flag the command has; else the first by environment; else the
-    /// first.
+    /// Values for `scoretap.dev/move-app`. Prefers the first whose flag the command has, then the first that sets a
+    /// variable, then the first.
     lines: &'static [&'static str],
 }
 
-/// Known servers. More specific commands come first: `mlflow models serve` may mention uvicorn.
+/// Known servers. More specific commands come first, because `mlflow models serve` may mention uvicorn.
 pub(crate) const SERVERS: [Server; 12] = [
     Server {
         name: "vLLM",
@@ -107,8 +107,8 @@ pub(crate) const SERVERS: [Server; 12] = [
     },
 ];
 
-/// The server in a container, with each value that `scoretap.dev/move-app` may have for it, the best first. Empty where the
-/// server is not known.
+/// The server in a container, with each possible value of `scoretap.dev/move-app`, the best first. Empty if the server
+/// is unknown.
 pub(crate) fn lines(container: &Value) -> Vec<(&'static str, String)> {
     let words = words(container);
     let Some(server) = find(container, &words) else { return Vec::new() };
@@ -135,7 +135,7 @@ fn image(container: &Value) -> &str {
     &image[..tag.unwrap_or(image.len())]
 }
 
-/// The words of command and arguments. Those of a shell's `-c` string too.
+/// The words of command and arguments, including those of a shell's `-c` string.
 fn words(container: &Value) -> Vec<String> {
     let all = ["command", "args"].into_iter().filter_map(|field| container.get(field)?.as_array());
     let all = all.flatten().filter_map(Value::as_str).flat_map(str::split_whitespace);

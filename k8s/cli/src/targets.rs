@@ -1,4 +1,4 @@
-//! `scoretap targets`: what Prometheus scrapes of ours, and what it says about it.
+//! `scoretap targets`: our targets in Prometheus, with their health and last error.
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ pub(crate) struct Args {
     output: crate::Output,
 }
 
-/// Exit status 1 where a target is down, or there is none.
+/// The exit status is 1 if a target is down or if there is none.
 pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
     cluster.reach()?;
     let Some(server) = Server::find(cluster) else {
@@ -48,7 +48,7 @@ pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
     Ok(if are_well { Status::Well } else { Status::Findings })
 }
 
-/// Made by one of our monitors: `podMonitor/monitoring/scoretap/0`.
+/// Whether one of our monitors created the target: `podMonitor/monitoring/scoretap/0`.
 fn is_ours(target: &Value) -> bool {
     let mut parts = text_at(target, "/scrapePool").split('/');
     let kind = parts.next().unwrap_or_default();

@@ -1,7 +1,7 @@
-//! Text from the cluster, made safe. Tenants choose names, annotations and error messages: they reach a command only
-//! through [`word`] and the terminal only through [`clean`].
+//! Makes text from the cluster safe, because tenants choose names, annotations and error messages. Such text reaches a
+//! command only through [`word`] and the terminal only through [`clean`].
 
-/// Replaces runs of control characters, line separators and bidirectional overrides by a space.
+/// Replaces each run of control characters, line separators and bidirectional overrides with a space.
 pub(crate) fn clean(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for char in text.chars() {

@@ -55,7 +55,7 @@ pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
         } else {
             writeln!(out, "{text}")
         };
-        // The reader has gone (`| head`).
+        // The pipe is closed (`| head`).
         if shown.and_then(|()| out.flush()).is_err() {
             return Ok(Status::Well);
         }
@@ -63,7 +63,7 @@ pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
     }
 }
 
-/// How long two scrapes are apart where only one table is wanted.
+/// The time between the two scrapes of a single table.
 const APART: Duration = Duration::from_secs(3);
 
 fn once(source: &mut Source<'_>, is_json: bool) -> Result<Status> {

@@ -1,10 +1,10 @@
-//! Workloads as they are named on the command line: `deployment/scorer`.
+//! Names of workloads on the command line: `deployment/scorer`.
 
 use anyhow::Result;
 
 use crate::usage;
 
-/// Kinds whose pods are looked at, and how they may be written.
+/// The supported kinds and their spellings.
 const KINDS: [(&str, &[&str]); 4] = [
     ("deployment", &["deployment", "deployments", "deploy"]),
     ("statefulset", &["statefulset", "statefulsets", "sts"]),
@@ -12,7 +12,7 @@ const KINDS: [(&str, &[&str]); 4] = [
     ("pod", &["pod", "pods", "po"]),
 ];
 
-/// Kind, as `kubectl get` names one object of it, and name.
+/// The kind as `kubectl get` writes it for one object, and the name.
 pub(crate) fn parse(text: &str) -> Result<(&'static str, &str)> {
     let (written, name) = text.split_once('/').unwrap_or_default();
     let written = written.to_ascii_lowercase();

@@ -1,8 +1,8 @@
-//! The names in the contract: annotations that a tenant writes, and names that the sidecar uses in a pod.
+//! Names in the contract: the annotations that a tenant writes, and the names that the sidecar uses in a pod.
 
 /// `"true"` asks for the sidecar.
 pub const INJECT: &str = "scoretap.dev/inject";
-/// The model of calls that name none.
+/// The model of calls that do not name one.
 pub const MODEL_NAME: &str = "scoretap.dev/model-name";
 /// The version of that model.
 pub const MODEL_VERSION: &str = "scoretap.dev/model-version";
@@ -23,13 +23,13 @@ pub const MEMORY_REQUEST: &str = "scoretap.dev/memory-request";
 /// Memory limit of each container of the sidecar, or `none`.
 pub const MEMORY_LIMIT: &str = "scoretap.dev/memory-limit";
 
-/// What Envoy listens on, unless the app moved.
+/// The port on which Envoy listens, unless the app moved.
 pub const ENVOY: u16 = 15_100;
-/// What a moved app listens on.
+/// The port on which a moved app listens.
 pub const MOVED_APP: u16 = 15_110;
-/// What the exporter listens on.
+/// The port on which the exporter listens.
 pub const EXPORTER: u16 = 15_190;
-/// The sidecar's port numbers, which no container of the pod may use.
+/// The sidecar's port numbers. No container of the pod may use them.
 pub const PORTS: [u16; 3] = [ENVOY, MOVED_APP, EXPORTER];
 
 /// The name of the port on which the app itself listens in an injected pod.
@@ -46,13 +46,13 @@ pub const CONTAINERS: [&str; 3] = ["scoretap-setup", "scoretap-envoy", "scoretap
 /// The sidecar's volumes: the folder that its containers share, and the empty one that hides the token.
 pub const VOLUMES: [&str; 2] = ["scoretap", "scoretap-no-token"];
 
-/// Containers that other injectors add, sometimes before the app's.
+/// Containers that other injectors add, sometimes before the app's container.
 pub const NEVER_THE_APP: [&str; 3] = ["istio-proxy", "linkerd-proxy", QUEUE_PROXY];
 /// Knative's proxy, which calls the app on loopback.
 pub const QUEUE_PROXY: &str = "queue-proxy";
 
-/// A port whose name starts like this carries TLS that the app itself terminates.
+/// Prefixes of port names for TLS that the app itself terminates.
 pub const TLS: [&str; 2] = ["https", "tls"];
 
-/// A port whose name has one of these words, between hyphens, takes no model calls.
+/// Words in names of ports that take no model calls. Hyphens separate words.
 pub const NOT_FOR_CALLS: [&str; 6] = ["metrics", "prometheus", "admin", "management", "health", "debug"];

@@ -1,6 +1,6 @@
 //! `scoretap-sidecar setup`: Envoy's bootstrap for this pod, from the files in `envoy/`.
 //!
-//! The bootstrap is read and written as data, so that a tenant's configuration cannot change anything else in it.
+//! It is read and written as data, so that a tenant's configuration cannot change other parts of it.
 
 use std::path::Path;
 
@@ -22,18 +22,18 @@ const APP_PORT: &str = "/address/socket_address/port_value";
 const PLUGIN: &str =
     "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/access_log/0/typed_config/config";
 
-/// What differs from pod to pod.
+/// The parts of the bootstrap that differ from pod to pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Where Envoy listens.
+    /// The port on which Envoy listens.
     pub listen_port: u16,
-    /// Where the app listens.
+    /// The port on which the app listens.
     pub app_port: u16,
     /// Whether the app speaks HTTP/2, such as gRPC.
     pub http2: bool,
     /// Whether the pod has an IPv6 address. Callers and the app may then use either version.
     pub ipv6: bool,
-    /// The filter's configuration as written. The filter reports its faults.
+    /// The filter's configuration as the tenant wrote it. The filter reports its faults.
     pub config: String,
 }
 
@@ -56,8 +56,8 @@ fn port(variable: &str, text: &str) -> Result<u16> {
     number.with_context(|| format!("{variable} is {text:?}; write a port number, 1 to 65535"))
 }
 
-/// The fields are the address, the interface's number, the prefix length, the scope, flags and the interface's name. Scope
-/// 0 is global; loopback and link-local addresses have others.
+/// The fields are the address, the interface's number, the prefix length, the scope, flags and the interface's name.
+/// Scope 0 is global; loopback and link-local addresses have other scopes.
 fn is_global(address: &str) -> bool {
     address.split_whitespace().nth(3) == Some("00")
 }
@@ -77,7 +77,7 @@ pub fn render(wanted: &Wanted, folder: &Path) -> Result<Value> {
     let listener = at(&mut bootstrap, LISTENER)?;
     *at(listener, &format!("{ADDRESS}/port_value"))? = wanted.listen_port.into();
     if wanted.listen_port != ENVOY {
-        // The app's own number. An app that did not move must fail to listen there, even with SO_REUSEPORT.
+        // This is the app's own port. An app that did not move must fail to bind it, even with SO_REUSEPORT.
         listener["enable_reuse_port"] = false.into();
     }
     if wanted.ipv6 {
@@ -90,7 +90,7 @@ pub fn render(wanted: &Wanted, folder: &Path) -> Result<Value> {
             json!([{"address": {"socket_address": {"address": "::1", "port_value": wanted.app_port}}}]);
     }
     *at(&mut bootstrap, "/admin/address/pipe/path")? = path(folder, "admin.sock");
-    // `drain` tells Envoy with it that the pod terminates.
+    // `drain` uses it to tell Envoy that the pod terminates.
     let allowed =
         at(&mut bootstrap, "/admin/allow_paths")?.as_array_mut().context("allow_paths is not a list")?;
     allowed.push(json!({"exact": "/healthcheck/fail"}));
@@ -110,7 +110,7 @@ pub fn set_up(wanted: &Wanted, module: &Path, program: &Path, folder: &Path) -> 
     std::fs::write(&file, bootstrap.to_string()).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// The app's port that [`set_up`] wrote.
+/// Reads the app's port that [`set_up`] wrote.
 pub fn app_port_of(file: &Path) -> Result<u16> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut bootstrap: Value =
@@ -120,7 +120,7 @@ pub fn app_port_of(file: &Path) -> Result<u16> {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    // A restarted container finds the program of its first run, which Envoy's hook may be executing.
+    // After a restart, the program of the first run still exists, and Envoy's hook may be executing it.
     if to.exists() {
         std::fs::remove_file(to).with_context(|| format!("cannot replace {}", to.display()))?;
     }

@@ -1,7 +1,8 @@
-//! `scoretap-sidecar drain`: runs when the pod terminates, before Envoy's SIGTERM, at which Envoy exits and drops its calls.
+//! `scoretap-sidecar drain`: runs when the pod terminates, before Envoy gets SIGTERM. At SIGTERM, Envoy exits and drops
+//! its calls.
 //!
-//! Envoy closes each connection after its next response, which sends callers to other pods. Then this waits until the app
-//! has stopped listening and no call is in flight, or until its time is over.
+//! `drain` makes Envoy close each connection after its next response, which sends callers to other pods. Then it waits
+//! until the app has stopped listening and no call is in flight, or until its time limit.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-/// Below the 30 s that Kubernetes gives a pod by default.
+/// Less than Kubernetes' default grace period of 30 s.
 pub const AT_MOST: Duration = Duration::from_secs(25);
 
 const PAUSE: Duration = Duration::from_millis(100);

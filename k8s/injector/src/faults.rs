@@ -1,7 +1,8 @@
-//! Why a pod that asks for the sidecar does not get it, and what it gets despite a notice.
+//! Faults keep the sidecar out of a pod that asks for it. Notices only warn.
 //!
-//! Both are tables. Each row has its condition in Rust, for the webhook and manifests, and in CEL, for the policies; a test on
-//! a real API server compares the two. Clients cut a warning after 256 characters, so each says what to write.
+//! Both are tables. Each row has its condition in Rust, for the webhook and manifests, and in CEL, for the policies. A
+//! test on a real API server compares the two. Clients cut warnings after 256 characters, so each message is short and
+//! says what to write.
 
 use scoretap_core::config::{Config, Fault as ConfigFault};
 
@@ -15,26 +16,26 @@ use crate::slots::Part;
 /// One reason.
 #[derive(Debug)]
 pub struct Fault {
-    /// Whether the pod has it.
+    /// Whether it applies to the pod.
     pub holds: fn(Pod<'_>, &Settings) -> bool,
-    /// The same, in the variables of `policy`.
+    /// The same condition in CEL, with the variables of `policy`.
     pub cel: &'static str,
     /// What was found, and what to write. [`PLACEHOLDERS`] stand for values of annotations.
     pub message: &'static str,
 }
 
-/// What a message may contain: `(written, annotation, the policies' variable)`.
+/// Placeholders in messages: `(placeholder, annotation, the policies' variable)`.
 pub const PLACEHOLDERS: [(&str, &str, &str); 3] =
     [("{inject}", INJECT, "inject"), ("{app-port}", APP_PORT, "port"), ("{move-app}", MOVE_APP, "move")];
 
-/// A longer configuration would not fit the environment of a process.
+/// A longer configuration would not fit into the environment of a process.
 pub const LONGEST_CONFIG: usize = 16_384;
-/// A longer name would not fit a label.
+/// A longer name would not fit into a label.
 const LONGEST_NAME: usize = 256;
-/// How much of a tenant's value a warning shows.
+/// The length at which a warning cuts a tenant's value.
 pub const LONGEST_SHOWN: usize = 60;
 
-/// Reasons not to inject, without those in the configuration itself, which CEL cannot read.
+/// Reasons not to inject, except faults in the filter's configuration, which CEL cannot read.
 pub const FAULTS: [Fault; 26] = [
     Fault {
         holds: |pod, _| !["true", "false"].contains(&pod.annotation(INJECT).unwrap_or("false")),
@@ -108,7 +109,7 @@ pub const FAULTS: [Fault; 26] = [
                   two, or write scoretap.dev/move-app, which needs no name",
     },
     Fault {
-        // The API server gives each port of a hostNetwork pod a hostPort.
+        // The API server adds a hostPort to each port of a hostNetwork pod.
         holds: |pod, _| pod.moves().is_none() && !pod.is_host_network() && pod.has_host_port(),
         cel: "!variables.moves && !variables.hostNetwork && variables.hostPort",
         message: "the app's port has a hostPort, and its callers would bypass the sidecar; remove the hostPort, or write \
@@ -197,7 +198,7 @@ pub const FAULTS: [Fault; 26] = [
     },
 ];
 
-/// What to know about a pod that is injected.
+/// Notices about an injected pod.
 pub const NOTICES: [Fault; 2] = [
     Fault {
         holds: |pod, _| pod.moves().is_none() && !pod.has_port_name(),
@@ -218,14 +219,14 @@ pub fn find(pod: Pod<'_>, settings: &Settings) -> Vec<String> {
     let mut messages = held(&FAULTS, pod, settings);
     let config = pod.annotation(CONFIG).unwrap_or_default();
     if let Err(faults) = Config::parse(config.as_bytes()) {
-        // In Envoy's configuration JSON stands in a StringValue; in an annotation it does not.
+        // Envoy's configuration wraps the JSON in a StringValue; an annotation does not.
         let message = |fault: &ConfigFault| fault.to_string().replace(", in a StringValue", "");
         messages.extend(faults.iter().map(|fault| format!("{CONFIG}: {}", message(fault))));
     }
     messages
 }
 
-/// What to know about a pod that gets the sidecar, or has it.
+/// Notices about a pod that gets the sidecar or has it.
 pub fn notices(pod: Pod<'_>, settings: &Settings) -> Vec<String> {
     held(&NOTICES, pod, settings)
 }
@@ -241,7 +242,7 @@ fn filled(message: &str, pod: Pod<'_>) -> String {
     })
 }
 
-/// A tenant's value, cut to fit a warning. API servers drop a warning with a control character.
+/// A tenant's value, cut to fit into a warning. API servers drop a warning with a control character.
 pub(crate) fn shown(value: &str) -> String {
     let visible = |char: char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char };
     value.chars().take(LONGEST_SHOWN).map(visible).collect()
@@ -263,7 +264,7 @@ fn are_quantities(pod: Pod<'_>, resource: Resource) -> bool {
     Bound::ALL.into_iter().all(accepts)
 }
 
-/// The API server would refuse such a container, and with it the pod.
+/// The API server would reject such a container, and with it the pod.
 fn exceeds_limit(pod: Pod<'_>, settings: &Settings, resource: Resource) -> bool {
     are_quantities(pod, resource)
         && Part::ALL.into_iter().any(|part| {

@@ -1,4 +1,4 @@
-//! Decides on a pod.
+//! Decides whether a pod gets the sidecar.
 
 use serde_json::Value;
 
@@ -18,14 +18,14 @@ pub enum Decision {
     NotAsked,
     /// The pod has the sidecar.
     Already,
-    /// The pod asks and stays as it is, for these reasons.
+    /// The pod asks for the sidecar but stays unchanged, for these reasons.
     Refused(Vec<String>),
     /// The pod with the sidecar.
     Injected(Box<Value>),
 }
 
 impl Decision {
-    /// For a metric.
+    /// The decision's name in metrics.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::NotAsked => "not_asked",
@@ -51,12 +51,12 @@ pub fn decide(value: &Value, workload: Option<&str>, settings: &Settings) -> Dec
     }
     match injected(pod, workload, settings) {
         Ok(injected) => Decision::Injected(Box::new(injected)),
-        // An API server has no such pods; a manifest may.
+        // Only a manifest can contain such a pod, because the API server rejects it.
         Err(place) => Decision::Refused(vec![format!("{place}; write one, or remove scoretap.dev/inject")]),
     }
 }
 
-/// What to know about a pod that has the sidecar or gets it, such as that its app's port has no name.
+/// Notices about a pod that has the sidecar or gets it, such as that its app's port has no name.
 pub fn notices(value: &Value, decision: &Decision, settings: &Settings) -> Vec<String> {
     match decision {
         Decision::Already | Decision::Injected(_) => faults::notices(Pod(value), settings),

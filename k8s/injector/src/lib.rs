@@ -1,8 +1,8 @@
 //! Adds the Scoretap sidecar to pods that ask for it with an annotation.
 //!
-//! What is added is data (`sidecar.yaml`). This crate decides whether to add it, fills in what differs from pod to pod, and
-//! renders the same decision as an admission policy. A pod that it cannot inject stays as it is, with a warning that says
-//! what to write.
+//! The sidecar is data (`sidecar.yaml`). This crate decides whether to add it, fills in the values for each pod, and
+//! renders the same decision as an admission policy. If it cannot inject a pod, it leaves the pod unchanged and warns how
+//! to fix it.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -12,7 +12,7 @@
 
 pub mod annotations;
 pub mod bootstrap;
-// A Unix socket is its way to Envoy; the command line runs on Windows too.
+// It reaches Envoy through a Unix socket, but the command line also compiles for Windows.
 #[cfg(unix)]
 pub mod drain;
 pub mod faults;

@@ -1,4 +1,4 @@
-//! `scoretap inject -f FILE`: the same decision on manifests, for pipelines.
+//! `scoretap inject -f FILE`: makes the same decision for manifests, for pipelines.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -10,18 +10,18 @@ use crate::pod::name;
 use crate::settings::Settings;
 use crate::yaml;
 
-/// Manifests with the sidecar in pods that ask, and the messages about them.
+/// Manifests with the sidecar in the pods that ask for it, and messages.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Injected {
     /// The documents.
     pub documents: Vec<Value>,
-    /// Why a pod that asks was not injected: `KIND/NAME: what to write`
+    /// Reasons why a pod that asks for the sidecar was not injected: `KIND/NAME: what to write`.
     pub faults: Vec<String>,
     /// Other advice, in the same form.
     pub warnings: Vec<String>,
 }
 
-/// The kinds that hold a pod or a pod template, and the JSON pointer to it.
+/// The kinds that contain a pod or a pod template, and the JSON pointer to it.
 const KINDS: [(&str, &str); 7] = [
     ("Pod", ""),
     ("Deployment", "/spec/template"),
@@ -32,7 +32,7 @@ const KINDS: [(&str, &str); 7] = [
     ("CronJob", "/spec/jobTemplate/spec/template"),
 ];
 
-/// The names of all kinds that are injected.
+/// The names of all kinds that can be injected.
 pub fn kinds() -> String {
     format!("{} and List", KINDS.map(|(name, _)| name).join(", "))
 }
@@ -81,7 +81,7 @@ fn inject_object(object: &mut Value, settings: &Settings, injected: &mut Injecte
     injected.warnings.extend(advice.notices.into_iter().map(titled));
 }
 
-/// Annotations of ours that are not strings, which is easily written in YAML. The API server refuses the object.
+/// Our annotations that are not strings, an easy mistake in YAML. The API server rejects the object.
 fn unquoted(object: &Value, kind: &str) -> Vec<String> {
     let annotations =
         pod_at(kind).and_then(|pointer| object.pointer(pointer)?.pointer("/metadata/annotations"));
@@ -92,7 +92,7 @@ fn unquoted(object: &Value, kind: &str) -> Vec<String> {
     plain.map(|(name, value)| format!("{name} is {value} without quotes; write \"{value}\"")).collect()
 }
 
-/// Where to write the annotation, if it is in a place that has no effect.
+/// The right place for the annotation, if it is where it has no effect.
 fn misplaced(object: &Value, kind: &str) -> Option<String> {
     let value = |pointer: &str| object.pointer(pointer)?.pointer("/metadata/annotations")?.get(INJECT);
     let asks = |pointer: &str| value(pointer).is_some_and(|value| *value != "false" && *value != false);
@@ -115,9 +115,9 @@ fn misplaced(object: &Value, kind: &str) -> Option<String> {
 /// The messages about one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Advice {
-    /// Why its pods are not injected.
+    /// Reasons why its pods are not injected.
     pub faults: Vec<String>,
-    /// What to know about its pods that are.
+    /// Notices about its injected pods.
     pub notices: Vec<String>,
 }
 
@@ -138,7 +138,7 @@ fn pod(object: &mut Value, kind: &str, settings: &Settings) -> Advice {
     }
 }
 
-/// The name that the webhook finds in the owner of a pod of the same workload.
+/// The workload's name as the webhook sees it: in the owner of a pod.
 fn workload(object: &Value, kind: &str) -> Option<String> {
     match kind {
         "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => {
@@ -148,8 +148,8 @@ fn workload(object: &Value, kind: &str) -> Option<String> {
     }
 }
 
-/// The messages about the pods that a workload would create. Whoever applies the workload gets them, because the warnings
-/// of its pods go to a controller.
+/// The messages about the pods that a workload would create. They go to the user who applies the workload, because the
+/// warnings about its pods go to a controller.
 pub fn advice(object: &Value, kind: &str, settings: &Settings) -> Advice {
     pod(&mut json!(object), kind, settings)
 }

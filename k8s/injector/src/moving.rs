@@ -9,9 +9,9 @@ use crate::annotations::MOVED_APP;
 use crate::pod::{list, name};
 use crate::sidecar::entry;
 
-/// Stands for the new port's number in a template.
+/// The placeholder for the new port's number in a template.
 pub const PLACEHOLDER: &str = "{port}";
-/// Lets an unprivileged process listen on low ports. Kubernetes counts it among the safe ones.
+/// The sysctl that lets an unprivileged process listen on low ports. Kubernetes lists it as safe.
 pub const SYSCTL: &str = "net.ipv4.ip_unprivileged_port_start";
 /// Ports below this one need the sysctl.
 pub const FIRST_UNPRIVILEGED: u16 = 1024;
@@ -25,18 +25,18 @@ pub enum Way {
     Arg,
 }
 
-/// The annotation, read.
+/// The parsed annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Move<'a> {
     /// Where the app reads its port.
     pub way: Way,
-    /// The variable or the flag.
+    /// The name of the variable or the flag.
     pub name: &'a str,
-    /// What is written there; [`PLACEHOLDER`] is the number.
+    /// The value to write. [`PLACEHOLDER`] stands for the number.
     pub template: &'a str,
 }
 
-/// What [`Move::parse`] accepts, for CEL.
+/// The regular expression of values that [`Move::parse`] accepts, for CEL.
 pub const PATTERN: &str = "^(env [A-Za-z_][A-Za-z0-9_.-]*|arg --?[A-Za-z0-9][A-Za-z0-9_.-]*)\
                            ( [^\\x00-\\x1f\\x7f]*[{]port[}][^\\x00-\\x1f\\x7f]*)?$";
 /// A shell as a word of the command.
@@ -45,7 +45,7 @@ pub const SHELL: &str = "^(.*/)?(a|ba|da|k|z)?sh$";
 pub const SCRIPT_FLAG: &str = "^-[A-Za-z]*c$";
 
 impl<'a> Move<'a> {
-    /// Reads `env NAME`, `arg --FLAG`, and either with a template behind it.
+    /// Reads `env NAME` or `arg --FLAG`, optionally followed by a template.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (way, rest) = text.split_once(' ')?;
         let (name, template) = rest.split_once(' ').unwrap_or((rest, PLACEHOLDER));
@@ -58,23 +58,23 @@ impl<'a> Move<'a> {
         (is_plain && template.contains(PLACEHOLDER)).then_some(Self { way, name, template })
     }
 
-    /// What the app is given.
+    /// The value that the app gets.
     pub fn value(&self) -> String {
         self.template.replace(PLACEHOLDER, &MOVED_APP.to_string())
     }
 
-    /// Whether the variable comes from elsewhere, where it cannot be replaced.
+    /// Whether the variable uses `valueFrom`, so that its value cannot be replaced.
     pub fn has_value_from(&self, app: &Value) -> bool {
         let mut held = list(app.get("env")).filter(|entry| name(entry) == Some(self.name));
         self.way == Way::Env && held.any(|entry| entry.get("valueFrom").is_some())
     }
 
-    /// Whether the container leaves its command line to the image. An argument would replace the image's own.
+    /// Whether the container uses the image's own command line, which an argument would replace.
     pub fn has_no_command_line(&self, app: &Value) -> bool {
         self.way == Way::Arg && words(app).is_empty()
     }
 
-    /// Whether the command line is a script for a shell, in which the flag would have to be edited.
+    /// Whether the command line is a shell script. The flag would have to be edited inside the script.
     pub fn is_shell_script(&self, app: &Value) -> bool {
         let words = words(app);
         let named = words.iter().any(|word| is_shell(word)) && words.iter().any(|word| is_script_flag(word));
@@ -83,7 +83,7 @@ impl<'a> Move<'a> {
         self.way == Way::Arg && (named || of_image)
     }
 
-    /// Whether the flag stands without a value behind it.
+    /// Whether no value follows the flag.
     pub fn has_no_value(&self, app: &Value) -> bool {
         let words = words(app);
         let flags = words.iter().enumerate().filter(|(_, word)| **word == self.name);
@@ -91,7 +91,7 @@ impl<'a> Move<'a> {
         self.way == Way::Arg && { values }.any(|value| value.is_none_or(|value| value.starts_with('-')))
     }
 
-    /// Whether a value to be replaced is more than a number, and no template says what to write instead.
+    /// Whether the value to replace is more than a number and there is no template for the new value.
     pub fn needs_template(&self, app: &Value) -> bool {
         let is_number = |value: &str| value.bytes().all(|byte| byte.is_ascii_digit());
         self.template == PLACEHOLDER && self.replaced(app).iter().any(|value| !is_number(value))
@@ -132,7 +132,7 @@ impl<'a> Move<'a> {
         }
         if !found {
             let variable = json!({"name": self.name, "value": value});
-            // First, because variables behind it may expand it; last if it expands others itself.
+            // Insert it first, because later variables may expand it. If it expands others itself, append it.
             let index = if self.template.contains("$(") { variables.len() } else { 0 };
             variables.insert(index, variable);
         }
@@ -179,7 +179,7 @@ impl<'a> Move<'a> {
     }
 }
 
-/// Lets Envoy, which is not root, listen on a low port. `None` if a field of the pod has an unexpected type.
+/// Allows Envoy to listen on a low port without root. `None` if a field of the pod has an unexpected type.
 pub fn open_low_ports(pod: &mut Value, port: u16) -> Option<()> {
     if port >= FIRST_UNPRIVILEGED {
         return Some(());

@@ -1,4 +1,4 @@
-//! A pod as the injector reads it: which container is the app, on which port, and what model it serves.
+//! Reads a pod: which container is the app, its port, and its model.
 //!
 //! `policy` does the same in CEL. A test on a real API server compares the two.
 
@@ -11,14 +11,15 @@ use crate::annotations::{
 use crate::moving::Move;
 use crate::quantity::{Bound, Resource};
 
-/// Sources of one of the exporter's variables: annotation, then the app's variable of that name, then labels.
+/// Sources of one of the exporter's variables, in this order: the annotation, the app's variable of that name, the
+/// labels.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
     /// The variable.
     pub variable: &'static str,
     /// The annotation.
     pub annotation: Option<&'static str>,
-    /// The labels, the first one first.
+    /// The labels, in order of precedence.
     pub labels: &'static [&'static str],
 }
 
@@ -37,15 +38,15 @@ pub const VERSION: Identity = Identity {
 /// `MODEL_FRAMEWORK`
 pub const FRAMEWORK: Identity = Identity { variable: "MODEL_FRAMEWORK", annotation: None, labels: &[] };
 
-/// The label with which a ReplicaSet marks its pods.
+/// The label that a ReplicaSet adds to its pods.
 pub const TEMPLATE_HASH: &str = "pod-template-hash";
 /// The label that names the workload if no owner does.
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
-/// Owners that outlive their pods and have the name that people know.
+/// Kinds of owners that outlive their pods and whose names people know.
 pub const NAMING_OWNERS: [&str; 3] = ["ReplicaSet", "StatefulSet", "DaemonSet"];
 
-/// A pod with a shorter grace period gets no hook: the hook would use up the app's time to stop. The API server refuses a
-/// hook that sleeps longer than the grace period.
+/// A pod with a shorter grace period gets no hook, because the hook would use up the app's time to stop. The API server
+/// rejects a hook that sleeps longer than the grace period.
 pub const TIME_FOR_A_HOOK: i64 = 10;
 
 /// A pod, or the template of one.
@@ -110,12 +111,13 @@ impl<'a> Pod<'a> {
         if apps.is_empty() { self.containers().collect() } else { apps }
     }
 
-    /// Whether several TCP ports could be the app's. A name does not decide: `http` may be a page for people.
+    /// Whether several TCP ports could be the app's. Names do not decide: `http` may be a web page.
     pub fn has_several_ports(self) -> bool {
         self.apps().into_iter().flat_map(declared).filter(may_take_calls).nth(1).is_some()
     }
 
-    /// The container that takes the calls: with an annotation the first that declares the port, otherwise the first.
+    /// The container that takes the calls: the first that declares the annotated port, or without an annotation the
+    /// first.
     pub fn app(self) -> Option<&'a Value> {
         let apps = self.apps();
         let wanted = self.wanted_port();
@@ -150,7 +152,7 @@ impl<'a> Pod<'a> {
         ports.filter(move |port| number(port) == app_port).filter_map(name)
     }
 
-    /// Whether another container declares a name of the app's port: calls by that name may be meant for it.
+    /// Whether another container declares a name of the app's port. Calls by that name may be meant for that container.
     pub fn shares_its_port_name(self) -> bool {
         let app = self.app_index();
         let others = self.containers().enumerate().filter(|(index, _)| Some(*index) != app);
@@ -165,7 +167,7 @@ impl<'a> Pod<'a> {
         self.spec("hostNetwork").is_some_and(|value| value == true)
     }
 
-    /// Whether the app's port is open on the node.
+    /// Whether the app's port has a `hostPort`.
     pub fn has_host_port(self) -> bool {
         let app_port = self.app_port().number;
         let mut ports = self.app().into_iter().flat_map(declared).filter(|port| number(port) == app_port);
@@ -190,16 +192,15 @@ impl<'a> Pod<'a> {
         self.containers().any(|container| name(container) == Some(QUEUE_PROXY))
     }
 
-    /// What a container of the sidecar requests, or its limit. Containers of a pod that has resources of its own share
-    /// these.
+    /// The request or limit of a sidecar container. In a pod with pod-level resources, all containers share those.
     pub fn quantity(self, resource: Resource, bound: Bound, setting: &'a str) -> &'a str {
         let shared = self.spec("resources").filter(|resources| !resources.is_null());
         let otherwise = if shared.is_some() { crate::quantity::NONE } else { setting };
         self.annotation(bound.annotation(resource)).unwrap_or(otherwise)
     }
 
-    /// The app's port. It has no number if the annotation names a port that nobody declares, or if there is neither an
-    /// annotation nor a declaration.
+    /// The app's port. It has no number if the annotation names a port that no container declares, or if there is
+    /// neither an annotation nor a declaration.
     pub fn app_port(self) -> Port {
         let wanted = self.wanted_port();
         let is_meant =
@@ -218,7 +219,7 @@ impl<'a> Pod<'a> {
         TLS.iter().any(|protocol| name.starts_with(protocol))
     }
 
-    /// The value of one identity. Empty if no source has it.
+    /// The value of one of the exporter's variables. Empty if no source has it.
     pub fn identity(self, identity: &Identity) -> &'a str {
         let annotation = identity.annotation.and_then(|name| self.annotation(name));
         let environment = || self.app().and_then(|app| variable(app, identity.variable));
@@ -239,7 +240,7 @@ impl<'a> Pod<'a> {
         without.unwrap_or(owner)
     }
 
-    /// Whether the pod says that it is for Windows nodes.
+    /// Whether the pod is for Windows nodes.
     pub fn is_windows(self) -> bool {
         let os = self.spec("os").and_then(name);
         os == Some("windows") || text(self.spec("nodeSelector"), "kubernetes.io/os") == Some("windows")
@@ -256,8 +257,8 @@ impl<'a> Pod<'a> {
         declared || PORTS.iter().any(|port| self.app_port().number == port.to_string())
     }
 
-    /// Whether the pod has a volume with one of the sidecar's names, or mounts one that it lacks: once injected, it would
-    /// have it, and the app could open Envoy's admin socket.
+    /// Whether the pod has a volume with one of the sidecar's names, or mounts such a volume without having it. Injection
+    /// would add the missing volume, and the app could open Envoy's admin socket.
     pub fn uses_our_volumes(self) -> bool {
         let containers = self.containers().chain(list(self.spec("initContainers")));
         let mounts = containers.flat_map(|container| list(container.get("volumeMounts")));
@@ -311,8 +312,8 @@ pub(crate) fn number(port: &Value) -> String {
     port.get("containerPort").map(ToString::to_string).unwrap_or_default()
 }
 
-/// The literal value of a variable. A reference to another variable or to a Secret does not belong into a label. If a name
-/// is repeated, the kubelet takes the last one.
+/// The literal value of a variable. References to another variable or to a Secret do not belong in a label. If a name is
+/// repeated, the kubelet takes the last one.
 fn variable<'a>(container: &'a Value, variable: &str) -> Option<&'a str> {
     let found = list(container.get("env")).filter(|entry| name(entry) == Some(variable));
     let plain = found.filter_map(|entry| entry.get("value")?.as_str());

@@ -1,9 +1,9 @@
-//! The same decision as a MutatingAdmissionPolicy, with nothing to run (Kubernetes 1.36 and later).
+//! The same decision as a MutatingAdmissionPolicy, which needs no pods (Kubernetes 1.36 and later).
 //!
-//! A mutating policy cannot warn, so a ValidatingAdmissionPolicy beside it only warns. Warnings of pods reach nobody but
-//! whoever creates one by hand, so workloads have such a policy too. The sidecar comes from the same definition and the
-//! faults from the same tables as the webhook's. CEL cannot read the filter's configuration: with a policy, the filter
-//! reports its faults at run time.
+//! A mutating policy cannot warn, so a ValidatingAdmissionPolicy beside it does, and does nothing else. Workloads have
+//! such a policy too, because warnings about pods reach only users who create a pod by hand. The sidecar comes from the
+//! same definition as the webhook's, and the faults from the same tables. CEL cannot read the filter's configuration, so
+//! in policy mode the filter reports its faults at run time.
 
 mod literal;
 mod patches;
@@ -19,16 +19,16 @@ use crate::yaml;
 
 use values::Values;
 
-/// The label of namespaces that take part.
+/// The label of namespaces with injection.
 pub const NAMESPACE_LABEL: &str = "scoretap.dev/injection";
 
-/// What is wrong with objects that ask, as warnings.
+/// A policy that warns about faults of objects that ask for the sidecar.
 struct Advice {
     name: &'static str,
     /// API groups and their resources.
     resources: Vec<(&'static str, &'static [&'static str])>,
     operations: &'static [&'static str],
-    /// Where the pod, or its template, is in the object.
+    /// The path of the pod or pod template in the object.
     root: &'static str,
 }
 
@@ -85,7 +85,7 @@ fn asks(root: &str) -> (&'static str, String) {
     ("asks", asks)
 }
 
-/// Whether the pod at `root` has the sidecar already. It was judged before it got it.
+/// Whether the pod at `root` has the sidecar already. It was checked before injection.
 fn has_sidecar(root: &str) -> String {
     let labels = format!("{root}.metadata.labels");
     let taken = variables::containers_taken(&format!("{root}.spec"));
@@ -97,7 +97,7 @@ impl Advice {
         let mut variables = variables::judging(self.root, values);
         variables.add("injected", has_sidecar(self.root));
         let faults = FAULTS.iter().map(|fault| (format!("variables.injected || !({})", fault.cel), fault));
-        // A pod with a fault gets no sidecar to say anything about.
+        // A pod with a fault gets no sidecar, so notices do not apply.
         let notices = NOTICES.iter().map(|notice| {
             (format!("(!variables.injected && variables.faulty) || !({})", notice.cel), notice)
         });
@@ -160,7 +160,7 @@ fn named(conditions: &[(&str, String)]) -> Value {
     conditions.iter().map(|(name, cel)| json!({"name": name, "expression": cel})).collect()
 }
 
-/// The same namespaces as the webhook selects.
+/// Selects the same namespaces as the webhook.
 fn selected(values: Values<'_>) -> Value {
     json!({"namespaceSelector": {
         "matchLabels": {NAMESPACE_LABEL: "enabled"},
@@ -181,7 +181,7 @@ fn object(kind: &str, name: &str, spec: &Value) -> Value {
     })
 }
 
-/// A message of the tables as CEL, with placeholders as variables.
+/// A message from the tables as CEL, with variables for placeholders.
 fn message_cel(message: &str) -> String {
     let mut parts = Vec::new();
     let mut rest = message;

@@ -1,15 +1,15 @@
 //! Port declarations and probes of the app's container.
 //!
-//! A Service with a named target port resolves the name in each pod. In an injected pod, Envoy's port takes the names of the
-//! app's port and is declared on the app's container; the app's own port becomes `scoretap-app`. So a Service reaches Envoy
-//! in injected pods and the app in all others, and never lacks a port.
+//! Kubernetes resolves a Service's named target port in each pod separately. In an injected pod, Envoy's port takes the
+//! names of the app's port and is declared on the app's container. The app's own port becomes `scoretap-app`. So a
+//! Service reaches Envoy in injected pods and the app in all others, and always finds a port.
 
 use serde_json::{Value, json};
 
 use crate::annotations::{APP_PORT_NAME, ENVOY, MOVED_APP};
 use crate::pod::{Pod, is_tcp, name, number};
 
-/// The handlers of a container that name a port, as JSON pointers.
+/// JSON pointers to the handlers of a container that can name a port.
 pub const HANDLERS: [[&str; 2]; 13] = [
     ["startupProbe", "httpGet"],
     ["startupProbe", "tcpSocket"],
@@ -26,19 +26,19 @@ pub const HANDLERS: [[&str; 2]; 13] = [
     ["lifecycle/preStop", "tcpSocket"],
 ];
 
-/// Where Envoy and the app listen, and by what the app's handlers called the app before.
+/// The ports of Envoy and the app, and the names that the app's handlers use for the app's port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The number that the app declares.
     pub declared: String,
     /// Whether the app moves.
     pub moves: bool,
-    /// Names of the app's port. Handlers that use one get the app's number.
+    /// Names of the app's port. Handlers that use a name get the app's number instead.
     pub names: Vec<String>,
 }
 
 impl Layout {
-    /// For a pod without faults.
+    /// The layout of a pod without faults.
     pub fn of(pod: Pod<'_>) -> Self {
         let names = pod.app_port_names().map(str::to_owned).collect();
         Self { declared: pod.app_port().number, moves: pod.moves().is_some(), names }
@@ -86,7 +86,7 @@ impl Layout {
         }
     }
 
-    /// Ports are declared for information only: whoever resolves a name reads them, and nobody else.
+    /// Declarations are information only: Kubernetes uses them to resolve port names and for nothing else.
     fn declare(&self, app: &mut Value) -> Option<()> {
         let own = self.app().parse::<u16>().ok()?;
         let ports = crate::sidecar::entry(app, "ports", json!([]))?.as_array_mut()?;

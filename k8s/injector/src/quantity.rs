@@ -1,11 +1,11 @@
-//! CPU and memory: what an annotation or a setting may say, and which of two is more.
+//! CPU and memory: validates and compares quantities from annotations and settings.
 
 use crate::annotations::{CPU_LIMIT, CPU_REQUEST, MEMORY_LIMIT, MEMORY_REQUEST};
 
 /// A limit that is not set.
 pub const NONE: &str = "none";
 
-/// What a container asks for.
+/// A resource of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {
     /// Cores.
@@ -14,12 +14,12 @@ pub enum Resource {
     Memory,
 }
 
-/// What the quantity means.
+/// The meaning of a quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bound {
-    /// What the scheduler reserves.
+    /// The scheduler reserves it.
     Request,
-    /// What the kernel enforces.
+    /// The kernel enforces it.
     Limit,
 }
 
@@ -27,7 +27,7 @@ impl Resource {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Cpu, Self::Memory];
 
-    /// As Kubernetes writes it.
+    /// The name in Kubernetes.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
@@ -35,8 +35,8 @@ impl Resource {
         }
     }
 
-    /// The regular expression of its quantities, for CEL; [`Self::parse`] accepts the same. A subset of what
-    /// Kubernetes accepts: `100m`, `0.5`, `2`; `64Mi`, `1G`.
+    /// The regular expression of its quantities, for CEL. [`Self::parse`] accepts the same. Both accept a subset of
+    /// Kubernetes' quantities: `100m`, `0.5`, `2`; `64Mi`, `1G`.
     pub const fn pattern(self) -> &'static str {
         match self {
             Self::Cpu => "[0-9]{1,6}m|[0-9]{1,4}([.][0-9]{1,3})?",
@@ -61,7 +61,7 @@ impl Bound {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Request, Self::Limit];
 
-    /// As names of slots and annotations write it.
+    /// The name in slots and annotations.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Request => "request",
@@ -87,7 +87,7 @@ impl Bound {
         }
     }
 
-    /// Whether an annotation or a setting may say this. Only a limit may be `none`.
+    /// Whether an annotation or a setting may have this value. Only a limit may be `none`.
     pub fn accepts(self, resource: Resource, text: &str) -> bool {
         resource.parse(text).is_some() || (self == Self::Limit && text == NONE)
     }

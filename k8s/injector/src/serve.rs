@@ -7,7 +7,7 @@ pub mod tls;
 
 use std::io::Write;
 
-/// Writes a line of the log. `eprintln!` panics if it cannot write, for example on a full disk.
+/// Writes a log line. Unlike `eprintln!`, this does not panic if the write fails, for example on a full disk.
 pub(crate) fn log(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

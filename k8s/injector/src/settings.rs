@@ -1,4 +1,4 @@
-//! What the operator decides for all pods. A tenant chooses no image and no user.
+//! The operator's settings for all pods. A tenant cannot choose images or users.
 
 use std::collections::BTreeMap;
 
@@ -7,29 +7,29 @@ use serde_json::{Map, Value};
 use crate::quantity::{Bound, NONE, Resource};
 use crate::slots::{Part, Slot};
 
-/// Longest image name that is accepted.
+/// The maximum length of an image name.
 const LONGEST_IMAGE: usize = 512;
 const KNOWN: &str = "envoyImage, exporterImage, runAsUser, imagePullPolicy and resources";
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
 
-/// The operator's decisions.
+/// The operator's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Image of Envoy.
     pub envoy_image: String,
     /// Image of the exporter, the module and `scoretap-sidecar`.
     pub exporter_image: String,
-    /// User and group of the sidecar's containers. `None` where the platform assigns them, as OpenShift does.
+    /// User and group of the sidecar's containers. `None` if the platform assigns them, as OpenShift does.
     pub run_as_user: Option<i64>,
-    /// When both images are pulled. `None` leaves that to Kubernetes.
+    /// The pull policy of both images. `None` means Kubernetes' default.
     pub image_pull_policy: Option<String>,
     /// Requests and limits of the sidecar's containers; a limit may be [`NONE`].
     resources: BTreeMap<(Part, Resource, Bound), String>,
 }
 
-/// CPU and memory of each container: what it requests, then its limit. Limits are ten times the CPU requests, which passes
-/// a LimitRange with `max: 1` and `maxLimitRequestRatio: 10`. At run time a pod reserves the larger of setup's request and
-/// the sum of the other two: 50m.
+/// CPU and memory of each container: the request, then the limit. CPU limits are ten times the requests, which passes a
+/// LimitRange with `max: 1` and `maxLimitRequestRatio: 10`. A pod reserves the larger of setup's request and the sum of
+/// the other two: 50m.
 const DEFAULT_RESOURCES: [(Part, [[&str; 2]; 2]); 3] = [
     (Part::Setup, [["10m", "100m"], ["32Mi", "64Mi"]]),
     (Part::Envoy, [["40m", "400m"], ["96Mi", "256Mi"]]),
@@ -71,12 +71,12 @@ impl Settings {
         if reader.faults.is_empty() { Ok(reader.settings) } else { Err(reader.faults) }
     }
 
-    /// What a container of the sidecar requests, or its limit.
+    /// The request or limit of a sidecar container.
     pub fn quantity(&self, part: Part, resource: Resource, bound: Bound) -> &str {
         self.resources.get(&(part, resource, bound)).map_or(NONE, String::as_str)
     }
 
-    /// Sets it. A value that [`Bound::accepts`] refuses is an error.
+    /// Sets the request or limit. A value that [`Bound::accepts`] rejects is an error.
     pub fn set_quantity(
         &mut self,
         part: Part,
@@ -92,7 +92,7 @@ impl Settings {
     }
 }
 
-/// Checks an image name as a container runtime does. A wrong one would keep every injected pod from starting.
+/// Checks an image name as a container runtime does. An invalid name would keep every injected pod from starting.
 pub fn check_image(text: &str) -> Result<(), String> {
     let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
     let is_part = |part: &str| {
@@ -230,7 +230,7 @@ impl Reader {
         }
     }
 
-    /// The API server refuses a container that requests more than its limit.
+    /// The API server rejects a container that requests more than its limit.
     fn check_limits(&mut self) {
         for part in Part::ALL {
             for resource in Resource::ALL {
@@ -348,7 +348,7 @@ resources:
         }
     }
 
-    /// Bounds of common LimitRanges, and what the docs promise a pod reserves.
+    /// The defaults fit common LimitRanges and reserve what the docs promise.
     #[test]
     fn default_requests_reserve_at_most_50m() {
         let settings = Settings::default();

@@ -1,4 +1,4 @@
-//! The sidecar's definition, read and filled in.
+//! Reads the sidecar's definition and fills it in.
 
 use std::sync::LazyLock;
 
@@ -10,17 +10,17 @@ use crate::slots::Slots;
 /// The definition's text.
 pub const DEFINITION: &str = include_str!("../sidecar.yaml");
 
-/// What is added to a pod.
+/// The additions to a pod.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Sidecar {
     /// Labels of the pod.
     pub labels: Map<String, Value>,
-    /// The hook of the app's container, if that has none.
+    /// The hook for an app container that has none.
     pub pre_stop: Value,
     /// Volumes.
     pub volumes: Vec<Value>,
-    /// Appended to the pod's own.
+    /// Init containers, appended to the pod's own.
     pub init_containers: Vec<Value>,
 }
 
@@ -37,7 +37,7 @@ impl Sidecar {
         sidecar
     }
 
-    /// Adds the sidecar to a pod, with the hook in container `app`. An error names the part of the pod that cannot take it.
+    /// Adds the sidecar to a pod, with the hook in container `app`. An error names the part of the pod that prevents it.
     pub fn add_to(self, pod: &mut Value, app: Option<usize>) -> Result<(), String> {
         let Self { labels, pre_stop, volumes, init_containers } = self;
         if let Some(app) = app.and_then(|index| pod.pointer_mut(&format!("/spec/containers/{index}"))) {
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(ports, [(&json!(STATS_PORT_NAME), &json!(EXPORTER))]);
     }
 
-    /// The API server refuses a longer one, and with it the pod.
+    /// The API server rejects a longer name, and with it the pod.
     #[test]
     fn port_names_have_at_most_15_characters() {
         for name in PORT_NAMES {

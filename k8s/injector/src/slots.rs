@@ -1,4 +1,4 @@
-//! What differs from pod to pod: the `${NAME}` of the sidecar's definition.
+//! The `${NAME}` placeholders in the sidecar's definition, for values that differ from pod to pod.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ impl Part {
     /// All of them, in the order in which they start.
     pub const ALL: [Self; 3] = [Self::Setup, Self::Envoy, Self::Exporter];
 
-    /// As names of slots and settings write it.
+    /// The name in slots and settings.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Setup => "setup",
@@ -38,7 +38,7 @@ pub enum Slot {
     EnvoyImage,
     /// The image with the exporter, the module and `scoretap-sidecar`.
     ExporterImage,
-    /// When these images are pulled.
+    /// The pull policy of these images.
     ImagePullPolicy,
     /// The user and group of the sidecar's containers.
     RunAsUser,
@@ -54,13 +54,13 @@ pub enum Slot {
     Config,
     /// The pod's model.
     ModelName,
-    /// Its version.
+    /// The version of that model.
     ModelVersion,
-    /// What it was made with.
+    /// The framework of that model.
     ModelFramework,
     /// The workload that the pod belongs to.
     Deployment,
-    /// What a container of the sidecar requests, or its limit.
+    /// The request or limit of a sidecar container.
     Quantity(Part, Resource, Bound),
 }
 
@@ -93,7 +93,7 @@ impl Slot {
         all.map(|(part, resource, bound)| Self::Quantity(part, resource, bound))
     }
 
-    /// As the definition writes it, between `${` and `}`.
+    /// The name in the definition, between `${` and `}`.
     pub fn name(self) -> String {
         let name = match self {
             Self::EnvoyImage => "envoy-image",
@@ -137,12 +137,12 @@ impl Slot {
     }
 }
 
-/// A slot as the definition writes it. It is a whole value, never a part of one.
+/// A slot in the definition. It is a whole value, never part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// Which.
+    /// The slot.
     pub slot: Slot,
-    /// Whether the value becomes a number: `${NAME:number}`.
+    /// Whether the value is a number: `${NAME:number}`.
     pub is_number: bool,
 }
 
@@ -166,7 +166,7 @@ impl Slots {
         self.0.insert(slot, value.into());
     }
 
-    /// Fills every slot below `value`. Fields whose slot has no value are removed.
+    /// Fills every slot below `value`. Removes fields whose slot has no value.
     pub fn fill(&self, value: &mut Value) {
         match value {
             Value::Array(items) => items.iter_mut().for_each(|item| self.fill(item)),

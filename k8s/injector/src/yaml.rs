@@ -1,11 +1,11 @@
-//! Writes YAML that every reader reads the same way.
+//! Writes YAML that all parsers read the same way.
 //!
-//! kubectl reads YAML 1.1, where `yes`, `on` and `012` are not strings; serde's writers write 1.2. So a string is unquoted
-//! only if every reader takes it for a string.
+//! kubectl reads YAML 1.1, where `yes`, `on` and `012` are not strings, but serde's writers write 1.2. So this writes a
+//! string without quotes only if every parser reads a string.
 
 use serde_json::{Map, Value};
 
-/// Fields that come first in an object, as people expect.
+/// Fields that people expect first in an object.
 const FIRST: [&str; 4] = ["apiVersion", "kind", "metadata", "name"];
 
 /// One document.
@@ -36,7 +36,7 @@ fn block(value: &Value, indent: usize, text: &mut String) {
                 block(item, indent + 2, text);
             }
         }
-        // A top-level block would end at the first line without a margin.
+        // A top-level block would end at the first line without indentation.
         Value::String(string) if indent > 0 && is_prose(string) => {
             text.push_str("|-\n");
             for line in string.lines() {
@@ -56,7 +56,7 @@ fn block(value: &Value, indent: usize, text: &mut String) {
     }
 }
 
-/// The text behind a field's colon. Lists start at the field's own margin.
+/// The text after a field's colon. Lists have the field's own indentation.
 fn field(value: &Value, indent: usize, text: &mut String) {
     let inner = match value {
         Value::Object(fields) if !fields.is_empty() => Some(indent + 2),
@@ -89,7 +89,7 @@ fn margin(indent: usize, text: &mut String) {
     text.extend(std::iter::repeat_n(' ', indent));
 }
 
-/// Whether a block scalar can hold these lines unchanged.
+/// Whether a block scalar can represent these lines unchanged.
 fn is_prose(string: &str) -> bool {
     let plain =
         |line: &str| !line.is_empty() && !line.starts_with([' ', '\t']) && !line.ends_with([' ', '\t']);
@@ -99,7 +99,7 @@ fn is_prose(string: &str) -> bool {
         && !string.chars().any(|char| is_odd(char) || char.is_control() && char != '\n')
 }
 
-/// Unquoted if that is safe in every YAML version, otherwise as JSON, which is YAML too.
+/// The string without quotes if that is safe in every YAML version, otherwise as JSON, which is valid YAML.
 fn scalar(string: &str) -> String {
     const WORDS: [&str; 9] = ["true", "false", "yes", "no", "on", "off", "y", "n", "null"];
     let starts = string.starts_with(|char: char| char.is_ascii_alphabetic() || char == '/');
@@ -114,7 +114,7 @@ fn scalar(string: &str) -> String {
     if json.contains(is_odd) { json.chars().map(escaped).collect() } else { json }
 }
 
-/// Characters that JSON leaves alone and YAML rejects or reads as a line end.
+/// Characters that JSON does not escape but YAML rejects or reads as a line end.
 /// <https://yaml.org/spec/1.1/#nb-char>
 const fn is_odd(char: char) -> bool {
     matches!(char, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')

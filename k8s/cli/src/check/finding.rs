@@ -1,26 +1,26 @@
-//! What a check finds.
+//! The findings of checks.
 
 use serde_json::{Value, json};
 
 use crate::text::clean;
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
     /// The check that found it.
     pub(crate) check: &'static str,
     /// The object.
     pub(crate) place: String,
-    /// What is wrong and what follows from it.
+    /// What is wrong, and its consequence.
     pub(crate) why: String,
-    /// The command that mends it; where only a person can, the one that shows more.
+    /// The command that fixes it. If only a person can fix it, a command that shows more.
     pub(crate) command: String,
-    /// How many other objects the same command mends.
+    /// How many other objects the same command fixes.
     pub(crate) others: usize,
 }
 
 impl Finding {
-    /// The check's name is added by the table of checks.
+    /// The table of checks adds the check's name.
     pub(crate) fn new(place: impl Into<String>, why: impl Into<String>, command: impl Into<String>) -> Self {
         Self { check: "", place: place.into(), why: why.into(), command: command.into(), others: 0 }
     }
@@ -37,7 +37,7 @@ impl Finding {
     }
 }
 
-/// Merges findings of one check that one command mends.
+/// Merges the findings of one check that the same command fixes.
 pub(crate) fn merged(findings: Vec<Finding>) -> Vec<Finding> {
     let mut merged: Vec<Finding> = Vec::new();
     for finding in findings {
@@ -50,7 +50,7 @@ pub(crate) fn merged(findings: Vec<Finding>) -> Vec<Finding> {
     merged
 }
 
-/// Findings for a person: a numbered block each, wrapped to the terminal's width. Commands stay on one line.
+/// Findings as text: one numbered block each, wrapped to the terminal's width. Commands stay on one line.
 pub(crate) fn blocks(findings: &[Finding], width: usize) -> String {
     let block = |(index, finding): (usize, &Finding)| {
         let others = match finding.others {

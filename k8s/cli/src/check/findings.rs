@@ -19,7 +19,7 @@ use super::object::{annotation, in_namespace, is_ours};
 use super::snapshot::{Kind, Snapshot};
 use super::subject::{Subject, subjects};
 
-/// What the checks judge.
+/// The input of the checks.
 #[derive(Clone, Debug)]
 pub(crate) struct View<'a> {
     pub(crate) snapshot: &'a Snapshot,
@@ -34,9 +34,9 @@ impl<'a> View<'a> {
 
 /// One check.
 pub(crate) struct Check {
-    /// As in `-o json`.
+    /// The name in `-o json`.
     pub(crate) name: &'static str,
-    /// Judges.
+    /// Returns the findings.
     pub(crate) find: fn(&View<'_>) -> Vec<Finding>,
 }
 
@@ -44,7 +44,7 @@ const fn check(name: &'static str, find: fn(&View<'_>) -> Vec<Finding>) -> Check
     Check { name, find }
 }
 
-/// All of them.
+/// All checks.
 pub(crate) const CHECKS: [Check; 38] = [
     // What puts the sidecar into pods.
     check("nothing-injects", cluster::nothing_injects),
@@ -92,7 +92,7 @@ pub(crate) const CHECKS: [Check; 38] = [
     check("alert-receiver", alerts::receiver),
 ];
 
-/// What all checks find.
+/// The findings of all checks.
 pub(crate) fn find(view: &View<'_>) -> Vec<Finding> {
     let at = in_namespace(installed_in(view.snapshot).unwrap_or_default());
     let found = CHECKS.iter().flat_map(|check| {

@@ -1,4 +1,4 @@
-//! Asks the cluster and Prometheus everything that the checks judge.
+//! Queries the cluster and Prometheus for everything that the checks need.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -15,18 +15,18 @@ use super::subject::{is_injected, sidecar_images};
 use crate::kubectl::{Cluster, Refused};
 use crate::prometheus::Server;
 
-/// What is checked.
+/// The scope of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scope {
-    /// All namespaces where it is `None`.
+    /// `None` means all namespaces.
     pub(crate) namespace: Option<String>,
     pub(crate) focus: Option<Focus>,
 }
 
-/// How many kubectl run at a time.
+/// The number of concurrent kubectl processes.
 const WORKERS: usize = 6;
 
-/// Everything that is to be judged.
+/// Collects the input of the checks.
 pub(crate) fn look(cluster: &Cluster, scope: &Scope) -> Result<Snapshot> {
     cluster.reach()?;
     let mut snapshot = Snapshot { focus: scope.focus.clone(), now: now(), ..Snapshot::default() };
@@ -80,14 +80,14 @@ fn list(cluster: &Cluster, scope: &Scope, kind: Kind) -> Result<Vec<Value>, Refu
         Some(namespace) => cluster.get(&[query, &["-n", namespace]].concat()),
         None => cluster.get(&[query, &["--all-namespaces"]].concat()),
     };
-    // A tenant may see its own namespace without seeing all of them.
+    // A tenant may see only its own namespace.
     match (kind, &scope.namespace, answer) {
         (Kind::Namespaces, Some(namespace), Err(_)) => cluster.get(&["namespace", namespace]),
         (_, _, answer) => answer,
     }
 }
 
-/// Entries of Secrets that AlertmanagerConfigs refer to and that do not exist. Only names and keys are read.
+/// The missing Secret entries that AlertmanagerConfigs refer to. This reads only names and keys.
 fn missing_secrets(cluster: &Cluster, snapshot: &Snapshot) -> BTreeSet<(String, String, String)> {
     const KEYS: &str = "go-template={{range $key, $value := .data}}{{$key}}{{\"\\n\"}}{{end}}";
     let mut wanted: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
@@ -112,7 +112,7 @@ fn missing_secrets(cluster: &Cluster, snapshot: &Snapshot) -> BTreeSet<(String, 
     missing
 }
 
-/// References to a key of a Secret: objects that are a name and a key.
+/// References to a key of a Secret: objects with a name and a key.
 fn references(value: &Value, found: &mut Vec<(String, String)>) {
     match value {
         Value::Object(fields) => {
@@ -127,7 +127,7 @@ fn references(value: &Value, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// When Helm's certificates for the webhook end, by an annotation: keys are not read.
+/// When Helm's certificates for the webhook expire. An annotation says so; this reads no keys.
 fn certificate_ends(cluster: &Cluster) -> Vec<(String, String)> {
     const ENDS: &str = "jsonpath={range .items[*]}{.metadata.namespace}/secret/{.metadata.name} \
                         {.metadata.annotations.scoretap\\.dev/certificate-end}{\"\\n\"}{end}";
@@ -137,8 +137,8 @@ fn certificate_ends(cluster: &Cluster) -> Vec<(String, String)> {
     ends.map(|(place, end)| (place.to_owned(), end.to_owned())).collect()
 }
 
-/// Has the API server make a pod that asks, without keeping it. `None` where that is not allowed, or no namespace takes
-/// part.
+/// Creates a pod that asks for the sidecar, as a dry run. `None` if the caller may not do so or no namespace has the
+/// label.
 fn trial(cluster: &Cluster, snapshot: &Snapshot, scope: &Scope) -> Option<Trial> {
     let takes_part = |found: &&Value| {
         label(found, "scoretap.dev/injection") == Some("enabled")

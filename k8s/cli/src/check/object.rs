@@ -7,10 +7,10 @@ use crate::text::{word, words};
 /// The label that every object of the chart carries.
 pub(crate) const PART_OF: &str = "app.kubernetes.io/part-of";
 
-/// A null to borrow.
+/// A null value to borrow.
 pub(crate) static NULL: Value = Value::Null;
 
-/// The elements of a list; none where it is missing.
+/// The elements of a list; none if it is missing.
 pub(crate) fn list(value: Option<&Value>) -> impl Iterator<Item = &Value> {
     value.and_then(Value::as_array).into_iter().flatten()
 }
@@ -25,7 +25,7 @@ pub(crate) fn text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
     value.get(field)?.as_str()
 }
 
-/// The text at a pointer; empty where there is none.
+/// The text at a pointer; empty if there is none.
 pub(crate) fn text_at<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
@@ -35,7 +35,7 @@ pub(crate) fn name(object: &Value) -> &str {
     text_at(object, "/metadata/name")
 }
 
-/// `metadata.namespace`; empty where it has none.
+/// `metadata.namespace`; empty if it has none.
 pub(crate) fn namespace(object: &Value) -> &str {
     text_at(object, "/metadata/namespace")
 }
@@ -60,24 +60,24 @@ pub(crate) fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
     text(object.pointer("/metadata/annotations")?, name)
 }
 
-/// Whether the chart made it.
+/// Whether the chart created it.
 pub(crate) fn is_ours(object: &Value) -> bool {
     label(object, PART_OF) == Some("scoretap")
 }
 
-/// `NAMESPACE/KIND/NAME`, without what is missing.
+/// `NAMESPACE/KIND/NAME`, without missing parts.
 pub(crate) fn place(object: &Value) -> String {
     let kind = kind(object);
     let parts = [namespace(object), &kind, name(object)];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
 }
 
-/// ` -n NAMESPACE`; empty for an object of the cluster.
+/// ` -n NAMESPACE`; empty for a cluster-scoped object.
 pub(crate) fn in_namespace(namespace: &str) -> String {
     if namespace.is_empty() { String::new() } else { format!(" -n {}", word(namespace)) }
 }
 
-/// `kubectl VERB KIND NAME -n NAMESPACE`, to which more may be added.
+/// `kubectl VERB KIND NAME -n NAMESPACE`. Callers may append arguments.
 pub(crate) fn kubectl(verb: &str, object: &Value) -> String {
     let kind = kind(object);
     format!("kubectl {verb} {}{}", words([kind.as_str(), name(object)]), in_namespace(namespace(object)))
@@ -109,7 +109,7 @@ pub(crate) fn has_container(pod: &Value, name: &str) -> bool {
     containers(pod).any(|container| text(container, "name") == Some(name))
 }
 
-/// Whether a pod is there and does not end.
+/// Whether a pod exists and is not terminating.
 pub(crate) fn is_alive(pod: &Value) -> bool {
     pod.pointer("/metadata/deletionTimestamp").is_none()
         && matches!(text_at(pod, "/status/phase"), "Pending" | "Running" | "")
@@ -120,7 +120,7 @@ pub(crate) fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
     at(pod, "/status/initContainerStatuses").chain(at(pod, "/status/containerStatuses"))
 }
 
-/// Seconds since 1970 of a time such as `2026-11-20T09:14:02Z`, fractions left out.
+/// Parses a time such as `2026-11-20T09:14:02Z` to seconds since 1970, without fractions.
 pub(crate) fn seconds(time: &str) -> Option<i64> {
     let digits = |range: std::ops::Range<usize>| time.get(range)?.parse::<i64>().ok();
     let (year, month, day) = (digits(0..4)?, digits(5..7)?, digits(8..10)?);

@@ -1,6 +1,7 @@
 //! Quantities of CPU and memory.
 
-/// A quantity in thousandths, which every quantity of CPU and memory is a whole number of. `None` where the text is none.
+/// A quantity in thousandths. Every quantity of CPU and memory is a whole number of them. `None` if the text is not a
+/// quantity.
 pub(crate) fn parse(text: &str) -> Option<i128> {
     let digits =
         text.find(|char: char| !(char.is_ascii_digit() || char == '.' || char == '+' || char == '-'));
@@ -39,7 +40,7 @@ fn scaled(number: &str, factor: f64) -> Option<i128> {
     Some((number * factor * 1000.0 - 1e-6).ceil() as i128)
 }
 
-/// The shortest common way to write a number of thousandths.
+/// Writes a number of thousandths in the shortest common form.
 pub(crate) fn write(thousandths: i128) -> String {
     if thousandths % 1000 != 0 {
         return format!("{thousandths}m");

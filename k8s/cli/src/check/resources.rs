@@ -1,4 +1,4 @@
-//! Whether the sidecar fits a namespace's LimitRanges and ResourceQuotas, and with which annotations it does.
+//! Whether the sidecar fits a namespace's LimitRanges and ResourceQuotas, and the annotations that make it fit.
 
 use scoretap_injector::inject::Decision;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use super::quantity::{parse, write};
 use super::snapshot::{Kind, Snapshot};
 use super::subject::Subject;
 
-/// The annotations that set the sidecar's resources, each for every container of it.
+/// The annotations that set the sidecar's resources. Each applies to all its containers.
 pub(crate) const ANNOTATIONS: [&str; 4] = [CPU_REQUEST, CPU_LIMIT, MEMORY_REQUEST, MEMORY_LIMIT];
 const CPU_REQUEST: &str = "scoretap.dev/cpu-request";
 const CPU_LIMIT: &str = "scoretap.dev/cpu-limit";
@@ -17,7 +17,7 @@ pub(crate) const MEMORY_LIMIT: &str = "scoretap.dev/memory-limit";
 
 const RESOURCES: [&str; 2] = ["cpu", "memory"];
 
-/// A rule that the sidecar breaks.
+/// A rule that the sidecar violates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Conflict {
     /// The LimitRange or ResourceQuota.
@@ -38,7 +38,7 @@ fn amount(container: &Value, side: &str, resource: &str) -> Option<i128> {
     parse(text(container.get("resources")?.get(side)?, resource)?)
 }
 
-/// What the LimitRanges of a namespace fill in and demand.
+/// The defaults and bounds of a namespace's LimitRanges.
 fn limits<'a>(snapshot: &'a Snapshot, namespace: &'a str) -> Vec<(&'a Value, &'a Value)> {
     let ranges = snapshot.within(Kind::LimitRanges, namespace);
     ranges.flat_map(|range| at(range, "/spec/limits").map(move |limit| (range, limit))).collect()
@@ -48,7 +48,7 @@ fn bound(limit: &Value, field: &str, resource: &str) -> Option<i128> {
     parse(text(limit.get(field)?, resource)?)
 }
 
-/// What the sidecar's containers break of the namespace's LimitRanges. `pod` has the sidecar.
+/// Violations of the namespace's LimitRanges by the sidecar's containers. `pod` has the sidecar.
 pub(crate) fn against_ranges(pod: &Value, snapshot: &Snapshot, namespace: &str) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
     for (range, limit) in limits(snapshot, namespace) {
@@ -73,7 +73,7 @@ pub(crate) fn against_ranges(pod: &Value, snapshot: &Snapshot, namespace: &str) 
     conflicts
 }
 
-/// What one container breaks, with the defaults that the LimitRange fills in.
+/// Violations by one container, after the LimitRange has filled in its defaults.
 fn breaks(container: &Value, limit: &Value, resource: &str) -> Option<String> {
     let capped = amount(container, "limits", resource).or_else(|| bound(limit, "default", resource));
     let requested = amount(container, "requests", resource);
@@ -109,7 +109,7 @@ fn breaks(container: &Value, limit: &Value, resource: &str) -> Option<String> {
     })
 }
 
-/// What the whole pod breaks with the sidecar and not without.
+/// Violations by the whole pod that it does not have without the sidecar.
 fn pod_breaks(pod: &Value, limit: &Value, resource: &str) -> Option<String> {
     let maximum = bound(limit, "max", resource)?;
     let with = total(pod, "limits", resource, true);
@@ -119,7 +119,7 @@ fn pod_breaks(pod: &Value, limit: &Value, resource: &str) -> Option<String> {
     })
 }
 
-/// What a pod reserves, as the API server sums it: the containers that stay, or the largest init container.
+/// A pod's total as the API server computes it: the sum of the containers that stay, or the largest init container.
 fn total(pod: &Value, side: &str, resource: &str, with_sidecar: bool) -> i128 {
     let of = |container: &Value| {
         let side = amount(container, side, resource);
@@ -140,13 +140,13 @@ fn total(pod: &Value, side: &str, resource: &str, with_sidecar: bool) -> i128 {
     running.max(peak)
 }
 
-/// What the roll-out with the sidecar would need of the namespace's quotas beyond what is left. `pod` has the sidecar.
+/// Quotas of the namespace that lack room for the roll-out with the sidecar. `pod` has the sidecar.
 pub(crate) fn against_quotas(pod: &Value, subject: &Subject<'_>, snapshot: &Snapshot) -> Vec<Conflict> {
     let quotas = snapshot.within(Kind::Quotas, subject.namespace()).filter(|quota| applies(quota));
     quotas.flat_map(|quota| exceeded(pod, subject, quota)).collect()
 }
 
-/// Quotas of other classes of pods are left out: those that never have requests, or that end.
+/// Ignores quotas for other classes of pods, such as pods that never have requests or pods that end.
 fn applies(quota: &Value) -> bool {
     let scopes = at(quota, "/spec/scopes").filter_map(Value::as_str);
     quota.pointer("/spec/scopeSelector").is_none()
@@ -181,7 +181,7 @@ fn exceeded(pod: &Value, subject: &Subject<'_>, quota: &Value) -> Vec<Conflict> 
     conflicts
 }
 
-/// What a key of a quota counts.
+/// The quantity that a quota's key counts.
 fn counted(key: &str) -> Option<(&'static str, &'static str)> {
     match key {
         "cpu" | "requests.cpu" => Some(("requests", "cpu")),
@@ -192,7 +192,7 @@ fn counted(key: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// At the peak of a roll-out: the sidecar in each pod that lacks it, and one whole pod more than there are.
+/// The peak of a roll-out: the sidecar for each pod that lacks it, and one additional whole pod.
 fn needed(pod: &Value, subject: &Subject<'_>, side: &str, resource: &str) -> i128 {
     let lacking = subject.pods.iter().filter(|pod| !super::subject::is_injected(pod)).count();
     if lacking == 0 {
@@ -206,7 +206,7 @@ fn needed(pod: &Value, subject: &Subject<'_>, side: &str, resource: &str) -> i12
     lacking.saturating_mul(sidecar) + if surges { whole - sidecar } else { 0 }
 }
 
-/// All that the sidecar breaks in its namespace.
+/// All rules of its namespace that the sidecar violates.
 pub(crate) fn conflicts(pod: &Value, subject: &Subject<'_>, snapshot: &Snapshot) -> Vec<Conflict> {
     let ranges = against_ranges(pod, snapshot, subject.namespace());
     ranges.into_iter().chain(against_quotas(pod, subject, snapshot)).collect()
@@ -214,7 +214,7 @@ pub(crate) fn conflicts(pod: &Value, subject: &Subject<'_>, snapshot: &Snapshot)
 
 type Annotations = Vec<(&'static str, Option<String>)>;
 
-/// Annotations with which the sidecar fits; empty where it fits as it is, `None` where none of them would help.
+/// Annotations with which the sidecar fits. Empty if it fits without any, `None` if none helps.
 pub(crate) fn fitting(subject: &Subject<'_>, snapshot: &Snapshot) -> Option<Annotations> {
     let fits = |annotations: &Annotations| {
         let Decision::Injected(pod) = subject.decide(&subject.template_with(annotations)) else {
@@ -225,7 +225,7 @@ pub(crate) fn fitting(subject: &Subject<'_>, snapshot: &Snapshot) -> Option<Anno
     candidates(subject, snapshot).into_iter().find(fits)
 }
 
-/// From the smallest change to the largest: a request or limit of one resource, then of both.
+/// Candidates from the smallest change to the largest: a request or limit of one resource, then of both.
 fn candidates(subject: &Subject<'_>, snapshot: &Snapshot) -> Vec<Annotations> {
     let limits = limits(snapshot, subject.namespace());
     let mut candidates = vec![Vec::new()];
@@ -244,7 +244,7 @@ fn candidates(subject: &Subject<'_>, snapshot: &Snapshot) -> Vec<Annotations> {
     candidates
 }
 
-/// What may help for one resource: its limit, its request, or both, at the values that the LimitRanges name.
+/// Candidates for one resource: its limit, its request, or both, with values from the LimitRanges.
 fn singles(
     limits: &[(&Value, &Value)],
     resource: &str,
@@ -257,7 +257,7 @@ fn singles(
     };
     let (minimum, maximum) = (named("min").into_iter().max(), named("max").into_iter().min());
     let ratio = named("maxLimitRequestRatio").into_iter().min();
-    // What the sidecar needs at least: it was measured with these.
+    // The measured minimum of the sidecar.
     let least = parse(if resource == "cpu" { "50m" } else { "128Mi" }).unwrap_or_default();
     let set = |name: &'static str, value: i128| vec![(name, Some(write(value)))];
     let both = |first: i128, second: i128| [set(request, first), set(limit, second)].concat();

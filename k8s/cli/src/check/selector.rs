@@ -1,11 +1,11 @@
-//! Label selectors, as the API server understands them.
+//! Label selectors with the API server's semantics.
 
 use serde_json::Value;
 
 use super::object::{list, text};
 
-/// Whether a selector of `matchLabels` and `matchExpressions` selects these labels. No selector selects nothing, an
-/// empty one everything.
+/// Whether a selector of `matchLabels` and `matchExpressions` selects these labels. A missing selector selects nothing,
+/// an empty one everything.
 pub(crate) fn selects(selector: &Value, labels: &Value) -> bool {
     let Some(selector) = selector.as_object() else { return false };
     let equal = selector.get("matchLabels").is_none_or(|wanted| has_all(labels, wanted));
@@ -32,7 +32,7 @@ fn holds(expression: &Value, labels: &Value) -> bool {
     }
 }
 
-/// The label changes that make an object selected, as `kubectl label` takes them.
+/// The label changes with which the selector selects an object, in the form of `kubectl label`.
 pub(crate) fn wanted_labels(selector: &Value) -> Vec<String> {
     let labels = selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
     let labels = labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));

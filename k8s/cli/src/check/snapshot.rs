@@ -1,10 +1,10 @@
-//! What the cluster and Prometheus answered: everything that the checks judge, and nothing else.
+//! The answers of the cluster and of Prometheus. The checks have no other input.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// A list of objects that is asked of the cluster.
+/// A list of objects that the cluster is queried for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Namespaces,
@@ -31,14 +31,14 @@ pub(crate) enum Kind {
     TrafficExtensions,
 }
 
-/// Where objects of a kind are looked for.
+/// Where objects of a kind are searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// In the namespace that is checked. Without the right to see them there is nothing to check.
+    /// In the checked namespace. If the caller may not see them, the check fails.
     Scope,
-    /// In the namespace that is checked, where the caller may see them.
+    /// In the checked namespace, if the caller may see them.
     ScopeIfAllowed,
-    /// In the whole cluster, where the caller may see them.
+    /// In the whole cluster, if the caller may see them.
     Cluster,
 }
 
@@ -68,7 +68,7 @@ impl Kind {
         Self::TrafficExtensions,
     ];
 
-    /// What is asked of kubectl, and where.
+    /// The scope and the arguments of `kubectl get`.
     pub(crate) const fn query(self) -> (Reach, &'static [&'static str]) {
         match self {
             Self::Namespaces => (Reach::Cluster, &["namespaces"]),
@@ -108,19 +108,19 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Focus {
     pub(crate) namespace: String,
-    /// As in `kubectl get KIND`, in lower case.
+    /// The kind as in `kubectl get KIND`, in lower case.
     pub(crate) kind: String,
     pub(crate) name: String,
 }
 
-/// A pod that the API server was asked to make without keeping it (`--dry-run=server`).
+/// A pod that the API server created as a dry run (`--dry-run=server`).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Trial {
     pub(crate) namespace: String,
     pub(crate) seconds: f64,
     /// Whether it came back with the sidecar.
     pub(crate) injected: bool,
-    /// The images of the sidecar's containers, as they are installed now.
+    /// The images of the sidecar's containers in the current installation.
     pub(crate) images: BTreeMap<String, String>,
 }
 
@@ -130,11 +130,11 @@ pub(crate) struct Snapshot {
     pub(crate) lists: BTreeMap<Kind, Vec<Value>>,
     /// Kinds that the caller may not see, and why.
     pub(crate) unseen: BTreeMap<Kind, String>,
-    /// Only this workload is judged, as if it asked for the sidecar.
+    /// If set, only this workload is checked, as if it asked for the sidecar.
     pub(crate) focus: Option<Focus>,
-    /// Namespace, name and key of each Secret entry that AlertmanagerConfigs refer to and that does not exist.
+    /// Namespace, name and key of each missing Secret entry that an AlertmanagerConfig refers to.
     pub(crate) missing_secrets: BTreeSet<(String, String, String)>,
-    /// Place and end of each certificate that Helm made for the webhook.
+    /// Place and expiry of each certificate that Helm made for the webhook.
     pub(crate) certificate_ends: Vec<(String, String)>,
     pub(crate) trial: Option<Trial>,
     /// Seconds since 1970.
@@ -142,7 +142,7 @@ pub(crate) struct Snapshot {
     pub(crate) prometheus: Prometheus,
 }
 
-/// Prometheus' answers. `None`: it could not be asked.
+/// Prometheus' answers. `None` if it could not be queried.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Prometheus {
     /// `/api/v1/targets`, its `data.activeTargets`.
@@ -151,12 +151,12 @@ pub(crate) struct Prometheus {
     pub(crate) groups: Option<Vec<Value>>,
     /// Series of `scoretap_up` and `scoretap_config_valid`.
     pub(crate) up: Option<Vec<Value>>,
-    /// Names that have series, of the metrics that our alerts use.
+    /// The metrics of our alerts that have series.
     pub(crate) metrics: Option<BTreeSet<String>>,
 }
 
 impl Snapshot {
-    /// The objects of a kind; none where the cluster does not know it.
+    /// The objects of a kind; none if the cluster does not know the kind.
     pub(crate) fn list(&self, kind: Kind) -> &[Value] {
         self.lists.get(&kind).map(Vec::as_slice).unwrap_or_default()
     }
@@ -175,13 +175,13 @@ impl Snapshot {
         !self.unseen.contains_key(&kind)
     }
 
-    /// Whether a namespace is there, as far as the caller may see.
+    /// Whether a namespace exists, as far as the caller may see.
     pub(crate) fn may_exist(&self, namespace: &str) -> bool {
         let all = self.list(Kind::Namespaces);
         all.is_empty() || all.iter().any(|found| super::object::name(found) == namespace)
     }
 
-    /// The labels of a namespace; null where it was not seen.
+    /// The labels of a namespace; null if it was not seen.
     pub(crate) fn namespace_labels(&self, name: &str) -> &Value {
         let found =
             self.list(Kind::Namespaces).iter().find(|namespace| super::object::name(namespace) == name);

@@ -1,4 +1,4 @@
-//! Who is judged: each workload with its pods, and each pod that belongs to no workload that was seen.
+//! The subjects of the checks: each workload with its pods, and each pod whose workload was not seen.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,15 +18,15 @@ use crate::text::{word, words};
 pub(crate) struct Subject<'a> {
     /// The workload, or the pod.
     pub(crate) object: &'a Value,
-    /// The pod, or the template from which the next one is made.
+    /// The pod, or the template for new pods.
     pub(crate) template: Cow<'a, Value>,
-    /// Its pods that are there.
+    /// Its existing pods.
     pub(crate) pods: Vec<&'a Value>,
-    /// What the injector does to the next pod.
+    /// The injector's decision on a new pod.
     pub(crate) decision: Decision,
 }
 
-/// Everything that a snapshot holds and that may ask for the sidecar.
+/// Every workload and pod of a snapshot that may ask for the sidecar.
 pub(crate) fn subjects(snapshot: &Snapshot) -> Vec<Subject<'_>> {
     let workloads = snapshot.list(Kind::Workloads);
     let mut subjects: Vec<_> = workloads.iter().map(Subject::of_workload).collect();
@@ -74,7 +74,7 @@ impl<'a> Subject<'a> {
         self.namespace() == focus.namespace && self.kind() == focus.kind && self.name() == focus.name
     }
 
-    /// The same, as if it asked for the sidecar.
+    /// The same subject, as if it asked for the sidecar.
     fn asking(mut self) -> Self {
         if annotation(&self.template, INJECT).is_none() {
             self.template = Cow::Owned(self.template_with(&[(INJECT, Some("true".to_owned()))]));
@@ -87,7 +87,7 @@ impl<'a> Subject<'a> {
         self
     }
 
-    /// What the injector does to a pod made from this template.
+    /// The injector's decision on a pod from this template.
     pub(crate) fn decide(&self, template: &Value) -> Decision {
         let workload = if self.is_pod() { None } else { Some(self.name()) };
         decide(template, workload, &Settings::default())
@@ -116,27 +116,27 @@ impl<'a> Subject<'a> {
         format!("{}/{}/{}", self.namespace(), self.kind(), self.name())
     }
 
-    /// Whether the next pod asks for the sidecar.
+    /// Whether a new pod asks for the sidecar.
     pub(crate) fn asks(&self) -> bool {
         Pod(&self.template).asks()
     }
 
-    /// Whether the template brings the sidecar itself, as `scoretap inject` prints it.
+    /// Whether the template already contains the sidecar, as after `scoretap inject`.
     pub(crate) fn is_injected(&self) -> bool {
         is_injected(&self.template)
     }
 
-    /// Whether calls to its pods pass, or would pass, Envoy.
+    /// Whether calls to its pods pass through Envoy, or would after injection.
     pub(crate) fn is_measured(&self) -> bool {
         self.is_injected() || self.injected().is_some()
     }
 
-    /// Whether the injector leaves its pods as they are.
+    /// Whether the injector leaves its pods unchanged.
     pub(crate) fn is_refused(&self) -> bool {
         matches!(self.decision, Decision::Refused(_))
     }
 
-    /// The next pod with the sidecar. `None` where it does not get one.
+    /// A new pod with the sidecar. `None` if it does not get one.
     pub(crate) fn injected(&self) -> Option<&Value> {
         match &self.decision {
             Decision::Injected(pod) => Some(pod),
@@ -156,7 +156,7 @@ impl<'a> Subject<'a> {
         template
     }
 
-    /// The labels that its pods have once they are injected.
+    /// The labels of its pods after injection.
     pub(crate) fn labels_when_injected(&self) -> Value {
         let mut labels = super::object::labels(&self.template).clone();
         if labels.is_null() {
@@ -177,7 +177,7 @@ impl<'a> Subject<'a> {
         format!("kubectl get pod {}{} -o yaml | kubectl replace --force -f -", word(self.name()), self.at())
     }
 
-    /// The command that sets annotations (`None` removes one) where its pods are made from.
+    /// The command that sets annotations (`None` removes one) in its pod template.
     pub(crate) fn annotate(&self, annotations: &[(&str, Option<String>)]) -> String {
         if !self.is_pod() {
             let values: serde_json::Map<_, _> =
@@ -235,7 +235,7 @@ pub(crate) fn sidecar_images(pod: &Value) -> BTreeMap<String, String> {
     ours.map(|(name, image)| (name.to_owned(), image.to_owned())).collect()
 }
 
-/// Whether a pod has our sidecar. In Istio's pods the exporter is alone, and a tenant's own container may have its name.
+/// Whether a pod has our sidecar. Istio's pods have only the exporter, and a tenant's own container may have its name.
 pub(crate) fn is_injected(pod: &Value) -> bool {
     let [setup, _, exporter] = CONTAINERS;
     super::object::has_container(pod, exporter)

@@ -1,4 +1,4 @@
-//! Each fault alone gives its one finding with its one command, and a sound cluster gives none.
+//! Each fault alone produces one finding with one command. A sound cluster produces none.
 
 mod fixture;
 mod injection;
@@ -11,7 +11,7 @@ use super::findings::{CHECKS, View, find};
 use super::snapshot::Snapshot;
 use fixture::sound;
 
-/// A change of the sound cluster gives this finding and no other.
+/// Changes the sound cluster and expects this finding and no other.
 #[track_caller]
 fn check(name: &str, change: impl FnOnce(&mut Snapshot), id: &str, why: &str, command: &str) {
     let mut snapshot = sound();
@@ -25,7 +25,7 @@ fn check(name: &str, change: impl FnOnce(&mut Snapshot), id: &str, why: &str, co
     assert_eq!(finding.command, command, "{name}: {text}");
 }
 
-/// A change of the sound cluster leaves it sound.
+/// Changes the sound cluster and expects no finding.
 #[track_caller]
 fn check_sound(name: &str, change: impl FnOnce(&mut Snapshot)) {
     let mut snapshot = sound();

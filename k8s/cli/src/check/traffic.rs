@@ -1,4 +1,4 @@
-//! How calls reach the app of a subject, with the sidecar and without.
+//! How calls reach the app of a subject, with and without the sidecar.
 
 use scoretap_injector::pod::Pod;
 use serde_json::Value;
@@ -9,22 +9,22 @@ use super::subject::Subject;
 
 /// Envoy's own port.
 pub(crate) const ENVOY: u64 = 15_100;
-/// The app gets another port, and Envoy takes its number.
+/// Gives the app another port, so that Envoy can take its number.
 pub(crate) const MOVE_APP: &str = "scoretap.dev/move-app";
 
 /// The app's port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct App {
-    /// Its container.
+    /// The container that declares the port.
     pub(crate) container: String,
     pub(crate) number: u64,
-    /// Names of that number; Envoy takes them.
+    /// Names of that port. Envoy takes them.
     pub(crate) names: Vec<String>,
     /// Whether Envoy takes the number.
     pub(crate) moved: bool,
 }
 
-/// A port of a Service that leads to the app, or would.
+/// A port of a Service that targets the app, or would after injection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Route<'a> {
     pub(crate) service: &'a Value,
@@ -36,11 +36,11 @@ pub(crate) struct Route<'a> {
 /// How a Service names the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// By the name that Envoy takes: calls are measured.
+    /// By the port name, which Envoy takes: calls are measured.
     Name,
-    /// By number: calls go past Envoy unless the app moved.
+    /// By number: calls bypass Envoy unless the app moved.
     Number,
-    /// It has no address of its own: callers reach the pods themselves.
+    /// The Service has no address of its own: callers connect to the pods.
     Headless,
 }
 
@@ -67,7 +67,7 @@ impl App {
         Some(Self { container: text(app, "name")?.to_owned(), number, names: names(app, ENVOY), moved })
     }
 
-    /// The routes of a subject's Services to this app.
+    /// The routes from a subject's Services to this app.
     pub(crate) fn routes<'a>(&self, subject: &Subject<'_>, snapshot: &'a Snapshot) -> Vec<Route<'a>> {
         let services = services(subject, snapshot).into_iter();
         services
@@ -79,7 +79,7 @@ impl App {
             .collect()
     }
 
-    /// `None` for a port that leads elsewhere.
+    /// `None` for a port with another target.
     fn way(&self, service: &Value, port: &Value) -> Option<Way> {
         if text(port, "protocol").is_some_and(|protocol| protocol != "TCP") {
             return None;
@@ -95,7 +95,7 @@ impl App {
     }
 }
 
-/// The container that declares a TCP port; else the first.
+/// The container that declares a TCP port, or the first container.
 fn container(pod: &Value, number: u64) -> Option<&Value> {
     let declares = |container: &&Value| {
         at(container, "/ports").any(|port| port.get("containerPort").and_then(Value::as_u64) == Some(number))
@@ -122,7 +122,7 @@ pub(crate) fn services<'a>(subject: &Subject<'_>, snapshot: &'a Snapshot) -> Vec
     snapshot.list(Kind::Services).iter().filter(selects).collect()
 }
 
-/// A Service port's target as text; the port itself where it has none.
+/// A Service port's target as text, or the port itself if it has no target.
 pub(crate) fn target(port: &Value) -> String {
     let target = port.get("targetPort").or_else(|| port.get("port"));
     target.map(|target| target.as_str().map_or_else(|| target.to_string(), str::to_owned)).unwrap_or_default()

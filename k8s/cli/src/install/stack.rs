@@ -1,4 +1,4 @@
-//! Prometheus, Alertmanager and Grafana, for clusters that have none.
+//! Prometheus, Alertmanager and Grafana, for clusters without a Prometheus.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -13,10 +13,10 @@ const RELEASE: &str = "kube-prometheus-stack";
 const NAMESPACE: &str = "monitoring";
 const REPOSITORY: &str = "https://prometheus-community.github.io/helm-charts";
 const VERSION: &str = "92.1.0";
-/// What differs from the chart's defaults.
+/// Our changes to the chart's defaults.
 const VALUES: &str = include_str!("prometheus-stack.yaml");
 
-/// What is there already: a Prometheus of the operator's, or a release of the chart in any namespace.
+/// The existing monitoring: an operator's Prometheus, or a release of the chart in any namespace.
 pub(super) fn existing(cluster: &Cluster, prometheus: Option<&Value>) -> Result<Option<String>> {
     if let Some(prometheus) = prometheus {
         return Ok(Some(format!("Prometheus {}/{}", namespace(prometheus), name(prometheus))));
@@ -28,7 +28,7 @@ pub(super) fn existing(cluster: &Cluster, prometheus: Option<&Value>) -> Result<
     }))
 }
 
-/// What the chart makes of our values: enough to choose the label of our monitors.
+/// The chart's Prometheus with our values: enough to choose the label of our monitors.
 pub(super) fn prometheus() -> Value {
     json!({
         "metadata": {"name": RELEASE, "namespace": NAMESPACE},
@@ -36,7 +36,7 @@ pub(super) fn prometheus() -> Value {
     })
 }
 
-/// Installs it. Only called where there is none.
+/// Installs the chart. Called only if the cluster has no Prometheus.
 pub(super) fn install(cluster: &Cluster, dry_run: bool) -> Result<()> {
     eprintln!("installing {RELEASE} {VERSION} into the namespace {NAMESPACE}");
     let mut command = cluster.helm();

@@ -1,4 +1,4 @@
-//! Prometheus' text format, as far as the exporter writes it.
+//! The part of Prometheus' text format that the exporter writes.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub(crate) struct Series {
     pub(crate) value: f64,
 }
 
-/// The series of an exposition. Lines that are none are left out.
+/// The series of an exposition. Skips all other lines.
 pub(crate) fn parse(text: &str) -> Vec<Series> {
     text.lines().filter(|line| !line.starts_with('#')).filter_map(line).collect()
 }
@@ -25,7 +25,7 @@ fn line(line: &str) -> Option<Series> {
         Some(rest) => labels(rest)?,
         None => (Labels::new(), rest),
     };
-    // A time may follow.
+    // A timestamp may follow.
     let value = rest.split_whitespace().next()?.parse().ok()?;
     Some(Series { name: name.to_owned(), labels, value })
 }

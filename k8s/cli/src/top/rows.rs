@@ -1,4 +1,4 @@
-//! What the table shows: a row for each model and version of a namespace.
+//! The table's rows, one for each model and version of a namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(crate) struct Row {
 /// All rows.
 pub(crate) type Rows = BTreeMap<Key, Row>;
 
-/// A row's key by its labels.
+/// The key of a row, from its labels.
 pub(crate) fn key(namespace: Option<&str>, labels: &Labels) -> Key {
     let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
     let namespace = namespace.map_or_else(|| label("namespace"), str::to_owned);
@@ -56,8 +56,8 @@ pub(crate) struct Scrape {
     pub(crate) series: Vec<Series>,
 }
 
-/// Rows from two scrapes of the same pods. Quantiles are those of the calls between them; where there were none, those of
-/// all calls so far.
+/// Rows from two scrapes of the same pods. Quantiles cover the calls between the scrapes, or all calls so far if there
+/// were none between.
 pub(crate) fn between(first: &[Scrape], last: &[Scrape], time: Duration) -> Rows {
     let before = Before::of(first);
     let mut rows = Rows::new();
@@ -118,7 +118,8 @@ impl<'a> Before<'a> {
         Self { values: values.collect(), pods: pods.collect() }
     }
 
-    /// How much a counter grew. One that shrank began again at zero. A pod that was not scraped before has no growth.
+    /// The increase of a counter. A counter that shrank restarted at zero. Without an earlier scrape, a pod has no
+    /// increase.
     fn since(&self, scrape: &Scrape, series: &Series) -> f64 {
         if !self.pods.contains(&(scrape.namespace.as_str(), scrape.pod.as_str())) {
             return 0.0;
@@ -129,13 +130,13 @@ impl<'a> Before<'a> {
     }
 }
 
-/// A classic histogram: upper bounds and how many calls were at most as long.
+/// A classic histogram: upper bounds and the number of calls up to each.
 #[derive(Clone, Debug, Default)]
 struct Buckets(BTreeMap<u64, (f64, f64)>);
 
 impl Buckets {
     fn add(&mut self, bound: f64, calls: f64) {
-        // The bits of positive floats sort as the floats.
+        // Positive floats sort like their bits.
         self.0.entry(bound.to_bits()).or_insert((bound, 0.0)).1 += calls;
     }
 
@@ -143,7 +144,7 @@ impl Buckets {
         self.0.values().last().map_or(0.0, |(_, calls)| *calls)
     }
 
-    /// As PromQL's `histogram_quantile` does it. `None` where nothing was counted.
+    /// Computes PromQL's `histogram_quantile`. `None` if nothing was counted.
     fn quantile(&self, quantile: f64) -> Option<f64> {
         let total = self.total();
         if total <= 0.0 {

@@ -1,4 +1,4 @@
-//! Who is asked for the numbers: Prometheus, or the pods' exporters where there is none.
+//! The source of the numbers: Prometheus, or the pods' exporters without it.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -27,10 +27,10 @@ pub(crate) enum From {
     Pods,
 }
 
-/// Whose numbers are shown.
+/// The pods whose numbers are shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scope {
-    /// All where it is `None`.
+    /// `None` means all.
     pub(crate) namespace: Option<String>,
     pub(crate) pods: Option<Pods>,
 }
@@ -42,14 +42,14 @@ pub(crate) enum Pods {
     Labels(String),
 }
 
-/// Rates and quantiles of Prometheus are those of this time, which has to hold some scrapes.
+/// The range of Prometheus' rates and quantiles. It has to contain several scrapes.
 const PROMETHEUS_WINDOW: &str = "2m";
-/// Rates and quantiles of scrapes are those of this time.
+/// The range of rates and quantiles from scrapes.
 const SCRAPES_WINDOW: Duration = Duration::from_secs(10);
-/// How many exporters are read at a time.
+/// The number of exporters to read concurrently.
 const WORKERS: usize = 8;
 
-/// Asks for rows, again and again.
+/// Queries the rows repeatedly.
 #[derive(Debug)]
 pub(crate) struct Source<'a> {
     cluster: &'a Cluster,
@@ -64,7 +64,7 @@ enum Kind {
 }
 
 impl<'a> Source<'a> {
-    /// Finds out whom to ask.
+    /// Chooses the source.
     pub(crate) fn open(cluster: &'a Cluster, scope: &'a Scope, from: From) -> Result<Self> {
         let pods = Self { cluster, scope, kind: Kind::Pods(VecDeque::new()) };
         if from == From::Pods {
@@ -87,17 +87,17 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Whether rates need a second look.
+    /// Whether rates need a second query.
     pub(crate) fn needs_two_scrapes(&self) -> bool {
         matches!(self.kind, Kind::Pods(_))
     }
 
-    /// How long a table stands.
+    /// How long a table is shown.
     pub(crate) fn pause(&self) -> Duration {
         Duration::from_secs(if self.needs_two_scrapes() { 2 } else { 5 })
     }
 
-    /// Whether the last look found no pod.
+    /// Whether the last query found no pod.
     pub(crate) fn is_empty(&self) -> bool {
         match &self.kind {
             Kind::Prometheus(_) => false,
@@ -105,7 +105,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// What the numbers are.
+    /// Describes the source and range of the numbers.
     pub(crate) fn title(&self) -> String {
         let place = self.scope.namespace.as_deref().map_or("all namespaces".to_owned(), clean);
         match &self.kind {
@@ -124,7 +124,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The rows as of now.
+    /// The current rows.
     pub(crate) fn rows(&mut self) -> Result<Rows> {
         match &mut self.kind {
             Kind::Prometheus(server) => of_prometheus(self.cluster, self.scope, server),
@@ -146,7 +146,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The injected pods of a scope that run.
+/// The running injected pods of a scope.
 fn pods(cluster: &Cluster, scope: &Scope) -> Result<Vec<Value>> {
     let mut labels = "scoretap.dev/injected=true".to_owned();
     if let Some(Pods::Labels(more)) = &scope.pods {
@@ -187,7 +187,7 @@ fn scrape(cluster: &Cluster, scope: &Scope) -> Result<Vec<Scrape>> {
     });
     let scrapes = scrapes.into_inner().unwrap_or_else(poisoned);
     match errors.into_inner().unwrap_or_default().into_iter().next() {
-        // Some pods may be ending; an error counts where no pod answers.
+        // Some pods may be terminating. Fail only if no pod answers.
         Some(error) if scrapes.is_empty() => Err(error),
         Some(_) | None => Ok(scrapes),
     }

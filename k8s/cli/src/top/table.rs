@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::rows::{Key, Row, Rows};
 use crate::text::clean;
 
-/// The table. Columns that would not fit are joined or cut.
+/// The table. Joins or cuts columns that do not fit.
 pub(crate) fn table(rows: &Rows, width: usize) -> String {
     if rows.is_empty() {
         return "no call has been measured yet\n".to_owned();
@@ -18,7 +18,7 @@ fn fits(table: &str, width: usize) -> bool {
     table.lines().all(|line| line.chars().count() <= width)
 }
 
-/// Failures of each kind that happened, or all in one column.
+/// One column for each kind of failure that happened, or one for all.
 fn cells(rows: &Rows, each_failure: bool) -> Vec<Vec<String>> {
     let failures: BTreeSet<&str> = rows
         .values()
@@ -67,7 +67,7 @@ fn duration(seconds: Option<f64>) -> String {
     }
 }
 
-/// Names to the left, numbers to the right. The longest names are cut until a line fits.
+/// Aligns names left and numbers right. Cuts the longest names until the lines fit.
 fn lines(cells: &[Vec<String>], width: usize) -> String {
     let columns = cells.first().map_or(0, Vec::len);
     let is_name = |column: usize| {

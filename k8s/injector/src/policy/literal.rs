@@ -24,7 +24,7 @@ pub(super) fn of(value: &Value, kind: &str, values: Values<'_>) -> String {
     }
 }
 
-/// Quantities, without those that are `none`.
+/// Quantities, except those that are `none`.
 fn map(fields: &Map<String, Value>) -> String {
     let entry = |(key, value): (&String, &Value)| {
         let slot = value.as_str().and_then(Reference::parse);
@@ -34,7 +34,7 @@ fn map(fields: &Map<String, Value>) -> String {
     format!("{{{}}}", fields.iter().map(entry).collect::<Vec<_>>().join(", "))
 }
 
-/// Fields that a setting can leave out come first, so that their separator goes with them.
+/// Optional fields come first, so that their separator disappears with them.
 fn object(fields: &Map<String, Value>, kind: &str, values: Values<'_>) -> String {
     let (mut optional, mut required) = (String::new(), Vec::new());
     for (name, value) in fields {
@@ -42,7 +42,7 @@ fn object(fields: &Map<String, Value>, kind: &str, values: Values<'_>) -> String
         match reference.filter(|reference| matches!(reference.slot, Slot::ImagePullPolicy | Slot::RunAsUser))
         {
             Some(reference) => {
-                // A space, because Helm would read `{{{`.
+                // The space prevents `{{{`, which Helm would parse.
                 optional =
                     [&optional, " ", &values.field(name, reference.slot, reference.is_number)].concat();
             }

@@ -139,12 +139,12 @@ fn open_low_ports() -> String {
     )
 }
 
-/// Adds a list's element, or sets an object's field.
+/// Adds an element to a list or sets a field of an object.
 fn add(path: &str, value: &str) -> String {
     patch("add", path, value)
 }
 
-/// Sets a list's element.
+/// Replaces an element of a list.
 fn replace(path: &str, value: &str) -> String {
     patch("replace", path, value)
 }

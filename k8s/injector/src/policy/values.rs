@@ -32,7 +32,7 @@ impl Values<'_> {
         }
     }
 
-    /// A field of an object in CEL with the separator behind it, or nothing if the setting has no value.
+    /// A field of an object in CEL with a separator after it, or nothing if the setting has no value.
     pub(super) fn field(self, name: &str, slot: Slot, is_number: bool) -> String {
         let written = |value: &str| {
             let value = if is_number { value.to_owned() } else { format!("'{value}'") };

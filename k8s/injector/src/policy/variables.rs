@@ -1,4 +1,4 @@
-//! What `pod`, `ports` and `moving` read from a pod, in CEL.
+//! CEL for the values that `pod`, `ports` and `moving` read from a pod.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use crate::pod::{
 use crate::quantity::{Bound, NONE, Resource};
 use crate::slots::{Part, Slot};
 
-/// Variables of a policy. Each may use those before it.
+/// Variables of a policy. Each may use earlier ones.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Variables(Vec<(String, String)>);
 
@@ -64,15 +64,15 @@ impl Variables {
     }
 }
 
-/// Of a port `p`: that it is TCP.
+/// Whether port `p` is TCP.
 const TCP: &str = "(!has(p.protocol) || p.protocol == 'TCP')";
-/// Of a port `p`: that the annotation means it.
+/// Whether the annotation names port `p`.
 const MEANT: &str =
     "((has(p.name) && p.name == variables.port) || string(p.containerPort) == variables.port)";
-/// Of a port `p`: that it has the app's number.
+/// Whether port `p` has the app's number.
 const APP: &str = "string(p.containerPort) == variables.appNumber";
 
-/// Of a port `p`: that it may be the app's if the annotation is missing.
+/// Whether port `p` may be the app's if the annotation is missing.
 fn may_take_calls() -> String {
     format!("(!has(p.name) || !p.name.matches('(^|-)({})(-|$)'))", NOT_FOR_CALLS.join("|"))
 }
@@ -110,7 +110,7 @@ pub(super) fn judging(root: &str, values: Values<'_>) -> Variables {
     variables
 }
 
-/// The further variables of the mutation.
+/// The additional variables of the mutation.
 pub(super) fn making(values: Values<'_>) -> Variables {
     let mut variables = Variables::default();
     for slot in [Slot::EnvoyImage, Slot::ExporterImage] {
@@ -131,7 +131,7 @@ pub(super) fn making(values: Values<'_>) -> Variables {
     variables
 }
 
-/// Values of annotations, cut to fit a warning. The API server drops a warning with a control character.
+/// Values of annotations, cut to fit into a warning. The API server drops a warning with a control character.
 fn shown(variables: &mut Variables) {
     for (_, _, variable) in PLACEHOLDERS {
         let cut = format!(
@@ -192,7 +192,7 @@ fn port(variables: &mut Variables) {
     variables.add("speaksTls", format!("{}.exists(t, variables.appPortName.startsWith(t))", list(&TLS)));
 }
 
-/// `pod::Pod::moves` and what the faults of `moving::Move` look at.
+/// `pod::Pod::moves` and the conditions of `moving::Move` for faults.
 fn moving(variables: &mut Variables) {
     variables.add("moves", format!("variables.move.matches({})", text(PATTERN)));
     variables.add("moveWords", "variables.move.split(' ')");
@@ -227,7 +227,7 @@ fn moving(variables: &mut Variables) {
     );
 }
 
-/// What the pod declares for the app's port.
+/// The pod's declarations of the app's port.
 fn declarations(variables: &mut Variables) {
     variables
         .add("declared", format!("has(variables.app.ports) ? variables.app.ports.filter(p, {TCP}) : []"));

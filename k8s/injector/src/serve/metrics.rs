@@ -37,7 +37,7 @@ impl Metrics {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The text format 0.0.4. No label value comes from a request.
+    /// Prometheus' text format 0.0.4. No label value comes from a request.
     pub fn text(&self) -> String {
         let reviews = self.reviews.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let total: u64 = reviews.values().sum();

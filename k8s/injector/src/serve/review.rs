@@ -11,7 +11,7 @@ use crate::inject::{self, Decision};
 use crate::manifest;
 use crate::settings::Settings;
 
-/// An answer, and its kind and decision for the metrics.
+/// A response, with the object's kind and the decision for the metrics.
 #[derive(Debug)]
 pub struct Answer {
     /// The review, as JSON.
@@ -27,9 +27,9 @@ pub struct Answer {
 pub enum Kind {
     /// A pod.
     Pod,
-    /// An object with a pod template. It never changes; its warnings are the pods'.
+    /// An object with a pod template. It never changes, and its warnings are those of its pods.
     Workload,
-    /// A kind that our webhook configuration does not send.
+    /// A kind that our webhook configuration does not select.
     Other,
 }
 
@@ -37,7 +37,7 @@ impl Kind {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Pod, Self::Workload, Self::Other];
 
-    /// For a metric.
+    /// The kind's name in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pod => "pod",
@@ -63,7 +63,7 @@ struct Verdict {
     warnings: Vec<String>,
 }
 
-/// Namespaces in which nothing changes, whatever the webhook configuration selects.
+/// Namespaces in which nothing changes, even if the webhook configuration selects them.
 #[derive(Clone, Debug)]
 pub struct Exempt(pub Vec<String>);
 
@@ -74,14 +74,14 @@ impl Exempt {
     }
 }
 
-/// Answers a review. An error means that the request is not a review: the API server then follows its `failurePolicy`.
+/// Answers a review. An error means that the request is not a review; the API server then applies `failurePolicy`.
 pub fn answer(body: &[u8], settings: &Settings, exempt: &Exempt) -> Result<Answer> {
     let review: AdmissionReview<DynamicObject> =
         serde_json::from_slice(body).context("the body is not an admission.k8s.io/v1 AdmissionReview")?;
     let request: AdmissionRequest<DynamicObject> =
         review.try_into().map_err(|_| anyhow::anyhow!("the AdmissionReview has no request"))?;
     let kind = Kind::of(&request.kind.kind);
-    // The raw object: kube's types drop fields that they do not know.
+    // Use the raw object, because kube's types drop unknown fields.
     let raw: Value = serde_json::from_slice(body).context("the body is not JSON")?;
     let object = raw.pointer("/request/object").filter(|object| !object.is_null());
     let is_exempt = request.namespace.as_ref().is_some_and(|namespace| exempt.0.contains(namespace));
@@ -99,7 +99,7 @@ pub fn answer(body: &[u8], settings: &Settings, exempt: &Exempt) -> Result<Answe
     Ok(Answer { body, kind, decision: verdict.decision })
 }
 
-/// kube writes the patch as a list of numbers; the API wants base64.
+/// kube writes the patch as a list of numbers, but the API expects base64.
 fn written(response: AdmissionResponse, patch: Option<json_patch::Patch>) -> Result<Vec<u8>> {
     let response = match patch.clone() {
         Some(patch) => response.with_patch(patch).context("the patch")?,

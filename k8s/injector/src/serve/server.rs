@@ -26,13 +26,13 @@ use super::review::{self, Exempt};
 use super::tls::{Certificate, Files};
 use crate::settings::Settings;
 
-/// An API object is at most 1.5 MiB, and a review holds two.
+/// An API object has at most 1.5 MiB, and a review contains two.
 const MAX_BODY: usize = 8 * 1024 * 1024;
-/// How long a handshake may take.
+/// The time limit for a handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Concurrent handshakes.
 const MAX_HANDSHAKES: usize = 256;
-/// How long the API server may still send reviews after the pod started to terminate.
+/// The time for which the API server may still send reviews after the pod started to terminate.
 const LAST_REVIEWS: Duration = Duration::from_secs(5);
 
 /// Connections that wait to be accepted.
@@ -40,7 +40,7 @@ const BACKLOG: i32 = 1024;
 /// Linux's error code for a kernel without IPv6.
 const EAFNOSUPPORT: i32 = 97;
 
-/// What the webhook needs.
+/// The options of the webhook.
 #[derive(Clone, Debug)]
 pub struct Serving {
     /// Address for reviews.
@@ -49,7 +49,7 @@ pub struct Serving {
     pub metrics: SocketAddr,
     /// The certificate's files.
     pub files: Files,
-    /// The operator's decisions.
+    /// The operator's settings.
     pub settings: Settings,
     /// Namespaces in which nothing changes.
     pub exempt: Exempt,
@@ -86,7 +86,7 @@ pub async fn run(serving: Serving) -> Result<()> {
 
 fn listen(address: SocketAddr) -> Result<TcpListener> {
     let listener = bind(address).or_else(|error| {
-        // A node whose kernel has no IPv6.
+        // The node's kernel has no IPv6.
         let without_ipv6 =
             address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && error.raw_os_error() == Some(EAFNOSUPPORT);
         if without_ipv6 { bind((Ipv4Addr::UNSPECIFIED, address.port()).into()) } else { Err(error) }
@@ -96,7 +96,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
-/// `[::]` takes IPv4 too, whatever the node's default for `IPV6_V6ONLY` is.
+/// Makes `[::]` accept IPv4 too, regardless of the node's default for `IPV6_V6ONLY`.
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
@@ -138,7 +138,7 @@ async fn mutate(State(app): State<Arc<App>>, body: Bytes) -> Response {
     }
 }
 
-/// Becomes true after a signal, once the time for last reviews is over.
+/// Becomes true after a signal and the time for last reviews.
 fn ending() -> Result<watch::Receiver<bool>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -157,7 +157,7 @@ async fn ended(mut ending: watch::Receiver<bool>) {
     drop(ending.wait_for(|ended| *ended).await);
 }
 
-/// Hands out connections after their handshake, so that a slow handshake delays no other connection.
+/// Returns connections after their handshake, so that a slow handshake does not delay other connections.
 struct TlsListener {
     ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
     address: SocketAddr,
@@ -201,7 +201,7 @@ impl Listener for TlsListener {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         match self.ready.recv().await {
             Some(connection) => connection,
-            // The accepting task ends only with this listener.
+            // The accepting task lives as long as this listener.
             None => std::future::pending().await,
         }
     }

@@ -1,4 +1,4 @@
-//! The certificate. It is read again when its files change, because a renewal replaces them under a running process.
+//! The certificate. The webhook reads it again when its files change, because a renewal replaces them while it runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ impl Certificate {
         Ok(config)
     }
 
-    /// Checks the files forever. A file that cannot be used leaves the old certificate in use and is logged once.
+    /// Checks the files forever. If a new file cannot be used, logs it once and keeps the old certificate.
     pub async fn watch(self: Arc<Self>, metrics: Arc<Metrics>) {
         let mut last_fault = String::new();
         loop {

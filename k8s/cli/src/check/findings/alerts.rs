@@ -1,4 +1,4 @@
-//! To people: alerts that have no data, and receivers that reach nobody.
+//! From alerts to people: alerts without data, and receivers that reach nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +11,13 @@ use crate::check::object::{at, is_ours, kubectl, name, namespace, place, text_at
 use crate::check::snapshot::{Kind, Snapshot};
 use crate::text::word;
 
-/// An alert of ours, and the metrics that it uses in the end, through everything that is recorded.
+/// One of our alerts, and the exported metrics that it depends on, directly or through recorded series.
 struct Alert {
     name: String,
     metrics: BTreeSet<String>,
 }
 
-/// A query for the names of all metrics that have series, of those that our alerts use.
+/// A query for the metrics of our alerts: it returns the names of those that have series.
 pub(crate) fn query(snapshot: &Snapshot) -> Option<String> {
     let names: BTreeSet<_> = alerts(snapshot).into_iter().flat_map(|alert| alert.metrics).collect();
     let names: Vec<_> = names.into_iter().collect();
@@ -52,7 +52,7 @@ fn alerts(snapshot: &Snapshot) -> Vec<Alert> {
         .collect()
 }
 
-/// What a recorded series is made of in the end.
+/// The exported metrics that a recorded series depends on.
 fn leaves(name: &str, recorded: &BTreeMap<&str, BTreeSet<String>>) -> BTreeSet<String> {
     let (mut leaves, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![name.to_owned()]);
     while let Some(name) = open.pop() {
@@ -67,7 +67,7 @@ fn leaves(name: &str, recorded: &BTreeMap<&str, BTreeSet<String>>) -> BTreeSet<S
     leaves
 }
 
-/// The metrics' names in an expression: words that are no function, no keyword, no label and no number.
+/// The metric names in an expression: all words except functions, keywords, labels and numbers.
 fn names(expression: &str) -> BTreeSet<String> {
     const KEYWORDS: [&str; 14] = [
         "and",
@@ -143,7 +143,7 @@ fn after_braces(text: &str, end: char) -> &str {
     ""
 }
 
-/// Metrics that a healthy cluster need not have: of waiting containers, of limits, of crashed filters.
+/// Metrics that a healthy cluster may lack, such as those of waiting containers, limits and crashed filters.
 fn may_be_missing(metric: &str) -> bool {
     metric.ends_with("_waiting_reason")
         || metric.ends_with("_resource_limits")
@@ -154,7 +154,7 @@ fn may_be_missing(metric: &str) -> bool {
         || metric.starts_with("apiserver_")
 }
 
-/// Who exports a metric, and the command that shows why nobody does.
+/// Why nothing exports a metric, and the command that shows more.
 fn source(metric: &str, snapshot: &Snapshot) -> Option<(&'static str, String)> {
     let monitors =
         |name: &str| format!("kubectl get servicemonitors --all-namespaces -l app.kubernetes.io/name={name}");
@@ -165,7 +165,7 @@ fn source(metric: &str, snapshot: &Snapshot) -> Option<(&'static str, String)> {
         let shows = "kubectl get servicemonitors,scrapeconfigs --all-namespaces".to_owned();
         return Some(("the kubelets' cAdvisor is not scraped", shows));
     }
-    // Until one sidecar is read, our metrics cannot exist. Other checks report that.
+    // Our metrics exist once Prometheus scrapes one sidecar. Other checks report that it does not.
     let up = snapshot.prometheus.up.as_deref().unwrap_or_default();
     let is_read = up.iter().any(|series| {
         text_at(series, "/metric/__name__") == "scoretap_up"
@@ -175,14 +175,14 @@ fn source(metric: &str, snapshot: &Snapshot) -> Option<(&'static str, String)> {
     is_read.then(|| (why, "kubectl get podmonitors --all-namespaces -o yaml".to_owned()))
 }
 
-/// Alerts without data for one reason, and the metrics that they lack.
+/// Alerts that lack data for the same reason, and the missing metrics.
 #[derive(Default)]
 struct Gap {
     alerts: BTreeSet<String>,
     metrics: BTreeSet<String>,
 }
 
-/// Alerts that are loaded and cannot fire.
+/// Alerts that are loaded but cannot fire.
 pub(super) fn without_data(view: &View<'_>) -> Vec<Finding> {
     let snapshot = view.snapshot;
     let (Some(there), Some(_)) = (&snapshot.prometheus.metrics, prometheus(snapshot)) else {
@@ -208,7 +208,7 @@ pub(super) fn without_data(view: &View<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// Receivers of a tenant that reach nobody: their Secret is missing, or their address is an example.
+/// Receivers of a tenant that reach nobody, because their Secret is missing or their address is an example.
 pub(super) fn receiver(view: &View<'_>) -> Vec<Finding> {
     let missing = view.snapshot.missing_secrets.iter().map(|(namespace, name, key)| {
         let why = format!(
@@ -241,7 +241,7 @@ pub(super) fn receiver(view: &View<'_>) -> Vec<Finding> {
     missing.chain(examples).chain(rules).collect()
 }
 
-/// The first address below a domain that is reserved for examples.
+/// The first address in a domain that is reserved for examples.
 fn example(value: &Value) -> Option<&str> {
     match value {
         Value::String(text) => {

@@ -10,9 +10,9 @@ use crate::check::subject::{Subject, is_injected};
 
 const WEBHOOK: &str = "scoretap-injector";
 const POLICY: &str = "scoretap-pods";
-/// Whoever renews the certificate has had months for it by then.
+/// An upgrade renews the certificate in its last third, so there were months to do it.
 const WARN_BEFORE_END: i64 = 14 * 24 * 3600;
-/// The API server waits for a webhook before it lets a pod pass; longer than this, something swallows its calls.
+/// If a pod takes longer than this many seconds to create, the API server's calls to the webhook are being dropped.
 const SLOW: f64 = 1.5;
 
 fn webhook(snapshot: &Snapshot) -> Option<&Value> {
@@ -23,17 +23,17 @@ fn policy(snapshot: &Snapshot) -> Option<&Value> {
     snapshot.list(Kind::Policies).iter().find(|policy| name(policy) == POLICY)
 }
 
-/// Whether something would put the sidecar into pods; where neither could be seen, it is taken to be there.
+/// Whether something would put the sidecar into pods. Assumes so if the caller may not see webhooks or policies.
 pub(super) fn injects(snapshot: &Snapshot) -> bool {
     let unknown = !snapshot.has_seen(Kind::Webhooks) || !snapshot.has_seen(Kind::Policies);
     unknown || webhook(snapshot).is_some() || policy(snapshot).is_some()
 }
 
-/// Neither policy nor webhook is installed, and pods ask, or there is nothing else of ours either.
+/// Neither policy nor webhook is installed, and pods ask for the sidecar or nothing else of Scoretap is installed.
 pub(super) fn nothing_injects(view: &View<'_>) -> Vec<Finding> {
     let snapshot = view.snapshot;
     let waiting = view.subjects.iter().find(|subject| subject.asks() && !subject.is_injected());
-    // Pipelines may inject, and Istio's proxies may load the filter: then neither is needed.
+    // Neither is needed if a pipeline injects or if Istio's proxies load the filter.
     let is_used = view.subjects.iter().any(|subject| subject.pods.iter().any(|pod| is_injected(pod)))
         || [Kind::PodMonitors, Kind::WasmPlugins, Kind::TrafficExtensions]
             .iter()
@@ -50,7 +50,7 @@ pub(super) fn nothing_injects(view: &View<'_>) -> Vec<Finding> {
     vec![Finding::new(place, why, "scoretap install")]
 }
 
-/// Both are installed. Each pod gets one sidecar all the same, but the webhook is called for nothing.
+/// Both are installed. Each pod still gets one sidecar, but the call of the webhook is useless.
 pub(super) fn webhook_and_policy(view: &View<'_>) -> Vec<Finding> {
     match (webhook(view.snapshot), policy(view.snapshot)) {
         (Some(webhook), Some(_)) => vec![Finding::new(
@@ -63,7 +63,7 @@ pub(super) fn webhook_and_policy(view: &View<'_>) -> Vec<Finding> {
     }
 }
 
-/// The webhook is what injects, and none of its pods is ready.
+/// The webhook should inject, but none of its pods is ready.
 pub(super) fn injector_down(view: &View<'_>) -> Vec<Finding> {
     let snapshot = view.snapshot;
     if webhook(snapshot).is_none() || policy(snapshot).is_some() || !snapshot.has_seen(Kind::Injectors) {
@@ -86,7 +86,7 @@ pub(super) fn injector_down(view: &View<'_>) -> Vec<Finding> {
     vec![Finding::new(place(injector), why, command)]
 }
 
-/// A pod that was made on trial came back without the sidecar, or late.
+/// The pod of the dry run came back without the sidecar, or late.
 pub(super) fn injection_fails(view: &View<'_>) -> Vec<Finding> {
     let Some(trial) = &view.snapshot.trial else { return Vec::new() };
     if !injects(view.snapshot) || !injector_down(view).is_empty() {

@@ -1,4 +1,4 @@
-//! Into the pod: why a pod that asks for the sidecar has none.
+//! Injection: why a pod that asks for the sidecar does not have it.
 
 use scoretap_injector::annotations::{
     APP_PORT, CONFIG, INJECT, MODEL_NAME, MODEL_VERSION, NEVER_THE_APP, PRE_STOP,
@@ -21,7 +21,7 @@ use crate::text::{clean, word};
 /// The label by which a namespace takes part.
 const OPT_IN: &str = "scoretap.dev/injection";
 
-/// `scoretap.dev/inject` on a Deployment in place of its pods.
+/// `scoretap.dev/inject` on a Deployment instead of its pod template.
 pub(super) fn annotation_on_workload(view: &View<'_>) -> Vec<Finding> {
     let misplaced = view.subjects.iter().filter(|subject| {
         subject.object.pointer("/spec/template").is_some()
@@ -41,7 +41,7 @@ pub(super) fn annotation_on_workload(view: &View<'_>) -> Vec<Finding> {
 
 fn is_labelled(view: &View<'_>, namespace: &str) -> bool {
     let labels = view.snapshot.namespace_labels(namespace);
-    // A namespace that the caller may not see is taken to be labelled.
+    // Assume the label if the caller may not see the namespace.
     labels.is_null() && !knows(view, namespace) || text(labels, OPT_IN) == Some("enabled")
 }
 
@@ -49,12 +49,12 @@ fn knows(view: &View<'_>, namespace: &str) -> bool {
     view.snapshot.list(Kind::Namespaces).iter().any(|found| name(found) == namespace)
 }
 
-/// Those that wait for the sidecar: they ask, and do not bring it themselves.
+/// Subjects that ask for the sidecar and do not bring it themselves.
 fn waiting<'v>(view: &'v View<'_>) -> impl Iterator<Item = &'v Subject<'v>> {
     view.subjects.iter().filter(|subject| subject.asks() && !subject.is_injected())
 }
 
-/// Pods ask in a namespace that does not take part.
+/// Pods ask for the sidecar in a namespace without the label.
 pub(super) fn namespace_not_labelled(view: &View<'_>) -> Vec<Finding> {
     let unlabelled = waiting(view).filter(|subject| !is_labelled(view, subject.namespace()));
     unlabelled
@@ -70,7 +70,7 @@ pub(super) fn namespace_not_labelled(view: &View<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// The injector leaves the pod as it is.
+/// The injector leaves the pod unchanged.
 pub(super) fn refused(view: &View<'_>) -> Vec<Finding> {
     let refused = waiting(view).filter(|subject| !is_serverless(&subject.template));
     refused
@@ -84,7 +84,8 @@ pub(super) fn refused(view: &View<'_>) -> Vec<Finding> {
 
 type Annotations = Vec<(&'static str, Option<String>)>;
 
-/// The first change of annotations with which the injector takes the pod. Where none is enough, the request is removed.
+/// The command for the first change of annotations with which the injector accepts the pod. If none works, the command
+/// removes the request. If the app has to move, it sets `move-app` or shows more.
 fn cure(subject: &Subject<'_>, view: &View<'_>) -> String {
     if must_move(subject) {
         let moves = App::of(subject).and_then(|app| super::ports::moves(subject, &app));
@@ -119,7 +120,7 @@ fn cures(subject: &Subject<'_>, view: &View<'_>) -> Vec<Annotations> {
     cures.extend(known.iter().filter(|name| has(others, name)).map(|name| without(&[name])));
     cures.push(without(&[MODEL_NAME, MODEL_VERSION]));
     cures.push(without(&crate::check::resources::ANNOTATIONS));
-    // The app declares no port at all: people have to put theirs in place of 8080.
+    // The app declares no port: the user has to replace 8080.
     cures.push(vec![(APP_PORT, Some("8080".to_owned()))]);
     cures
 }
@@ -128,7 +129,7 @@ fn has(annotations: Option<&serde_json::Map<String, Value>>, name: &str) -> bool
     annotations.is_some_and(|annotations| annotations.contains_key(name))
 }
 
-/// Ports that may be the app's, by the injector's own rule or because a Service leads to them; these come first.
+/// Ports that may be the app's, by the injector's own rule or because a Service targets them. The latter come first.
 fn ports(subject: &Subject<'_>, view: &View<'_>) -> Vec<String> {
     let targets = super::ports::targets(subject, view.snapshot);
     let number = |port: &Value| port.get("containerPort").map(ToString::to_string).unwrap_or_default();
@@ -150,7 +151,7 @@ fn is_serverless(template: &Value) -> bool {
     has_container(template, "queue-proxy") || label(template, "serving.knative.dev/revision").is_some()
 }
 
-/// A Knative pod asks.
+/// A Knative pod asks for the sidecar.
 pub(super) fn serverless(view: &View<'_>) -> Vec<Finding> {
     let serverless = waiting(view).filter(|subject| is_serverless(&subject.template));
     serverless
@@ -162,7 +163,7 @@ pub(super) fn serverless(view: &View<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// Pods that run without the sidecar although the next one would get it.
+/// Pods that run without the sidecar although a new pod would get it.
 pub(super) fn pod_without_sidecar(view: &View<'_>) -> Vec<Finding> {
     if view.snapshot.focus.is_some()
         || !injects(view.snapshot)
@@ -185,12 +186,12 @@ pub(super) fn pod_without_sidecar(view: &View<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// Pods whose sidecar has other images than the next one would get, as after an upgrade.
+/// Pods whose sidecar has other images than a new pod would get, for example after an upgrade.
 pub(super) fn sidecar_outdated(view: &View<'_>) -> Vec<Finding> {
     let installed =
         view.snapshot.trial.as_ref().map(|trial| &trial.images).filter(|images| !images.is_empty());
     let Some(installed) = installed else { return Vec::new() };
-    // A sidecar in the template itself is a pipeline's.
+    // A pipeline put the sidecar into the template.
     let subjects = view.subjects.iter().filter(|subject| subject.asks() && !subject.is_injected());
     let pods = subjects.flat_map(|subject| subject.pods.iter().map(move |pod| (subject, pod)));
     pods.filter(|(_, pod)| is_injected(pod) && sidecar_images(pod) != *installed)
@@ -205,10 +206,10 @@ fn place_of_pod(pod: &Value) -> String {
     format!("{}/pod/{}", text_at(pod, "/metadata/namespace"), name(pod))
 }
 
-/// Events count for this long where nothing says whether their cause is over.
+/// Seconds for which an event counts if nothing shows whether its cause is gone.
 const RECENT: i64 = 600;
 
-/// A controller could not make an injected pod.
+/// A controller could not create an injected pod.
 pub(super) fn failed_create(view: &View<'_>) -> Vec<Finding> {
     let events = view.snapshot.list(Kind::Events).iter();
     let mut seen = Vec::new();
@@ -231,7 +232,8 @@ pub(super) fn failed_create(view: &View<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// The annotations that fit the namespace's limits, where these are the cause; else what shows more.
+/// The command that sets annotations to fit the namespace's limits, if these are the cause. Otherwise a command that
+/// shows more.
 fn cure_of_refusal(subject: &Subject<'_>, view: &View<'_>) -> String {
     let fitting = crate::check::resources::fitting(subject, view.snapshot);
     match fitting {
@@ -240,7 +242,7 @@ fn cure_of_refusal(subject: &Subject<'_>, view: &View<'_>) -> String {
     }
 }
 
-/// Whether this object makes the pods of a subject: it is the workload, or a ReplicaSet of its.
+/// Whether this object creates the pods of a subject: it is the workload or one of its ReplicaSets.
 fn made(view: &View<'_>, object: &Value, subject: &Subject<'_>) -> bool {
     if text_at(object, "/namespace") != subject.namespace() {
         return false;
@@ -276,7 +278,7 @@ fn lasts(view: &View<'_>, object: &Value, event: &Value) -> bool {
     }
 }
 
-/// Why a container of the sidecar does not stay up. `None` where it does.
+/// Why a container of the sidecar does not stay up. `None` if it does.
 pub(super) fn crash(pod: &Value) -> Option<(&str, &str)> {
     let reasons = ["/state/terminated/reason", "/lastState/terminated/reason", "/state/waiting/reason"];
     statuses(pod)
@@ -289,7 +291,7 @@ pub(super) fn crash(pod: &Value) -> Option<(&str, &str)> {
         })
 }
 
-/// A container of the sidecar crashes, or is killed for its memory.
+/// A container of the sidecar crashes or is killed at its memory limit.
 pub(super) fn sidecar_crashes(view: &View<'_>) -> Vec<Finding> {
     let pods = view.subjects.iter().flat_map(|subject| subject.pods.iter().map(move |pod| (subject, pod)));
     pods.filter(|(_, pod)| is_injected(pod))
@@ -308,10 +310,10 @@ pub(super) fn sidecar_crashes(view: &View<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// An app that was told to move gets this long to listen.
+/// An app has this many seconds to listen on its new port.
 const START: i64 = 120;
 
-/// The app was told to move to another port, and does not listen there.
+/// The app should have moved to another port but does not listen there.
 pub(super) fn moved_app_silent(view: &View<'_>) -> Vec<Finding> {
     let moved = view.subjects.iter().filter(|subject| annotation(&subject.template, MOVE_APP).is_some());
     let silent = |pod: &Value| {

@@ -1,4 +1,4 @@
-//! Istio: one Envoy is enough, and one object that measures.
+//! Istio: a pod needs one Envoy, and one object that measures it.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::check::snapshot::{Kind, Snapshot};
 use crate::check::subject::is_injected;
 use scoretap_injector::annotations::INJECT;
 
-/// A pod has Istio's Envoy and ours.
+/// A pod has both Istio's Envoy and ours.
 pub(super) fn two_envoys(view: &View<'_>) -> Vec<Finding> {
     let meshed = |pod: &Value| {
         has_container(pod, "istio-proxy") || label(pod, "sidecar.istio.io/inject") == Some("true")
@@ -45,13 +45,13 @@ pub(super) fn counted_twice(view: &View<'_>) -> Vec<Finding> {
     pairs.collect()
 }
 
-/// Whether an object of Istio's loads our module.
+/// Whether an Istio object loads our module.
 fn loads_filter(object: &Value) -> bool {
     let urls = ["/spec/url", "/spec/wasm/url"];
     urls.iter().any(|pointer| text_at(object, pointer).contains("scoretap-filter"))
 }
 
-/// Objects in Istio's root namespace reach every namespace.
+/// Objects in Istio's root namespace apply to every namespace.
 fn overlap(one: &Value, other: &Value) -> bool {
     const ROOT: &str = "istio-system";
     let (one, other) = (namespace(one), namespace(other));
@@ -61,7 +61,7 @@ fn overlap(one: &Value, other: &Value) -> bool {
 const EXCLUDE: &str = "traffic.sidecar.istio.io/excludeInboundPorts";
 const INCLUDE: &str = "traffic.sidecar.istio.io/includeInboundPorts";
 
-/// The value of `excludeInboundPorts` that lets Prometheus in, where STRICT mTLS keeps it out.
+/// The value of `excludeInboundPorts` that admits Prometheus if STRICT mTLS keeps it out.
 pub(super) fn exclusion(pod: &Value, snapshot: &Snapshot) -> Option<(&'static str, String)> {
     let excluded = annotation(pod, EXCLUDE).unwrap_or_default();
     let has_ours = |ports: &str| ports.split(',').any(|port| ["15190", "*"].contains(&port.trim()));
@@ -72,7 +72,8 @@ pub(super) fn exclusion(pod: &Value, snapshot: &Snapshot) -> Option<(&'static st
     stands.then(|| (EXCLUDE, ports.collect::<Vec<_>>().join(",")))
 }
 
-/// Whether Istio refuses plain calls to the exporter: by the pod's own policy, else its namespace's, else the mesh's.
+/// Whether Istio rejects plain-text calls to the exporter. The pod's own policy wins over its namespace's, which wins
+/// over the mesh's.
 fn is_strict(pod: &Value, snapshot: &Snapshot) -> bool {
     let within = |place: &str| {
         snapshot

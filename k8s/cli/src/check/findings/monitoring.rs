@@ -1,4 +1,4 @@
-//! To Prometheus: which Prometheus reads our monitors and rules, and why it does not.
+//! From monitors and rules to Prometheus: which Prometheus reads them, and why it does not.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::check::snapshot::{Kind, Snapshot};
 use crate::check::subject::is_injected;
 use crate::text::{word, words};
 
-/// The field of a Prometheus' `spec` that selects these objects, and their name for kubectl.
+/// The field in the `spec` of a Prometheus that selects these objects, and their name for kubectl.
 #[derive(Clone, Copy)]
 struct Selection {
     kind: Kind,
@@ -29,7 +29,7 @@ pub(super) fn ours(snapshot: &Snapshot, kind: Kind) -> impl Iterator<Item = &Val
     snapshot.list(kind).iter().filter(|object| is_ours(object))
 }
 
-/// The Prometheus that reads our monitors; any where none does.
+/// The Prometheus that reads our monitors. If none does, any Prometheus.
 pub(crate) fn prometheus(snapshot: &Snapshot) -> Option<&Value> {
     let all = snapshot.list(Kind::Prometheuses);
     let reads = |prometheus: &&Value| {
@@ -39,12 +39,12 @@ pub(crate) fn prometheus(snapshot: &Snapshot) -> Option<&Value> {
     all.iter().find(reads).or(all.first())
 }
 
-/// Whether somebody measures: without, nobody misses a Prometheus.
+/// Whether some pod is measured. Otherwise Prometheus is not needed.
 fn is_used(view: &View<'_>) -> bool {
     super::cluster::injects(view.snapshot) || view.snapshot.list(Kind::Pods).iter().any(is_injected)
 }
 
-/// No Prometheus of the operator's.
+/// The operator has no Prometheus.
 pub(super) fn no_prometheus(view: &View<'_>) -> Vec<Finding> {
     let snapshot = view.snapshot;
     let is_missing = snapshot.has_seen(Kind::Prometheuses) && snapshot.list(Kind::Prometheuses).is_empty();
@@ -67,7 +67,7 @@ fn install(prometheus: &Value) -> String {
     format!("scoretap install{flags}")
 }
 
-/// There is a Prometheus, and no monitor of ours.
+/// There is a Prometheus, but none of our monitors.
 pub(super) fn no_monitor(view: &View<'_>) -> Vec<Finding> {
     missing(
         view,
@@ -76,7 +76,7 @@ pub(super) fn no_monitor(view: &View<'_>) -> Vec<Finding> {
     )
 }
 
-/// There is a Prometheus, and no rule of ours.
+/// There is a Prometheus, but none of our rules.
 pub(super) fn no_rules(view: &View<'_>) -> Vec<Finding> {
     missing(view, Kind::Rules, "no PrometheusRule of Scoretap's is installed, so no alert can fire")
 }
@@ -84,7 +84,7 @@ pub(super) fn no_rules(view: &View<'_>) -> Vec<Finding> {
 fn missing(view: &View<'_>, kind: Kind, why: &str) -> Vec<Finding> {
     let snapshot = view.snapshot;
     let is_missing = snapshot.has_seen(kind) && ours(snapshot, kind).next().is_none();
-    // ServiceMonitors are the other way to find the pods.
+    // A ServiceMonitor can find the pods instead.
     let by_service = kind == Kind::PodMonitors && ours(snapshot, Kind::ServiceMonitors).any(reads_sidecars);
     let prometheus = prometheus(snapshot).filter(|_| is_missing && !by_service && is_used(view));
     prometheus
@@ -161,7 +161,7 @@ fn explain(object: &Value, prometheus: &Value, selection: Selection) -> Finding 
     Finding::new(place(object), why, command)
 }
 
-/// Rules that the operator took, and that Prometheus does not have.
+/// Rules that the operator accepted but that Prometheus does not have.
 pub(super) fn rules_not_loaded(view: &View<'_>) -> Vec<Finding> {
     let snapshot = view.snapshot;
     let (Some(prometheus), Some(groups)) = (prometheus(snapshot), &snapshot.prometheus.groups) else {

@@ -1,5 +1,5 @@
-//! NetworkPolicies. Once a pod is injected, the app's port name means Envoy's port and its number the app's, so a policy
-//! that admits only one of them shuts out callers of the other. Both are found before that happens.
+//! NetworkPolicies. In an injected pod, the app's port name means Envoy's port, and its number the app's own port. A
+//! policy that admits only one of them blocks callers of the other. These checks report both before injection.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::check::snapshot::{Kind, Snapshot};
 use crate::check::subject::Subject;
 use crate::check::traffic::{App, ENVOY, Way};
 
-/// The policies that close the pods of a subject but for what one of them admits.
+/// The policies that select the pods of a subject. Together they block every call that none of them admits.
 pub(super) fn closing<'a>(subject: &Subject<'_>, snapshot: &'a Snapshot) -> Vec<&'a Value> {
     let labels = subject.labels_when_injected();
     let closes = |policy: &&Value| {
@@ -25,7 +25,7 @@ pub(super) fn closing<'a>(subject: &Subject<'_>, snapshot: &'a Snapshot) -> Vec<
     snapshot.list(Kind::NetworkPolicies).iter().filter(closes).collect()
 }
 
-/// Whether an ingress rule admits TCP calls to a number, which may have these names.
+/// Whether an ingress rule admits TCP calls to a port with this number and these names.
 pub(super) fn admits(rule: &Value, number: u64, names: &[String]) -> bool {
     let mut ports = list(rule.get("ports")).peekable();
     ports.peek().is_none() || ports.any(|port| admits_port(port, number, names))
@@ -46,7 +46,7 @@ fn admits_port(port: &Value, number: u64, names: &[String]) -> bool {
     }
 }
 
-/// Whom a rule admits; null for everybody.
+/// The callers that a rule admits; null means all.
 fn callers(rule: &Value) -> &Value {
     rule.get("from").filter(|from| from.as_array().is_some_and(|from| !from.is_empty())).unwrap_or(&NULL)
 }
@@ -55,17 +55,17 @@ fn rules<'a>(policy: &'a Value) -> impl Iterator<Item = &'a Value> + use<'a> {
     at(policy, "/spec/ingress")
 }
 
-/// One end of the two: the port where calls arrive and the one that the rule admits.
+/// The port where calls arrive, and the port that the rule admits.
 struct Ends<'a> {
-    /// Where calls arrive after injection.
+    /// The port where calls arrive after injection.
     arrive: u64,
     arrive_names: &'a [String],
-    /// What the rule admits before it, or in place of it.
+    /// The port that the rule admits instead.
     admitted: u64,
     admitted_names: &'a [String],
 }
 
-/// The first rule whose callers reach the admitted port, and not the one where their calls arrive.
+/// The first rule whose callers reach the admitted port but not the port where their calls arrive.
 fn shut_out<'a>(policies: &[&'a Value], ends: &Ends<'_>) -> Option<(&'a Value, usize)> {
     let reaches = |rule: &Value| admits(rule, ends.arrive, ends.arrive_names);
     let is_also_let_in = |rule: &Value| {
@@ -89,13 +89,13 @@ fn admit(policy: &Value, rule: usize, port: u64) -> String {
     patch_step(policy, "add", &path, &json!({"port": port, "protocol": "TCP"}))
 }
 
-/// Those whose app keeps its number: in others nothing changes for callers.
+/// Subjects whose app keeps its port. For callers of a moved app, nothing changes.
 fn unmoved<'v>(view: &'v View<'_>) -> impl Iterator<Item = (&'v Subject<'v>, App)> {
     let measured = view.subjects.iter().filter(|subject| subject.is_measured());
     measured.filter_map(|subject| Some((subject, App::of(subject)?))).filter(|(_, app)| !app.moved)
 }
 
-/// A policy by number, and a Service by name.
+/// The policy uses the port's number and the Service its name.
 pub(super) fn shuts_envoy_out(view: &View<'_>) -> Vec<Finding> {
     let found = unmoved(view).filter_map(|(subject, app)| {
         let by_name = app.routes(subject, view.snapshot).iter().any(|route| route.way == Way::Name);
@@ -113,7 +113,7 @@ pub(super) fn shuts_envoy_out(view: &View<'_>) -> Vec<Finding> {
     found.collect()
 }
 
-/// A policy by name, and a Service by number.
+/// The policy uses the port's name and the Service its number.
 pub(super) fn shuts_app_out(view: &View<'_>) -> Vec<Finding> {
     let found = unmoved(view).filter_map(|(subject, app)| {
         let routes = app.routes(subject, view.snapshot);
@@ -133,7 +133,7 @@ pub(super) fn shuts_app_out(view: &View<'_>) -> Vec<Finding> {
     found.collect()
 }
 
-/// Our own policy for the metrics is the only one that selects the pods, so it closes them to every caller.
+/// Only our own policy for the metrics selects the pods, so it blocks all other callers.
 pub(super) fn closes_pods(view: &View<'_>) -> Vec<Finding> {
     let found = unmoved(view).filter_map(|(subject, app)| {
         let policies = closing(subject, view.snapshot);

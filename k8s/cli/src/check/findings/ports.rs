@@ -1,4 +1,4 @@
-//! To the pod: Services that lead past Envoy. Their calls are answered, and not measured.
+//! Services that bypass Envoy. Their calls are answered but not measured.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::check::traffic::{App, MOVE_APP, Route, Way, services, target};
 use crate::servers;
 use crate::text::clean;
 
-/// Subjects that have the sidecar or would get it, and whose app keeps its number.
+/// Subjects that have the sidecar or would get it, and whose app keeps its port.
 fn measured<'v>(view: &'v View<'_>) -> impl Iterator<Item = (&'v Subject<'v>, App)> {
     let measured = view.subjects.iter().filter(|subject| subject.is_measured());
     measured.filter_map(|subject| Some((subject, App::of(subject)?))).filter(|(_, app)| !app.moved)
@@ -23,7 +23,7 @@ pub(super) fn targets(subject: &Subject<'_>, snapshot: &Snapshot) -> Vec<String>
     services.flat_map(|service| at(service, "/spec/ports").map(target)).collect()
 }
 
-/// The server's name and the annotation with which it moves, if the server is known and the injector takes it.
+/// The server's name and the annotation that moves it, if the server is known and the injector accepts the annotation.
 pub(super) fn moves(subject: &Subject<'_>, app: &App) -> Option<(&'static str, String)> {
     let container = at(&subject.template, "/spec/containers")
         .find(|container| crate::check::object::text(container, "name") == Some(&app.container))?;
@@ -34,7 +34,7 @@ pub(super) fn moves(subject: &Subject<'_>, app: &App) -> Option<(&'static str, S
     servers::lines(container).into_iter().find(|(_, line)| accepts(line))
 }
 
-/// Whether all pods that run declare this name for the app, so that a Service may use it at once.
+/// Whether all running pods declare this name for the app's port, so that a Service can use it immediately.
 fn pods_have_name(subject: &Subject<'_>, wanted: &str) -> bool {
     subject.pods.iter().all(|pod| {
         at(pod, "/spec/containers")
@@ -43,7 +43,7 @@ fn pods_have_name(subject: &Subject<'_>, wanted: &str) -> bool {
     })
 }
 
-/// Envoy takes the name of the app's port; this one has none.
+/// The app's port has no name that Envoy could take.
 pub(super) fn port_without_name(view: &View<'_>) -> Vec<Finding> {
     let unnamed = measured(view).filter(|(_, app)| app.names.is_empty());
     unnamed
@@ -81,7 +81,7 @@ fn free_name(subject: &Subject<'_>) -> String {
     names.find(|name| !taken.contains(&name.as_str())).unwrap_or_default()
 }
 
-/// A Service that leads to the app's number.
+/// A Service that targets the number of the app's port.
 pub(super) fn service_by_number(view: &View<'_>) -> Vec<Finding> {
     let named = measured(view).filter(|(_, app)| !app.names.is_empty());
     named.flat_map(|(subject, app)| by_number(subject, &app, view.snapshot)).collect()
@@ -115,11 +115,11 @@ fn by_number(subject: &Subject<'_>, app: &App, snapshot: &Snapshot) -> Vec<Findi
         .collect()
 }
 
-/// Callers of a headless Service reach the app's own number.
+/// Callers of a headless Service reach the app's port directly.
 pub(super) fn headless_service(view: &View<'_>) -> Vec<Finding> {
     let all = measured(view).filter_map(|(subject, app)| {
         let routes = app.routes(subject, view.snapshot);
-        // A StatefulSet's governing Service is headless; where another one takes the calls, it only names the pods.
+        // A StatefulSet's governing Service is headless. If another Service takes the calls, it only names the pods.
         let is_only = routes.iter().all(|route| route.way == Way::Headless);
         let route = routes.into_iter().next().filter(|_| is_only)?;
         Some(headless(subject, &app, &route))
@@ -145,7 +145,7 @@ fn headless(subject: &Subject<'_>, app: &App, route: &Route<'_>) -> Finding {
     Finding::new(place(route.service), why, subject.annotate(&[(MOVE_APP, Some(line))]))
 }
 
-/// For `check KIND/NAME`: what happens to calls once the pods have the sidecar, a line for each Service.
+/// For `check KIND/NAME`: one line for each Service on what happens to its calls after injection.
 pub(crate) fn describe(subject: &Subject<'_>, snapshot: &Snapshot) -> Vec<String> {
     let Some(app) = App::of(subject) else { return Vec::new() };
     let by = |service: &Value, way: Way| {

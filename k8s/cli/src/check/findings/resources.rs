@@ -1,4 +1,4 @@
-//! LimitRanges and ResourceQuotas that would refuse pods with the sidecar, found before the first one is made.
+//! LimitRanges and ResourceQuotas that would reject pods with the sidecar, reported before the first one is created.
 
 use serde_json::Value;
 
@@ -9,12 +9,12 @@ use crate::check::resources::{Conflict, against_quotas, against_ranges, fitting}
 use crate::check::snapshot::Kind;
 use crate::check::subject::Subject;
 
-/// A LimitRange that the sidecar breaks.
+/// A LimitRange that the sidecar violates.
 pub(super) fn limit_range(view: &View<'_>) -> Vec<Finding> {
     found(view, Kind::LimitRanges, |pod, subject| against_ranges(pod, view.snapshot, subject.namespace()))
 }
 
-/// A quota that rolling the sidecar out would exceed.
+/// A quota that the roll-out of the sidecar would exceed.
 pub(super) fn quota(view: &View<'_>) -> Vec<Finding> {
     found(view, Kind::Quotas, |pod, subject| against_quotas(pod, subject, view.snapshot))
 }

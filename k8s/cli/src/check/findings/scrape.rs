@@ -18,10 +18,10 @@ use crate::text::{word, words};
 
 const EXPORTER_PORT: u64 = 15_190;
 const PORT_NAME: &str = "scoretap-stats";
-/// Until then a pod need not be a target: the operator and Prometheus' discovery take their time.
+/// Seconds until a pod must be a target: the operator and Prometheus' discovery take some time.
 const DISCOVERY: i64 = 120;
 
-/// Injected pods that run, with their subject. Empty where no Prometheus reads a PodMonitor of ours.
+/// Running injected pods with their subjects. Empty if no Prometheus reads one of our PodMonitors.
 fn scraped<'v>(view: &'v View<'_>) -> Vec<(&'v Subject<'v>, &'v Value)> {
     if monitors(view.snapshot).is_empty() {
         return Vec::new();
@@ -53,7 +53,7 @@ fn reaches(monitor: &Value, pod: &Value) -> bool {
         )
 }
 
-/// The monitor that is to read a pod.
+/// The monitor that should read a pod.
 fn monitor_of<'a>(view: &View<'a>, pod: &Value) -> Option<&'a Value> {
     monitors(view.snapshot).into_iter().find(|monitor| selects_pod(monitor, pod) && reaches(monitor, pod))
 }
@@ -136,7 +136,7 @@ pub(super) fn no_target(view: &View<'_>) -> Vec<Finding> {
     .collect()
 }
 
-/// Prometheus knows the pod and cannot read it, or would not be able to.
+/// Prometheus knows the pod but cannot scrape it, or something in the cluster would prevent it.
 pub(super) fn not_scraped(view: &View<'_>) -> Vec<Finding> {
     let pods = scraped(view).into_iter();
     pods.filter_map(|(subject, pod)| {
@@ -145,7 +145,7 @@ pub(super) fn not_scraped(view: &View<'_>) -> Vec<Finding> {
         if target.is_some_and(|target| text_at(target, "/health") != "down") {
             return None;
         }
-        // Without an answer of Prometheus' only what is known to stand in the way is reported.
+        // If Prometheus does not answer, report only known obstacles.
         let error = target.map(|target| text_at(target, "/lastError"));
         obstacle(view, subject, pod, error)
     })
@@ -155,7 +155,7 @@ pub(super) fn not_scraped(view: &View<'_>) -> Vec<Finding> {
 fn obstacle(view: &View<'_>, subject: &Subject<'_>, pod: &Value, error: Option<&str>) -> Option<Finding> {
     let exporter = statuses(pod).find(|status| text(status, "name") == Some("scoretap-exporter"));
     if super::injection::crash(pod).is_some() {
-        // Reported by a check of its own.
+        // Another check reports it.
         return None;
     }
     if let Some(status) = exporter.filter(|status| status.pointer("/state/running").is_none()) {
@@ -178,7 +178,7 @@ fn obstacle(view: &View<'_>, subject: &Subject<'_>, pod: &Value, error: Option<&
     })
 }
 
-/// A NetworkPolicy keeps Prometheus from the metrics port.
+/// A NetworkPolicy blocks Prometheus at the metrics port.
 fn closed(view: &View<'_>, subject: &Subject<'_>) -> Option<Finding> {
     let snapshot = view.snapshot;
     let prometheus = prometheus(snapshot)?;
@@ -210,7 +210,7 @@ fn closed(view: &View<'_>, subject: &Subject<'_>) -> Option<Finding> {
     Some(Finding::new(place(policy), why, command))
 }
 
-/// Who calls.
+/// The caller.
 struct Caller<'a> {
     namespace: &'a str,
     namespace_labels: &'a Value,
@@ -224,7 +224,7 @@ impl Caller<'_> {
             && admits(rule, EXPORTER_PORT, &[PORT_NAME.to_owned()])
     }
 
-    /// An address range may be Prometheus', so it is taken to be.
+    /// An address range may contain Prometheus, so this assumes that it does.
     fn is(&self, peer: &Value, namespace: &str) -> bool {
         if peer.get("ipBlock").is_some() {
             return true;
@@ -237,7 +237,7 @@ impl Caller<'_> {
     }
 }
 
-/// The target is up, and says that something behind it is not.
+/// The target is up but reports a failure behind it.
 pub(super) fn reads_nothing(view: &View<'_>) -> Vec<Finding> {
     let Some(series) = &view.snapshot.prometheus.up else { return Vec::new() };
     let pods = scraped(view).into_iter().filter(|(_, pod)| {

@@ -29,7 +29,7 @@ fn deployment() -> Value {
     })
 }
 
-/// The pod that a template makes, as a cluster without Scoretap would run it.
+/// A running pod of a template, in a cluster without Scoretap.
 pub(super) fn bare_pod(snapshot: &Snapshot) -> Value {
     let mut pod = snapshot.lists[&Kind::Workloads][0]["spec"]["template"].clone();
     pod["apiVersion"] = "v1".into();
@@ -42,7 +42,7 @@ pub(super) fn bare_pod(snapshot: &Snapshot) -> Value {
     pod
 }
 
-/// The same with the sidecar.
+/// The same pod with the sidecar.
 pub(super) fn injected_pod(snapshot: &Snapshot) -> Value {
     let bare = bare_pod(snapshot);
     let mut alone = Snapshot::default();
@@ -122,7 +122,7 @@ fn answers() -> Prometheus {
     }
 }
 
-/// Nothing is wrong with it.
+/// A cluster without faults.
 pub(super) fn sound() -> Snapshot {
     let mut snapshot =
         Snapshot { now: seconds("2026-11-28T12:00:00Z").expect("a time"), ..Snapshot::default() };
@@ -179,14 +179,14 @@ pub(super) fn roll(snapshot: &mut Snapshot, change: impl FnOnce(&mut Value)) {
     *first(snapshot, Kind::Pods) = pod;
 }
 
-/// The same, and the pods have no sidecar, so that Prometheus knows none of them.
+/// Recreates the pods without the sidecar, so Prometheus does not know them.
 pub(super) fn without_sidecar(snapshot: &mut Snapshot) {
     let pod = bare_pod(snapshot);
     *first(snapshot, Kind::Pods) = pod;
     snapshot.prometheus.targets = Some(Vec::new());
 }
 
-/// Nobody asked yet, and somebody checks the Deployment.
+/// No pod asks for the sidecar yet, and the user checks the Deployment.
 pub(super) fn before_injection(snapshot: &mut Snapshot) {
     template_of(snapshot)["metadata"]["annotations"] = json!({});
     without_sidecar(snapshot);

@@ -1,4 +1,4 @@
-//! What puts the sidecar into pods, and why it does not.
+//! Injection, and the reasons why it does not happen.
 
 use std::collections::BTreeMap;
 
@@ -129,7 +129,7 @@ fn namespace_without_label() {
     check("before", before, "namespace-not-labelled", "no label", command);
 }
 
-/// The template was changed so, and its pods have no sidecar.
+/// Changes the template. Its pods have no sidecar.
 #[track_caller]
 fn check_refused(name: &str, change: impl FnOnce(&mut Value), why: &str, annotations: &str) {
     let change = |snapshot: &mut Snapshot| {

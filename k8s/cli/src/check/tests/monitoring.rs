@@ -125,7 +125,7 @@ fn meshed(snapshot: &mut Snapshot, excluded: Option<&str>) {
     down(snapshot);
     let pod = first(snapshot, Kind::Pods);
     let containers = pod["spec"]["initContainers"].as_array_mut().expect("a list");
-    // In Istio's pods the exporter is alone.
+    // Istio's pods have only the exporter.
     containers.retain(|container| container["name"] == "scoretap-exporter");
     containers.push(json!({"name": "istio-proxy"}));
     if let Some(excluded) = excluded {

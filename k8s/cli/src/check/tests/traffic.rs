@@ -179,7 +179,7 @@ fn policies_that_let_callers_through_are_sound() {
 fn policy_by_name_shuts_app_out() {
     let change = |snapshot: &mut Snapshot| {
         before_injection(snapshot);
-        // Headless, beside a Service by name: callers by number are there, and are no finding of their own.
+        // The headless Service has callers by number, but beside the Service by name it is no finding.
         let mut headless = service("headless", 8080.into());
         headless["spec"]["clusterIP"] = "None".into();
         add(snapshot, Kind::Services, headless);
