@@ -12,7 +12,7 @@ use crate::test::Outcome;
 /// The module of the tests that need the full tier.
 const FULL: &str = "full::";
 
-/// Everything for which the programs are there, or can be built in minutes.
+/// Runs the tests whose programs exist or can be built in minutes.
 pub(crate) fn core(tests: &[String]) -> Result<Outcome> {
     if let Some(missing) = cannot_build(Tier::Core)? {
         return Ok(Outcome::NotRun(missing));
@@ -39,7 +39,7 @@ pub(crate) fn full(tests: &[String]) -> Result<Outcome> {
     if tests.is_empty() { run(&[FULL.to_owned()], &[]) } else { run(tests, &[]) }
 }
 
-/// Why programs of this tier are not there and cannot be built. On a CI system that is a failure.
+/// Why programs of this tier are missing and cannot be built. Fails on a CI system.
 fn cannot_build(tier: Tier) -> Result<Option<String>> {
     let missing = tools::missing_cluster_program(tier)?.filter(|_| !tools::can_build_cluster_programs());
     let missing =
@@ -51,7 +51,7 @@ fn cannot_build(tier: Tier) -> Result<Option<String>> {
     }
 }
 
-/// What pods run must be what is in the tree. Inside the namespaces nothing can be downloaded.
+/// Builds what pods run, so that it matches the tree. Downloads the rest, because the namespaces have no internet access.
 fn prepare(tier: Tier) -> Result<()> {
     package::build()?;
     tools::envoy(EnvoyVersion::V1_40)?;
@@ -68,13 +68,13 @@ fn run(tests: &[String], more: &[&str]) -> Result<Outcome> {
     );
     let config = format!("target.'cfg(unix)'.runner = {runner:?}");
     let mut command = cargo(&["test", "--package", "scoretap-tests", "--test", "cluster"]);
-    // Tests wait most of the time.
+    // The tests mostly wait, so more threads than cores are faster.
     command.args(["--config", &config, "--", "--test-threads", "8"]).args(tests).args(more);
     visibly(&mut command)?;
     Ok(Outcome::Ran)
 }
 
-/// At the end of the process the kernel ends everything that it started, and removes its networks and mounts.
+/// When the process ends, the kernel kills everything that it started and removes its networks and mounts.
 fn runner() -> Vec<&'static str> {
     let mut words =
         vec!["unshare", "--net", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"];

@@ -1,4 +1,4 @@
-//! `cargo xtask generate`: every committed file that is made from another one. `--check` compares instead of writing.
+//! `cargo xtask generate`: writes every generated file in the repository. `--check` compares instead of writing.
 
 mod azure;
 mod chart;
@@ -19,11 +19,11 @@ pub(crate) struct Args {
     check: bool,
 }
 
-/// A file below the workspace's root, and its content.
+/// The path of a file below the workspace's root, and its content.
 type Generated = (String, String);
 type Generator = fn(&Path) -> Result<Vec<Generated>>;
 
-/// In order: the rules of Azure contain the thresholds, and so on.
+/// The order matters: for example, Azure's rules contain the thresholds.
 const GENERATORS: [Generator; 6] = [
     chart::policy,
     chart::thresholds,

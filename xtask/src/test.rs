@@ -1,4 +1,4 @@
-//! `cargo xtask test`: what has to hold before a change is accepted, the quickest checks first.
+//! `cargo xtask test`: the checks that a change has to pass, mostly in order of speed.
 
 use std::time::Instant;
 
@@ -18,19 +18,19 @@ pub(crate) struct Args {
     tests: Vec<String>,
 }
 
-/// Where random inputs begin, so that a change is judged by the same ones each time; `cargo test` draws others.
+/// The seed of random inputs, so that a change is tested with the same inputs each time. `cargo test` draws others.
 pub(crate) const SEED: &str = "1";
 
-/// What came of a stage that did not fail.
+/// The result of a stage that did not fail.
 pub(crate) enum Outcome {
     Ran,
-    /// Some of it, or all, for this reason.
+    /// The stage, or a part of it, did not run for this reason.
     NotRun(String),
 }
 
 struct Stage {
     name: &'static str,
-    /// Gets the names of the tests to run, where only some are wanted.
+    /// Takes the names of the tests to run. Empty means all.
     run: fn(&[String]) -> Result<Outcome>,
 }
 
@@ -46,13 +46,13 @@ const STAGES: [Stage; 14] = [
     Stage { name: "envoy", run: |_| envoy() },
     Stage { name: "cluster", run: cluster::core },
     Stage { name: CLUSTER_FULL, run: cluster::full },
-    // Helm is built by the stage before.
+    // The stage `cluster` has built Helm.
     Stage { name: "generated", run: |_| generated() },
     Stage { name: "fuzz", run: |_| fuzz::check() },
     Stage { name: "demo", run: |_| whole(crate::demo::check) },
 ];
 
-/// Builds for half an hour the first time, so it runs on request only. What is built already, `cluster` runs too.
+/// Builds for half an hour the first time, so it runs on request only. Once that is built, `cluster` runs its tests too.
 const CLUSTER_FULL: &str = "cluster-full";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// A stage that needs nothing which a machine may not have.
+/// A stage that runs completely on every machine.
 fn whole(stage: fn() -> Result<()>) -> Result<Outcome> {
     stage().map(|()| Outcome::Ran)
 }
@@ -90,7 +90,7 @@ fn names() -> [&'static str; STAGES.len()] {
     STAGES.map(|stage| stage.name)
 }
 
-/// All at the beginning: who waits for a download wants to do it once.
+/// Downloads all tools first, so that later stages do not wait for downloads.
 fn install() -> Result<()> {
     tools::targets(&[tools::WASM_TARGET, tools::WASM_BINDGEN_TARGET, tools::MUSL_TARGET])?;
     for version in EnvoyVersion::ALL {
@@ -112,9 +112,9 @@ fn install() -> Result<()> {
 
 fn clippy() -> Result<()> {
     visibly(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    // Not among all targets, because a plain `cargo test` leaves it out.
+    // `--all-targets` does not include it, because a plain `cargo test` leaves it out.
     visibly(&mut cargo(&["clippy", "-p", "scoretap-tests", "--test", "cluster", "--", "-D", "warnings"]))?;
-    // The module's code exists for its own target alone.
+    // The module's code compiles only for its own target.
     let module = ["clippy", "--package", "scoretap-filter", "--all-features", "--target", tools::WASM_TARGET];
     visibly(&mut cargo(&[&module[..], &["--", "-D", "warnings"]].concat()))
 }
@@ -126,7 +126,7 @@ fn native() -> Result<()> {
     visibly(command.env("PROPTEST_RNG_SEED", SEED))
 }
 
-/// The command `scoretap` compiles for every platform that people work on: none of its dependencies needs a C compiler.
+/// Checks that `scoretap` compiles for the platforms of its users. No dependency needs a C compiler.
 fn portable() -> Result<()> {
     const TARGETS: [&str; 3] = ["aarch64-apple-darwin", "x86_64-apple-darwin", "x86_64-pc-windows-gnu"];
     tools::targets(&TARGETS)?;
@@ -136,14 +136,15 @@ fn portable() -> Result<()> {
     TARGETS.iter().try_for_each(check)
 }
 
-/// The core's own suite again, as WebAssembly.
+/// Runs the core's own tests again, as WebAssembly.
 fn node() -> Result<()> {
     let mut command = cargo(&["test", "--package", "scoretap-core", "--target", tools::WASM_BINDGEN_TARGET]);
     command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", tools::wasm_bindgen_test_runner()?);
     visibly(&mut command)
 }
 
-/// Everything that needs Envoy, Prometheus and other real programs. No package installs kubectl and helm here.
+/// Runs the tests that need Envoy, Prometheus and other real programs. Skips those that need kubectl or helm if these
+/// are missing.
 fn envoy() -> Result<Outcome> {
     let mut command = cargo(&["test", "--package", "scoretap-tests", "--"]);
     let mut not_run = Vec::new();
@@ -168,7 +169,7 @@ fn envoy() -> Result<Outcome> {
     Ok(Outcome::NotRun(format!("{}; all others ran", not_run.join("; "))))
 }
 
-/// Committed files that are generated are what their sources make.
+/// Checks that the generated files are up to date.
 fn generated() -> Result<Outcome> {
     if let Err(missing) = tools::helm() {
         return Ok(Outcome::NotRun(format!("the comparison of generated files, as {missing:#}")));

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Generated, rules};
 
-/// Files of rules that are on by default.
+/// The rule files that are on by default.
 const FILES: [&str; 6] = ["thresholds", "recording", "slo", "calls", "kubernetes", "scoretap"];
 
 pub(super) fn rule_groups(root: &Path) -> Result<Vec<Generated>> {
@@ -43,7 +43,8 @@ pub(super) fn rule_groups(root: &Path) -> Result<Vec<Generated>> {
     Ok(vec![("k8s/azure/rule-groups.json".to_owned(), text)])
 }
 
-/// Not limited to a cluster: Azure would then look for the label `cluster`, which recorded series do not have.
+/// The groups are not limited to a cluster, because Azure would select by the label `cluster`, which recorded series do
+/// not have.
 fn resource(group: &Value) -> Result<Value> {
     let rules = group["rules"].as_array().context("a group has rules")?;
     let rules: Vec<Value> = rules.iter().map(rule).collect::<Result<_>>()?;
@@ -90,12 +91,12 @@ fn severity(ours: &Value) -> Result<u8> {
     })
 }
 
-/// Azure evaluates once a minute at most.
+/// Azure evaluates rules once a minute at most.
 fn interval(text: &Value) -> Result<String> {
     if text == "30s" { Ok("PT1M".to_owned()) } else { duration(text) }
 }
 
-/// ISO 8601.
+/// A duration in ISO 8601.
 fn duration(text: &Value) -> Result<String> {
     let minutes = text.as_str().and_then(|text| text.strip_suffix('m'));
     Ok(format!("PT{}M", minutes.with_context(|| format!("{text} is not in minutes"))?))

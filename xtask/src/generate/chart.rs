@@ -1,4 +1,4 @@
-//! What the Helm chart makes: rendered manifests, the thresholds as a rule file, and the table of its values.
+//! Files from the Helm chart: rendered manifests, the thresholds as a rule file, and the table of its values.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,12 +16,12 @@ const CHART: &str = "k8s/chart";
 struct Case {
     name: &'static str,
     says: &'static str,
-    /// Kubernetes' version.
+    /// The version of Kubernetes.
     version: &'static str,
-    /// Kinds of others that the cluster knows.
+    /// Custom kinds that the cluster knows.
     apis: &'static [&'static str],
     values: &'static [&'static str],
-    /// Templates that are rendered; none: all.
+    /// The templates to render; empty means all.
     only: &'static [&'static str],
 }
 
@@ -143,7 +143,7 @@ pub(super) fn rendered(root: &Path) -> Result<Vec<Generated>> {
     CASES.iter().map(one).collect()
 }
 
-/// Without space at the ends of lines, which templates leave in empty lines.
+/// Removes trailing spaces, which templates leave in empty lines.
 fn render(root: &Path, case: &Case) -> Result<String> {
     let mut command = Command::new(tools::helm()?);
     command.args(["template", "scoretap", CHART, "--namespace", "scoretap-system"]).current_dir(root);
@@ -178,7 +178,7 @@ pub(super) fn thresholds(root: &Path) -> Result<Vec<Generated>> {
     Ok(vec![(format!("{}/thresholds.yaml", rules::RULES), head.to_owned() + &text)])
 }
 
-/// The chart's README: a table of the values and of the comments (`# -- …`) before them.
+/// The chart's README: a table of the values with their comments (`# -- …`).
 pub(super) fn values_table(root: &Path) -> Result<Vec<Generated>> {
     let text = read(root, &format!("{CHART}/values.yaml"))?;
     let values: Value = serde_norway::from_str(&text)?;

@@ -7,11 +7,11 @@ use serde_norway::Value;
 
 use super::{Generated, read};
 
-/// Below the workspace's root.
+/// The folder of the rules, below the workspace's root.
 pub(super) const RULES: &str = "k8s/chart/files/rules";
 const TABLE: &str = "docs/familiar-names.md";
 
-/// Rule groups of a file.
+/// The rule groups of a file.
 pub(super) fn groups(root: &Path, name: &str) -> Result<Vec<Value>> {
     let file: Value = serde_norway::from_str(&read(root, &format!("{RULES}/{name}.yaml"))?)?;
     Ok(file["groups"].as_sequence().with_context(|| format!("{name}.yaml has no groups"))?.clone())
