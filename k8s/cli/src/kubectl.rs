@@ -79,7 +79,7 @@ impl Cluster {
         command
     }
 
-    /// Adds the context to a command that is printed. Without it, the command would reach the current context's cluster.
+    /// Adds the context to a printed command. Without it, the command would reach the current context's cluster.
     pub(crate) fn in_context(&self, command: &str) -> String {
         self.context.as_deref().map_or_else(|| command.to_owned(), |context| with_context(command, context))
     }

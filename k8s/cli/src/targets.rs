@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn line_has_health_pod_and_error_without_control_characters() {
+    fn line_has_health_pod_and_sanitized_error() {
         let target = json!({"health": "down", "labels": {"namespace": "t", "pod": "a"},
             "lastScrape": "2026-11-28T00:00:00Z", "lastError": "refused\u{1b}[2J"});
         assert_eq!(line(&target), "down    t/a  2026-11-28T00:00:00Z  refused [2J");

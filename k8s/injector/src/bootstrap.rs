@@ -38,8 +38,8 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Reads `SCORETAP_LISTEN_PORT`, `SCORETAP_APP_PORT`, `SCORETAP_APP_PORT_NAME` and `SCORETAP_CONFIG`. `addresses` is the
-    /// kernel's `/proc/net/if_inet6`.
+    /// Reads `SCORETAP_LISTEN_PORT`, `SCORETAP_APP_PORT`, `SCORETAP_APP_PORT_NAME` and `SCORETAP_CONFIG`. `addresses`
+    /// is the kernel's `/proc/net/if_inet6`.
     pub fn from_env(variable: impl Fn(&str) -> Option<String>, addresses: &str) -> Result<Self> {
         let app_port = port("SCORETAP_APP_PORT", &variable("SCORETAP_APP_PORT").unwrap_or_default())?;
         let listen_port = variable("SCORETAP_LISTEN_PORT");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn envoy_shares_its_port_only_if_it_is_its_own() {
+    fn only_envoys_own_port_allows_reuse() {
         for (port, reuse) in [(ENVOY, None), (8080, Some(&json!(false)))] {
             let bootstrap = render(&wanted(port, ""), Path::new(FOLDER)).unwrap();
             let listener = bootstrap.pointer(LISTENER).unwrap();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_port_is_an_error_that_names_the_variable() {
+    fn wrong_port_error_names_the_variable() {
         for name in ["SCORETAP_APP_PORT", "SCORETAP_LISTEN_PORT"] {
             for port in ["", "0", "65536", "http"] {
                 let variable = |asked: &str| Some(if asked == name { port } else { "80" }.to_owned());

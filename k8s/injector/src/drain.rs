@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn sees_a_port_of_this_process_open_and_close() {
+    fn sees_own_port_open_and_close() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(is_listening(port));

@@ -1,8 +1,8 @@
 //! Adds the Scoretap sidecar to pods that ask for it with an annotation.
 //!
 //! The sidecar is data (`sidecar.yaml`). This crate decides whether to add it, fills in the values for each pod, and
-//! renders the same decision as an admission policy. If it cannot inject a pod, it leaves the pod unchanged and warns how
-//! to fix it.
+//! renders the same decision as an admission policy. If it cannot inject a pod, it leaves the pod unchanged and warns
+//! how to fix it.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(

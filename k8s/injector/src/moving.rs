@@ -1,7 +1,7 @@
 //! `scoretap.dev/move-app`: the app listens on another port, and Envoy takes the app's number.
 //!
-//! The injector changes the environment variable or the argument from which the app reads its port. Callers keep the number
-//! that they use, so nothing outside the pod changes.
+//! The injector changes the environment variable or the argument from which the app reads its port. Callers keep the
+//! number that they use, so nothing outside the pod changes.
 
 use serde_json::{Value, json};
 

@@ -257,8 +257,8 @@ impl<'a> Pod<'a> {
         declared || PORTS.iter().any(|port| self.app_port().number == port.to_string())
     }
 
-    /// Whether the pod has a volume with one of the sidecar's names, or mounts such a volume without having it. Injection
-    /// would add the missing volume, and the app could open Envoy's admin socket.
+    /// Whether the pod has a volume with one of the sidecar's names, or mounts such a volume without having it.
+    /// Injection would add the missing volume, and the app could open Envoy's admin socket.
     pub fn uses_our_volumes(self) -> bool {
         let containers = self.containers().chain(list(self.spec("initContainers")));
         let mounts = containers.flat_map(|container| list(container.get("volumeMounts")));
@@ -312,8 +312,8 @@ pub(crate) fn number(port: &Value) -> String {
     port.get("containerPort").map(ToString::to_string).unwrap_or_default()
 }
 
-/// The literal value of a variable. References to another variable or to a Secret do not belong in a label. If a name is
-/// repeated, the kubelet takes the last one.
+/// The literal value of a variable. References to another variable or to a Secret do not belong in a label. If a name
+/// is repeated, the kubelet takes the last one.
 fn variable<'a>(container: &'a Value, variable: &str) -> Option<&'a str> {
     let found = list(container.get("env")).filter(|entry| name(entry) == Some(variable));
     let plain = found.filter_map(|entry| entry.get("value")?.as_str());

@@ -2,8 +2,8 @@
 //!
 //! A mutating policy cannot warn, so a ValidatingAdmissionPolicy beside it does, and does nothing else. Workloads have
 //! such a policy too, because warnings about pods reach only users who create a pod by hand. The sidecar comes from the
-//! same definition as the webhook's, and the faults from the same tables. CEL cannot read the filter's configuration, so
-//! in policy mode the filter reports its faults at run time.
+//! same definition as the webhook's, and the faults from the same tables. CEL cannot read the filter's configuration,
+//! so in policy mode the filter reports its faults at run time.
 
 mod literal;
 mod patches;

@@ -37,7 +37,8 @@ impl Sidecar {
         sidecar
     }
 
-    /// Adds the sidecar to a pod, with the hook in container `app`. An error names the part of the pod that prevents it.
+    /// Adds the sidecar to a pod, with the hook in container `app`. An error names the part of the pod that prevents
+    /// it.
     pub fn add_to(self, pod: &mut Value, app: Option<usize>) -> Result<(), String> {
         let Self { labels, pre_stop, volumes, init_containers } = self;
         if let Some(app) = app.and_then(|index| pod.pointer_mut(&format!("/spec/containers/{index}"))) {
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn dollar_in_tenant_text_is_escaped_for_the_kubelet() {
+    fn dollar_in_tenant_text_is_escaped() {
         let mut slots = Slots::default();
         slots.set(Slot::Config, "$(KUBERNETES_SERVICE_HOST) $$");
         let setup = Sidecar::render(&slots).init_containers.remove(0);

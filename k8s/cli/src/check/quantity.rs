@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantities_are_read_as_the_api_server_reads_them() {
+    fn quantities_parse_as_in_the_api_server() {
         let check = |text: &str, expected: Option<i128>| assert_eq!(parse(text), expected, "{text}");
         check("1", Some(1000));
         check("100m", Some(100));

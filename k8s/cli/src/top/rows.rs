@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn rate_and_quantiles_are_of_the_time_between_scrapes() {
+    fn rate_and_quantiles_cover_time_between_scrapes() {
         let first = [scrape("a", &exposition(10, 2, 0, 12))];
         let last = [scrape("a", &exposition(28, 4, 20, 32))];
         let rows = between(&first, &last, Duration::from_secs(5));

@@ -1,7 +1,7 @@
 //! The mutation: CEL that lists the JSON patches of a pod.
 //!
-//! Lists are created empty and then filled. In Kubernetes 1.34 to 1.36 a patch whose value is a list of objects crashes the
-//! API server.
+//! Lists are created empty and then filled. In Kubernetes 1.34 to 1.36 a patch whose value is a list of objects crashes
+//! the API server.
 
 use serde_json::Value;
 
