@@ -51,7 +51,8 @@ fn cannot_build(tier: Tier) -> Result<Option<String>> {
     }
 }
 
-/// Builds what pods run, so that it matches the tree. Downloads the rest, because the namespaces have no internet access.
+/// Builds what pods run, so that it matches the tree. Downloads the rest, because the namespaces have no internet
+/// access.
 fn prepare(tier: Tier) -> Result<()> {
     package::build()?;
     tools::envoy(EnvoyVersion::V1_40)?;

@@ -52,7 +52,8 @@ const STAGES: [Stage; 14] = [
     Stage { name: "demo", run: |_| whole(crate::demo::check) },
 ];
 
-/// Builds for half an hour the first time, so it runs on request only. Once that is built, `cluster` runs its tests too.
+/// Builds for half an hour the first time, so it runs on request only. Once that is built, `cluster` runs its tests
+/// too.
 const CLUSTER_FULL: &str = "cluster-full";
 
 pub(crate) fn run(args: &Args) -> Result<()> {
