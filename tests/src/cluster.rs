@@ -1,5 +1,5 @@
-//! A real Kubernetes: etcd, API server and controller manager as plain processes, and a node that runs what a pod's
-//! stored spec says.
+//! A real Kubernetes: etcd, API server and controller manager as plain processes, and a node that runs pods by their
+//! stored specs.
 //!
 //! ```text
 //! let cluster = Cluster::shared();
@@ -8,23 +8,23 @@
 //! cluster.kubectl(&["rollout", "status", "deployment/scorer", "-n", &namespace])?;
 //! ```
 //!
-//! Everything runs inside a network namespace (and a PID and mount namespace) of its own, which the stage `cluster` of
-//! `cargo xtask test` gives to the test process: at its end, nothing is left. One cluster is shared by all tests of the
-//! process, and each test uses Kubernetes namespaces of its own. One test alone:
+//! The stage `cluster` of `cargo xtask test` runs the test process in its own network, PID and mount namespaces, so
+//! nothing remains when it ends. All tests of the process share one cluster, and each test creates its own Kubernetes
+//! namespaces. To run one test:
 //!
 //! ```text
 //! cargo xtask test cluster -- NAME
 //! ```
 //!
-//! While working on a test, with what is in `target/dist` as it is:
+//! To run it without rebuilding `target/dist`, for example while you write it:
 //!
 //! ```text
 //! cargo build -p scoretap-tests --test cluster       # the newest target/debug/deps/cluster-*
 //! unshare --net --mount --ipc --pid --fork --kill-child --mount-proc target/debug/deps/cluster-… NAME
 //! ```
 //!
-//! The programs are built once from the versions in `tests/cluster/versions.yaml`; `KUBEBUILDER_ASSETS` names a folder
-//! with ready-made ones.
+//! The programs are built once from the versions in `tests/cluster/versions.yaml`. `KUBEBUILDER_ASSETS` can name a
+//! folder with existing binaries instead.
 
 mod api;
 mod container;
@@ -79,21 +79,21 @@ pub struct Cluster {
     node: Shared,
 }
 
-/// An earlier Kubernetes that the API server and the controllers behave like.
+/// The version of Kubernetes that the API server and the controllers emulate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// Mutating policies are behind a gate.
+    /// Mutating policies need a feature gate.
     V1_34,
-    /// As in 1.34.
+    /// The same as in 1.34.
     V1_35,
-    /// The first with mutating policies in v1.
+    /// The first version with mutating policies in v1.
     V1_36,
-    /// That of the programs.
+    /// The version of the programs.
     V1_37,
 }
 
 impl Version {
-    /// All of them.
+    /// All versions.
     pub const ALL: [Self; 4] = [Self::V1_34, Self::V1_35, Self::V1_36, Self::V1_37];
 
     /// `1.34`, …
@@ -108,12 +108,12 @@ impl Version {
 }
 
 impl Cluster {
-    /// The cluster of the newest version, started at the first call.
+    /// The cluster of the newest version. The first call starts it.
     pub fn shared() -> &'static Self {
         Self::of(Version::V1_37)
     }
 
-    /// The cluster of this version, started at the first call. One for all tests of the process.
+    /// The cluster of this version. The first call starts it, and all tests of the process share it.
     #[track_caller]
     pub fn of(version: Version) -> &'static Self {
         static CLUSTERS: [OnceLock<Result<Cluster, String>>; Version::ALL.len()] =
@@ -123,7 +123,7 @@ impl Cluster {
         cluster.as_ref().unwrap_or_else(|error| panic!("no cluster of version {}: {error}", version.as_str()))
     }
 
-    /// A cluster of one's own, for tests of what exists once in a cluster. It ends when it is dropped.
+    /// Another cluster, for tests of cluster-wide objects. It ends when dropped.
     #[track_caller]
     pub fn alone(name: &str, version: Version) -> Self {
         Self::start(name, version).unwrap_or_else(|error| panic!("no cluster for {name}: {error:#}"))
@@ -146,41 +146,41 @@ impl Cluster {
         Ok(Self { folders, control_plane, node })
     }
 
-    /// The API as an administrator, without a process for each call.
+    /// An administrator's API client, which starts no process for each call.
     pub fn api(&self) -> Api {
         self.control_plane.api
     }
 
-    /// The administrator's.
+    /// The administrator's kubeconfig.
     pub fn kubeconfig(&self) -> &Path {
         &self.control_plane.kubeconfig
     }
 
-    /// What `kubectl` prints. Fails where it does, with what it printed to standard error.
+    /// Runs `kubectl` and returns its output. An error contains its standard error.
     pub fn kubectl(&self, args: &[&str]) -> Result<String> {
         self.kubectl_stdin(args, "")
     }
 
-    /// As [`Cluster::kubectl`], with this standard input: `&["apply", "-f", "-"]`.
+    /// Like [`Cluster::kubectl`], with standard input: `&["apply", "-f", "-"]`.
     pub fn kubectl_stdin(&self, args: &[&str], text: &str) -> Result<String> {
         let mut command = Command::new(tools::cluster_program("kubectl")?);
         command.args(args);
         succeeded(args, &self.run_stdin(command, text)?)
     }
 
-    /// What `helm` prints.
+    /// Runs `helm` and returns its output.
     pub fn helm(&self, args: &[&str]) -> Result<String> {
         let mut command = Command::new(tools::cluster_program("helm")?);
         command.args(args);
         succeeded(args, &self.run(command)?)
     }
 
-    /// Runs any program to its end as an administrator would: with `KUBECONFIG`, and kubectl and helm on `PATH`.
+    /// Runs a program to its end as an administrator would: with `KUBECONFIG`, and with kubectl and helm on `PATH`.
     pub fn run(&self, command: Command) -> Result<Output> {
         self.run_stdin(command, "")
     }
 
-    /// As [`Cluster::run`], with this standard input.
+    /// Like [`Cluster::run`], with standard input.
     pub fn run_stdin(&self, mut command: Command, text: &str) -> Result<Output> {
         command.env("KUBECONFIG", self.kubeconfig()).env("PATH", self.path()?).env("HOME", &self.folders.run);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -188,38 +188,38 @@ impl Cluster {
         let mut child = command.spawn().with_context(|| format!("cannot start {what}"))?;
         let mut stdin = child.stdin.take().context("standard input is a pipe")?;
         let text = text.to_owned();
-        // Beside reading its output: neither pipe may fill up while the other is waited for.
+        // Write in a thread while reading the output, so that neither pipe fills up.
         let writer = std::thread::spawn(move || drop(stdin.write_all(text.as_bytes())));
         let output = child.wait_with_output().with_context(|| format!("cannot wait for {what}"))?;
         let _ = writer.join();
         Ok(output)
     }
 
-    /// Starts a program that goes on, as an administrator would. What it prints goes to the cluster's logs.
+    /// Starts a program in the background, as an administrator would. Its output goes to the cluster's logs.
     pub fn spawn(&self, name: &str, mut command: Command) -> Result<Child> {
         command.env("KUBECONFIG", self.kubeconfig()).env("HOME", &self.folders.run);
         Child::spawn(name, &command, &self.folders.logs.join(format!("{name}.log")))
     }
 
-    /// A folder of this name for files of a test. It goes with the process.
+    /// A folder with this name for files of a test. It is removed when the process ends.
     pub fn folder(&self, name: &str) -> Result<PathBuf> {
         let folder = self.folders.run.join("files").join(name);
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         Ok(folder)
     }
 
-    /// Where pods reach the API server.
+    /// The API server's address for pods.
     pub fn server(&self) -> String {
         self.control_plane.server()
     }
 
-    /// Creates a namespace whose name begins so and returns its name.
+    /// Creates a namespace with this prefix and returns its name.
     #[track_caller]
     pub fn namespace(&self, prefix: &str) -> String {
         self.namespace_with(prefix, &[])
     }
 
-    /// As [`Cluster::namespace`], with labels.
+    /// Like [`Cluster::namespace`], with labels.
     #[track_caller]
     pub fn namespace_with(&self, prefix: &str, labels: &[(&str, &str)]) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
@@ -228,25 +228,25 @@ impl Cluster {
             labels.iter().map(|&(key, value)| (key.to_owned(), json!(value))).collect();
         let object = json!({"metadata": {"name": name, "labels": labels}});
         self.api().create("/api/v1/namespaces", &object).unwrap_or_else(|error| panic!("{error:#}"));
-        // Pods are refused before it is there.
+        // The API server rejects pods before it exists.
         let account = format!("/api/v1/namespaces/{name}/serviceaccounts/default");
         wait_until("the namespace has its account", STARTUP, || self.api().get(&account).is_ok());
         name
     }
 
-    /// What is behind a Service, by the EndpointSlices.
+    /// The backends of a Service, from its EndpointSlices.
     #[track_caller]
     pub fn backends(&self, namespace: &str, service: &str) -> Vec<Backend> {
         services::backends(self.api(), namespace, service).unwrap_or_else(|error| panic!("{error:#}"))
     }
 
-    /// One call of a Service, which goes to the next usable backend.
+    /// Calls a Service once. The call goes to the next usable backend.
     #[track_caller]
     pub fn call(&self, namespace: &str, service: &str, call: Call) -> CallResult {
         services::call(self.api(), namespace, service, call).unwrap_or_else(|error| panic!("{error:#}"))
     }
 
-    /// Calls a Service all the time.
+    /// Calls a Service continuously.
     pub fn callers(&self, namespace: &str, service: &str, call: Call) -> Callers {
         Callers::start(self.api(), namespace, service, call)
     }
@@ -258,23 +258,23 @@ impl Cluster {
         pods.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
-    /// Pods whose image has this name (without registry and tag) run this image from now on.
+    /// From now on, runs this image for pods whose image has this name (without registry and tag).
     pub fn image(&self, name: &str, image: Image) {
         self.node.images.insert(name, image);
     }
 
-    /// What a container printed, over all its restarts.
+    /// The output of a container, over all its restarts.
     pub fn log(&self, namespace: &str, pod: &str, container: &str) -> String {
         let path = self.node.logs.join(namespace).join(pod).join(format!("{container}.log"));
         fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// The process that runs now in a container.
+    /// The current process of a container.
     pub fn pid(&self, namespace: &str, pod: &str, container: &str) -> Option<u32> {
         self.node.processes.pid(&format!("{namespace}/{pod}"), container)
     }
 
-    /// The certificate that a pod serves at this port, in the form in which Secrets hold it.
+    /// The certificate that a pod serves at this port, encoded as in Secrets.
     pub fn served_certificate(&self, namespace: &str, pod: &str, port: u16) -> Result<String> {
         let pod = self.api().get(&format!("/api/v1/namespaces/{namespace}/pods/{pod}"))?;
         let address = pod["status"]["podIP"].as_str().context("the pod has no address")?;
@@ -284,13 +284,13 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// Ends a container's process at once, as a crash would.
+    /// Kills a container's process, as a crash would.
     #[track_caller]
     pub fn kill(&self, namespace: &str, pod: &str, container: &str) {
         self.signal(namespace, pod, container, Signal::KILL);
     }
 
-    /// Stops a container's process: it takes connections and answers nothing, until [`Cluster::go_on`].
+    /// Stops a container's process: it accepts connections but does not answer, until [`Cluster::go_on`].
     #[track_caller]
     pub fn pause(&self, namespace: &str, pod: &str, container: &str) {
         self.signal(namespace, pod, container, Signal::STOP);
@@ -317,12 +317,12 @@ impl Cluster {
     }
 }
 
-/// Where its files are.
+/// The folders of its files.
 #[derive(Debug)]
 struct Folders {
-    /// In memory, and gone with the process' mount namespace.
+    /// A folder in memory, which disappears with the process' mount namespace.
     run: PathBuf,
-    /// What the processes printed, for a look afterwards.
+    /// The output of the processes. It remains after the run.
     logs: PathBuf,
 }
 
@@ -342,7 +342,7 @@ impl Folders {
         Ok(folders)
     }
 
-    /// One folder for `PATH`, because each program may be in a folder of its own.
+    /// One folder for `PATH`, because the programs may be in different folders.
     fn bin(&self) -> PathBuf {
         self.run.join("bin")
     }
@@ -360,7 +360,7 @@ fn succeeded(args: &[&str], output: &Output) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs a shell script that stops at the first failure, silently.
+/// Silently runs a shell script that stops at the first failure.
 fn sh(script: &str) -> Result<()> {
     let output =
         Command::new("sh").args(["-euc", script]).stdin(Stdio::null()).output().context("cannot start sh")?;

@@ -1,4 +1,4 @@
-//! A client of the API server's JSON, through `kubectl proxy`, which adds the credentials and takes the TLS away.
+//! A JSON client of the API server. It connects through `kubectl proxy`, which handles credentials and TLS.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::http::{self, Call, Endpoint, Protocol};
 
-/// The API as an administrator.
+/// The API with an administrator's rights.
 #[derive(Debug, Clone, Copy)]
 pub struct Api {
     address: SocketAddr,
@@ -64,8 +64,8 @@ impl Api {
         }
     }
 
-    /// Calls `changed` with each object as it is now and with each later change, as (type, object). Returns when the
-    /// API server ends the watch.
+    /// Calls `changed` with (type, object) for each existing object and for each later change. Returns when the API
+    /// server ends the watch.
     pub(super) fn watch(&self, path: &str, mut changed: impl FnMut(&str, Value)) -> Result<()> {
         let list = self.get(path)?;
         let version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
@@ -74,7 +74,7 @@ impl Api {
         }
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(600)))?;
-        // HTTP/1.0 has no chunks: each line is one event.
+        // HTTP/1.0 has no chunks, so each line is one event.
         write!(stream, "GET {path}?watch=1&resourceVersion={version} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
         for line in
             BufReader::new(stream).lines().skip_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty()))

@@ -25,12 +25,12 @@ const BACKOFF: [Duration; 5] = [
     Duration::from_secs(4),
 ];
 
-/// The part that a container has in its pod.
+/// The role of a container in its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// Runs to its end before the next one starts.
     Init,
-    /// Starts before the next one and goes on.
+    /// Starts before the next one and keeps running.
     Sidecar,
     /// One of `spec.containers`.
     Main,
@@ -45,16 +45,16 @@ pub(super) enum State {
 
 #[derive(Debug)]
 pub(super) struct Running {
-    /// None where the image is idle.
+    /// None if the image is idle.
     child: Option<Child>,
     target: Option<Target>,
     pub(super) since: String,
     startup: Option<Probe>,
-    /// The others, which begin when the startup probe has passed.
+    /// The other probes, which start after the startup probe has passed.
     readiness: Option<Probe>,
     liveness: Option<Probe>,
     pub(super) started: bool,
-    /// Why the node kills it, where it does.
+    /// The reason, if the node kills it.
     killed: Option<&'static str>,
 }
 
@@ -93,7 +93,7 @@ impl Container {
         matches!(self.state, State::Running(_))
     }
 
-    /// Whether the containers behind it may start.
+    /// Whether the next containers may start.
     pub(super) fn lets_next_start(&self) -> bool {
         match (&self.state, self.role) {
             (State::Running(running), Role::Sidecar) => running.started,
@@ -115,7 +115,7 @@ impl Container {
         }
     }
 
-    /// Starts it where it waits and its time has come.
+    /// Starts it if it waits and its backoff is over.
     pub(super) fn start(&mut self, api: Api, pod: &Value, sandbox: &Sandbox) {
         if !matches!(self.state, State::Waiting { .. }) || Instant::now() < self.restart_at {
             return;
@@ -167,7 +167,7 @@ impl Container {
         self.spec[field].is_object().then(|| Probe::start(&self.spec[field], target.clone()))
     }
 
-    /// Looks at the process and its probes. Whether it comes back is for `restarts_after` to say.
+    /// Checks the process and its probes. `restarts_after` decides whether it restarts.
     pub(super) fn look(&mut self, restarts_after: impl Fn(i64) -> bool) {
         self.begin_probes();
         let State::Running(running) = &mut self.state else { return };
@@ -223,7 +223,7 @@ impl Container {
         }
     }
 
-    /// What a probe last met, for people.
+    /// The last failure of a probe, as text.
     pub(super) fn trouble(&self) -> String {
         let State::Running(running) = &self.state else { return String::new() };
         let probes = [&running.startup, &running.readiness, &running.liveness];
@@ -231,7 +231,7 @@ impl Container {
         failed.map(Probe::why).unwrap_or_default()
     }
 
-    /// Runs the hook of a container that is to end. Blocks for as long as it takes, or until `deadline`.
+    /// Runs the hook of a container that should end. Blocks until the hook ends or until `deadline`.
     pub(super) fn pre_stop(&self) -> Option<impl FnOnce(Instant) + Send + use<>> {
         let hook = self.spec["lifecycle"]["preStop"].clone();
         let State::Running(running) = &self.state else { return None };
@@ -241,7 +241,7 @@ impl Container {
             if let Some(seconds) = hook["sleep"]["seconds"].as_u64() {
                 std::thread::sleep(Duration::from_secs(seconds).min(left));
             } else {
-                // As the kubelet does: a hook that fails only leaves an event.
+                // In the kubelet, a hook that fails only leaves an event.
                 let _ = probe::attempt(&hook, &target, left);
             }
         })
@@ -280,7 +280,7 @@ impl Running {
     }
 }
 
-/// Stands for the memory limit of a control group, which only root could make: what the process itself holds.
+/// Compares the process' own memory with the limit. This replaces a control group, which only root could create.
 fn over_limit(container: &Value, pid: u32) -> bool {
     let limit =
         container["resources"]["limits"]["memory"].as_str().and_then(|limit| quantity::parse(limit).ok());

@@ -15,10 +15,10 @@ use crate::child::Child;
 use crate::http::{self, Endpoint};
 use crate::{ports, tools};
 
-/// A busy machine takes long to start a control plane; a quiet one takes four seconds.
+/// A busy machine needs long to start a control plane; an idle one needs four seconds.
 const STARTUP: Duration = Duration::from_secs(120);
 
-/// The administrator's, in the cluster's own network.
+/// The administrator's token. It is valid only in the cluster's own network.
 pub const ADMIN_TOKEN: &str = "admin-token";
 
 /// The running processes. Each ends when it is dropped.
@@ -30,7 +30,7 @@ pub(super) struct ControlPlane {
     _processes: Vec<Child>,
 }
 
-/// Where the files are and which Kubernetes is emulated.
+/// The folders of the files, and the emulated version of Kubernetes.
 struct Starting<'a> {
     run: &'a Path,
     logs: &'a Path,
@@ -124,7 +124,7 @@ contexts: [{{name: tests, context: {{cluster: tests, user: admin}}}}]
             .arg(&key);
         command.arg("--token-auth-file").arg(self.run.join("tokens.csv"));
         command.arg("--cert-dir").arg(self.run.join("certs"));
-        // Webhooks and the proxy of Services go to the pods behind, so no cluster address has to be routed.
+        // Calls of webhooks and the Service proxy go directly to pods, so that cluster addresses need no routes.
         command.arg("--enable-aggregator-routing=true");
         self.emulate(&mut command);
         self.spawn("kube-apiserver", &command)
@@ -134,7 +134,7 @@ contexts: [{{name: tests, context: {{cluster: tests, user: admin}}}}]
         let mut command = Command::new(tools::cluster_program("kube-controller-manager")?);
         command.arg("--kubeconfig").arg(kubeconfig);
         command.arg("--service-account-private-key-file").arg(self.run.join("sa.key"));
-        // So that namespaces get `kube-root-ca.crt`, which pods mount.
+        // With it, namespaces get `kube-root-ca.crt`, which pods mount.
         command.arg("--root-ca-file").arg(self.run.join("certs/apiserver.crt"));
         command.arg("--cert-dir").arg(self.run.join("certs-of-manager"));
         command.args([
@@ -143,7 +143,7 @@ contexts: [{{name: tests, context: {{cluster: tests, user: admin}}}}]
             "--bind-address=127.0.0.1",
         ]);
         command.arg(format!("--secure-port={}", ports::free()));
-        // Nobody renews the node's lease.
+        // This controller would evict pods, because nothing renews the node's lease.
         command.arg("--controllers=*,-node-lifecycle-controller");
         command.args(["--kube-api-qps=500", "--kube-api-burst=1000"]);
         self.emulate(&mut command);

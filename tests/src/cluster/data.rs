@@ -1,4 +1,4 @@
-//! What ConfigMaps and Secrets hold.
+//! The data of ConfigMaps and Secrets.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::api::Api;
 
-/// The data of a pod's ConfigMap or Secret (`kind` as in paths). Empty where it is optional and not there.
+/// The data of a pod's ConfigMap or Secret (`kind` as in paths). Empty if it is optional and missing.
 pub(super) fn of(api: Api, pod: &Value, kind: &str, reference: &Value) -> Result<BTreeMap<String, Vec<u8>>> {
     let namespace = pod["metadata"]["namespace"].as_str().unwrap_or_default();
     let name = reference["name"].as_str().or(reference["secretName"].as_str()).unwrap_or_default();
@@ -29,7 +29,7 @@ pub(super) fn of(api: Api, pod: &Value, kind: &str, reference: &Value) -> Result
     Ok(data)
 }
 
-/// Standard alphabet, with padding.
+/// Base64 with the standard alphabet and padding.
 fn base64(text: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let (mut bits, mut count) = (0_u32, 0);

@@ -1,4 +1,4 @@
-//! A container's variables, and what is replaced by them in its command.
+//! A container's variables, and their expansion in its command.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::api::Api;
 use super::data;
 
-/// Variables in the order in which they were defined; of two with the same name the later one counts.
+/// Variables in the order of their definition. If a name is repeated, the last value wins.
 pub(super) type Variables = Vec<(String, String)>;
 
-/// What the kubelet would set: `envFrom`, then `env`, with `valueFrom` and `$(NAME)` resolved.
+/// Resolves variables like the kubelet: `envFrom`, then `env`, with `valueFrom` and `$(NAME)`.
 pub(super) fn resolve(api: Api, pod: &Value, container: &Value) -> Result<Variables> {
     let mut variables = Variables::new();
     for source in container["envFrom"].as_array().into_iter().flatten() {
@@ -76,14 +76,14 @@ pub(super) fn field(pod: &Value, path: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// Whole units, rounded up: cores and bytes.
+/// A quantity in whole cores or bytes, rounded up.
 fn resource_field(container: &Value, resource: &str) -> Result<String> {
     let (kind, name) = resource.split_once('.').context("a resource is limits.X or requests.X")?;
     let quantity = container["resources"][kind][name].as_str().unwrap_or("0");
     Ok(super::quantity::parse(quantity)?.ceil().to_string())
 }
 
-/// Replaces `$(NAME)` where the variable is known; `$$` stands for `$`.
+/// Replaces `$(NAME)` if the variable is known. `$$` stands for `$`.
 pub(super) fn expand(text: &str, variables: &[(String, String)]) -> String {
     let mut expanded = String::new();
     let mut rest = text;

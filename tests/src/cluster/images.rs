@@ -1,4 +1,4 @@
-//! What the node "pulls": images by name, each with files on this machine and a default command.
+//! The images that the node "pulls": each has a name, files on this machine, and a default command.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,15 @@ use anyhow::{Context, Result};
 use crate::tools::{self, EnvoyVersion};
 use crate::workspace;
 
-/// Leads `PATH` in every container.
+/// The first folder of `PATH` in every container.
 pub(super) const PROGRAMS: &str = "/image/bin";
 
-/// What a container finds beside the machine's own `/usr`.
+/// The contents of a container beside the machine's own `/usr`.
 #[derive(Debug, Clone, Default)]
 pub struct Image {
     /// Each file or folder of this machine, and its path in the container.
     pub(super) files: Vec<(PathBuf, String)>,
-    /// Runs where the pod gives no command: the entrypoint, to which the pod's args are appended.
+    /// The command if the pod has none. The pod's args are appended.
     pub(super) entrypoint: Vec<String>,
     /// The variables of the image.
     pub(super) environment: Vec<(String, String)>,
@@ -31,7 +31,7 @@ impl Image {
         Self::default().program(&name, program).entrypoint(&[&name])
     }
 
-    /// An image that starts nothing. Its containers run, and their probes succeed.
+    /// An image that starts no process. Its containers count as running, and their probes succeed.
     pub fn idle() -> Self {
         Self { idle: true, ..Self::default() }
     }

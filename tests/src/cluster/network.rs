@@ -1,7 +1,7 @@
-//! The cluster's network: a bridge that every pod's namespace is joined to.
+//! The cluster's network: a bridge that connects the network namespaces of all pods.
 //!
-//! The test process is inside a network namespace of its own, which is the control plane's and the node's. Pods talk to
-//! each other over the bridge and to the control plane at [`NODE`].
+//! The test process, the control plane and the node share one network namespace. Pods reach each other over the bridge,
+//! and the control plane at [`NODE`].
 
 use std::net::Ipv4Addr;
 use std::sync::OnceLock;
@@ -13,18 +13,18 @@ use anyhow::{Context, Result, ensure};
 use super::sh;
 use crate::wait::wait_for;
 
-/// The address of the node and of everything that runs in the control plane's namespace.
+/// The address of the node and of all processes in the control plane's namespace.
 pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 /// Addresses of Services.
 pub(super) const SERVICES: &str = "10.96.0.0/16";
 
-/// Where everything is written. A file system of the process' own mount namespace, so nothing has to be removed.
+/// The folder of all files. It is in the process' own mount namespace, so nothing has to be removed.
 pub(super) const SCRATCH: &str = "/var/tmp";
 
-/// Pods' addresses begin here. No address is given twice in a run.
+/// The first address of pods. A run never assigns an address twice.
 const FIRST_POD: u16 = 256;
 
-/// Sets the namespace up, once for the whole process.
+/// Sets up the namespace, once for the whole process.
 pub(super) fn set_up() -> Result<()> {
     static DONE: OnceLock<Result<(), String>> = OnceLock::new();
     let done = DONE.get_or_init(|| create().map_err(|error| format!("{error:#}")));
@@ -36,7 +36,7 @@ fn create() -> Result<()> {
         is_own_namespace()?,
         "this process shares the machine's network: run it by `cargo xtask test cluster`, which gives it a namespace of its own"
     );
-    // Services' addresses are local, so that a proxy in this process can listen at each of them.
+    // Make the addresses of Services local, so that a proxy in this process can listen at each of them.
     sh(&format!(
         "ip link set lo up
          ip link add pods type bridge
@@ -53,14 +53,14 @@ fn is_own_namespace() -> Result<bool> {
     Ok(devices.lines().skip(2).all(|line| line.trim_start().starts_with("lo:")))
 }
 
-/// An address that no pod had before.
+/// The next unused address.
 pub(super) fn next_address() -> Ipv4Addr {
     static NEXT: AtomicU16 = AtomicU16::new(FIRST_POD);
     let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
     Ipv4Addr::new(10, 244, high, low)
 }
 
-/// Joins the network namespace of process `pid` to the bridge, with this address.
+/// Connects the network namespace of process `pid` to the bridge, with this address.
 pub(super) fn join(pid: u32, address: Ipv4Addr, sysctls: &[(String, String)]) -> Result<()> {
     wait_for("the pod has a network namespace", Duration::from_secs(10), || {
         let of = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();

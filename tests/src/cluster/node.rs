@@ -1,4 +1,4 @@
-//! The node: a scheduler that knows one node, and a kubelet with a thread for each pod.
+//! The node: a scheduler for one node, and a kubelet with a thread for each pod.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -16,10 +16,10 @@ use super::network::NODE;
 use super::pod::{Order, Pod};
 use super::status::now;
 
-/// Its name.
+/// The name of the node.
 pub(super) const NAME: &str = "node-1";
 
-/// What the threads of all pods use.
+/// The state that the threads of all pods share.
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     pub(super) api: Api,
@@ -31,7 +31,7 @@ pub(super) struct Shared {
     pub(super) stop: Arc<AtomicBool>,
 }
 
-/// The processes that run now: by `NAMESPACE/POD`, then container.
+/// The running processes, by `NAMESPACE/POD` and container.
 #[derive(Debug, Default)]
 pub(super) struct Processes(Mutex<HashMap<String, HashMap<String, u32>>>);
 
@@ -49,7 +49,7 @@ impl Processes {
     }
 }
 
-/// Creates the Node and looks after its pods until the process ends.
+/// Creates the Node and runs its pods until the process ends.
 pub(super) fn start(shared: Shared) -> Result<()> {
     create(shared.api).context("cannot create the Node")?;
     std::thread::spawn(move || {
@@ -88,7 +88,7 @@ fn create(api: Api) -> Result<()> {
 
 struct Node {
     shared: Shared,
-    /// By their unique names.
+    /// The pods by UID.
     pods: HashMap<String, Sender<Order>>,
 }
 
@@ -115,7 +115,7 @@ impl Node {
 
     fn bind(&self, pod: &Value) {
         let (namespace, name) = (&pod["metadata"]["namespace"], &pod["metadata"]["name"]);
-        // Without the name in the body controllers report "skipping Pod, Node Not Found".
+        // Without the name in the body, controllers report "skipping Pod, Node Not Found".
         let binding =
             json!({"metadata": {"name": name}, "target": {"apiVersion": "v1", "kind": "Node", "name": NAME}});
         let path = format!(
@@ -123,7 +123,7 @@ impl Node {
             namespace.as_str().unwrap_or_default(),
             name.as_str().unwrap_or_default()
         );
-        // Fails where the pod is gone already.
+        // Fails if the pod is already gone.
         let _ = self.shared.api.create(&path, &binding);
     }
 

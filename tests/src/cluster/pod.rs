@@ -14,15 +14,15 @@ use super::sandbox::Sandbox;
 use super::{status, volumes};
 
 const TICK: Duration = Duration::from_millis(50);
-/// Between two looks at the ConfigMaps and Secrets that are mounted.
+/// The interval between checks of the mounted ConfigMaps and Secrets.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// What the API server's events mean for a running pod.
+/// An event of the API server for a running pod.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Order {
-    /// It ends, within this time.
+    /// The pod ends within this time.
     End(Duration),
-    /// It is not there any more.
+    /// The pod no longer exists.
     Gone,
 }
 
@@ -46,16 +46,16 @@ impl Pod {
         Self { shared, pod, sandbox: None, containers }
     }
 
-    /// Until the pod is gone.
+    /// Runs until the pod is gone.
     pub(super) fn run(mut self, orders: &Receiver<Order>) {
         while self.sandbox.is_none() {
             match self.create_sandbox() {
                 Ok(sandbox) => {
                     self.sandbox = Some(sandbox);
-                    // Variables of containers may refer to the address.
+                    // Variables of containers may use the address.
                     self.report("Pending");
                 }
-                // A ConfigMap may come later.
+                // Its ConfigMap may be created later.
                 Err(error) => {
                     eprintln!("pod {}: {error:#}", self.name());
                     std::thread::sleep(Duration::from_millis(500));
@@ -94,7 +94,7 @@ impl Pod {
     fn refresh_volumes(&self) {
         let volumes = self.sandbox.as_ref().map(|sandbox| &sandbox.volumes);
         if let Some(volumes) = volumes.filter(|_| volumes::follow_objects(&self.pod)) {
-            // A Secret that is gone leaves the files as they are.
+            // If a Secret is gone, the files stay.
             let _ = volumes::refresh(self.shared.api, &self.pod, volumes);
         }
     }
@@ -123,7 +123,7 @@ impl Pod {
         self.report(phase);
     }
 
-    /// In order: a container waits for those before it.
+    /// Starts containers in order. A container waits for those before it.
     fn start_next(&mut self) {
         let Some(sandbox) = &self.sandbox else { return };
         for container in &mut self.containers {
@@ -145,7 +145,8 @@ impl Pod {
         if well { "Succeeded" } else { "Failed" }
     }
 
-    /// All hooks run at once. Main containers are told to end after theirs, sidecars when those behind them have ended.
+    /// Runs all hooks at once. A main container gets SIGTERM after its hook, a sidecar also after all later containers
+    /// have ended.
     fn end(&mut self, grace: Duration) {
         let deadline = Instant::now() + grace;
         let hooks: Vec<Option<JoinHandle<()>>> = self
@@ -182,7 +183,7 @@ impl Pod {
         let _ = self.shared.api.delete(&self.path(), &options);
     }
 
-    /// Writes the status where it differs from the last one.
+    /// Writes the status if it has changed.
     fn report(&mut self, phase: &str) {
         let pids = self
             .containers
@@ -199,14 +200,14 @@ impl Pod {
         }
         match self.shared.api.patch(&format!("{}/status", self.path()), &json!({"status": status})) {
             Ok(_) => self.pod["status"] = status,
-            // The watch says so soon; otherwise the next tick tries again.
+            // The watch soon reports a deleted pod. Otherwise the next tick tries again.
             Err(_) => std::thread::sleep(TICK),
         }
     }
 
     fn create_sandbox(&self) -> Result<Sandbox> {
         let idle = self.containers.iter().all(Container::is_idle);
-        // Pods of the same name follow each other, so their short-lived folder has the unique name.
+        // A later pod can have the same name, so the temporary folder has the UID.
         let folder =
             self.shared.run.join("pods").join(self.pod["metadata"]["uid"].as_str().unwrap_or_default());
         let logs = self.shared.logs.join(Path::new(&self.name()));

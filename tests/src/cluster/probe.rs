@@ -1,4 +1,4 @@
-//! Probes as the kubelet runs them, with one difference: a second between two attempts takes a fifth of one.
+//! Runs probes like the kubelet, except that the time between attempts is a fifth as long.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ use crate::http::{self, Call, Endpoint, Protocol};
 
 const SPEED: u32 = 5;
 
-/// Attempts in a thread of their own, until it is dropped.
+/// A thread that runs attempts until this is dropped.
 #[derive(Debug)]
 pub(super) struct Probe {
     state: Arc<Mutex<State>>,
@@ -23,18 +23,18 @@ pub(super) struct Probe {
 
 #[derive(Debug, Default)]
 struct State {
-    /// None before a threshold was reached.
+    /// None before a threshold is reached.
     passed: Option<bool>,
     why: String,
 }
 
-/// Whom a probe asks.
+/// The target of a probe.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) address: Ipv4Addr,
     pub(super) pid: u32,
     pub(super) launch: Launch,
-    /// The container's declarations: names are looked up in this container only.
+    /// The container's declared ports. A probe resolves names only in its own container.
     pub(super) ports: Value,
 }
 
@@ -46,12 +46,12 @@ impl Probe {
         probe
     }
 
-    /// What the thresholds decided so far.
+    /// The last result that reached a threshold.
     pub(super) fn passed(&self) -> Option<bool> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).passed
     }
 
-    /// What the last failed attempt met.
+    /// The error of the last failed attempt.
     pub(super) fn why(&self) -> String {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).why.clone()
     }
@@ -91,7 +91,7 @@ fn attempts(spec: &Value, target: &Target, state: &Mutex<State>, stop: &AtomicBo
     }
 }
 
-/// One attempt of a probe, or a hook, which has the same fields.
+/// One attempt of a probe. Also runs a hook, because hooks have the same fields.
 pub(super) fn attempt(spec: &Value, target: &Target, timeout: Duration) -> Result<()> {
     if let Some(words) = spec["exec"]["command"].as_array() {
         let words: Vec<String> = words.iter().filter_map(|word| Some(word.as_str()?.to_owned())).collect();
@@ -135,7 +135,7 @@ fn http_get(spec: &Value, target: &Target, timeout: Duration) -> Result<()> {
     Ok(())
 }
 
-/// The kubelet does not verify certificates either.
+/// Like the kubelet, does not verify certificates.
 fn https_status(address: SocketAddr, path: &str, timeout: Duration) -> Result<u16> {
     let mut command = Command::new("curl");
     command.args(["--silent", "--insecure", "--output", "/dev/null", "--write-out", "%{http_code}"]);

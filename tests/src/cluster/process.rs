@@ -1,4 +1,4 @@
-//! A small container runtime: a process in the pod's namespaces with a root of its own, as the user that the pod asks for.
+//! A small container runtime: runs a process in the pod's namespaces, with its own root and the pod's user.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -16,7 +16,7 @@ use super::sandbox::Sandbox;
 use crate::child::Child;
 use crate::{tools, workspace};
 
-/// Read-only in every container: the machine's own programs stand for those of images.
+/// Folders that are read-only in every container. The machine's own programs replace those of images.
 const SKELETON: &str = r#"
 mount -t tmpfs -o mode=0755 root "$root"
 for entry in /*; do
@@ -56,18 +56,18 @@ bind() {
 }
 "#;
 
-/// Other users than root exist only where the namespace maps them all.
+/// Containers can have other users than root only if the namespace maps all users.
 static HAS_USERS: LazyLock<bool> = LazyLock::new(|| {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.split_whitespace().eq(["0", "0", "4294967295"])
 });
 
-/// Whether containers run as the users that pods ask for. Otherwise all run as the namespace's root.
+/// Whether containers run as their pods' users. Otherwise all run as the namespace's root.
 pub fn has_users() -> bool {
     *HAS_USERS
 }
 
-/// What a container's process is started with, also by probes and hooks that run commands in it.
+/// The parameters of a container's process, and of commands that probes and hooks run in the container.
 #[derive(Debug, Clone)]
 pub(super) struct Launch {
     pub(super) name: String,
@@ -78,7 +78,7 @@ pub(super) struct Launch {
 }
 
 impl Launch {
-    /// From the pod's stored spec and the image.
+    /// Reads the parameters from the pod's stored spec and the image.
     pub(super) fn of(api: Api, pod: &Value, container: &Value, image: &Image) -> Result<Self> {
         let mut variables = vec![
             (
@@ -96,7 +96,7 @@ impl Launch {
             let words = words.iter().filter_map(Value::as_str);
             Some(words.map(|word| environment::expand(word, &variables)).collect::<Vec<_>>())
         };
-        // As the kubelet does: a command replaces the image's arguments too.
+        // In the kubelet, a command replaces the image's arguments too.
         let mut words = list("command").unwrap_or_else(|| image.entrypoint.clone());
         words.extend(list("args").unwrap_or_default());
         let name = container["name"].as_str().unwrap_or_default().to_owned();
@@ -105,7 +105,7 @@ impl Launch {
         Ok(Self { name, words, variables, directory, user: user(pod, container) })
     }
 
-    /// Starts it. What it prints is appended to its log.
+    /// Starts the process. Its output is appended to its log.
     pub(super) fn start(&self, sandbox: &Sandbox, container: &Value, image: &Image) -> Result<Child> {
         let mut command = Command::new("nsenter");
         command.args(["--target", &sandbox.pid()?.to_string(), "--net", "--uts", "--ipc", "--"]);
@@ -135,7 +135,7 @@ impl Launch {
     fn script(&self, sandbox: &Sandbox, container: &Value, image: &Image) -> Result<String> {
         let root = sandbox.root(&self.name)?;
         let mut script = format!("root={}\n{SKELETON}", quote(&root.display().to_string()));
-        // Hidden by the container's own /tmp.
+        // The container's own /tmp hides it.
         for folder in [workspace::root(), tools::tools_dir()] {
             if let Some(folder) = folder.canonicalize().ok().filter(|folder| folder.starts_with("/tmp")) {
                 write_bind(&mut script, &folder, &folder.display().to_string())?;

@@ -18,7 +18,7 @@ const SUFFIXES: [(&str, f64); 13] = [
     ("", 1.0),
 ];
 
-/// In units: cores, bytes.
+/// Parses a quantity to cores or bytes.
 pub(super) fn parse(text: &str) -> Result<f64> {
     let split = SUFFIXES.iter().find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, factor)));
     let number = split.and_then(|(number, factor)| Some(number.parse::<f64>().ok()? * factor));

@@ -1,4 +1,4 @@
-//! What the containers of a pod share: a network namespace, an address, volumes and folders.
+//! The resources that the containers of a pod share: a network namespace, an address, volumes and folders.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,20 +13,20 @@ use super::api::Api;
 use super::{network, volumes};
 use crate::child::Child;
 
-/// Removed with the pod, except what the containers printed.
+/// The shared resources. Removed with the pod, except the containers' output.
 #[derive(Debug)]
 pub(super) struct Sandbox {
     pub(super) address: Ipv4Addr,
     pub(super) volumes: BTreeMap<String, PathBuf>,
-    /// What the containers print, one file each.
+    /// The containers' output, one file each.
     pub(super) logs: PathBuf,
     folder: PathBuf,
-    /// Holds the namespaces. None where no container of the pod starts a process.
+    /// The process that holds the namespaces. None if no container of the pod starts a process.
     pause: Option<Child>,
 }
 
 impl Sandbox {
-    /// `folder` and `logs` are the pod's own.
+    /// `folder` and `logs` belong to this pod alone.
     pub(super) fn create(api: Api, pod: &Value, folder: &Path, logs: &Path, idle: bool) -> Result<Self> {
         for folder in [folder, logs] {
             fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -38,7 +38,7 @@ impl Sandbox {
         Ok(Self { address, volumes, logs: logs.to_owned(), folder: folder.to_owned(), pause })
     }
 
-    /// A folder for a container's root, which stays empty outside the container's mount namespace.
+    /// A folder for a container's root. It stays empty outside the container's mount namespace.
     pub(super) fn root(&self, container: &str) -> Result<PathBuf> {
         let root = self.folder.join("roots").join(container);
         fs::create_dir_all(&root)?;

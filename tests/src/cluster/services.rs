@@ -1,4 +1,4 @@
-//! A Service as its callers see it: through the EndpointSlices that the real controller writes.
+//! A Service as its callers see it, through the EndpointSlices that the real controller writes.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,14 +19,14 @@ pub struct Backend {
     pub pod: String,
     /// The pod's address.
     pub address: IpAddr,
-    /// What the target port resolved to in this pod. None where it did not: the endpoint is listed and receives no calls.
+    /// The number of the target port in this pod. None if the name did not resolve: the endpoint gets no calls.
     pub port: Option<u16>,
-    /// Whether callers are sent to it.
+    /// Whether it is ready, so that callers use it.
     pub ready: bool,
 }
 
 impl Backend {
-    /// Where calls go, of a backend that is ready and has a port.
+    /// The address for calls. None if the backend is not ready or has no port.
     pub fn socket(&self) -> Option<SocketAddr> {
         Some(SocketAddr::from((self.address, self.port.filter(|_| self.ready)?)))
     }
@@ -56,7 +56,7 @@ fn backend(endpoint: &Value, port: Option<u16>) -> Result<Backend> {
     })
 }
 
-/// Calls a Service all the time, until [`Callers::stop`]. Each call takes the next backend, on a connection of its own.
+/// Calls a Service continuously until [`Callers::stop`]. Each call uses the next backend and a new connection.
 #[derive(Debug)]
 pub struct Callers {
     stop: Arc<AtomicBool>,
@@ -64,12 +64,12 @@ pub struct Callers {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the callers met.
+/// The results of the callers.
 #[derive(Debug, Default, Clone)]
 pub struct Seen {
-    /// Calls that got a 200.
+    /// The number of calls with status 200.
     pub answered: usize,
-    /// What became of the others.
+    /// The failures of all other calls.
     pub failed: Vec<String>,
     /// The least number of usable backends at any time.
     pub fewest_backends: Option<usize>,
@@ -105,12 +105,12 @@ impl Callers {
         Self { stop, seen, thread: Some(thread) }
     }
 
-    /// So far.
+    /// The results so far.
     pub fn seen(&self) -> Seen {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends the calls.
+    /// Stops the calls and returns the results.
     pub fn stop(mut self) -> Seen {
         self.end();
         self.seen()
@@ -140,7 +140,7 @@ fn one(address: SocketAddr, call: Call) -> Result<(), String> {
     }
 }
 
-/// One call of the next usable backend.
+/// Calls the next usable backend once.
 pub(super) fn call(api: Api, namespace: &str, service: &str, call: Call) -> Result<CallResult> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let usable: Vec<SocketAddr> =

@@ -8,7 +8,7 @@ use super::container::{Container, Role, State};
 use super::network::NODE;
 use super::sandbox::Sandbox;
 
-/// The status of a pod whose containers are these.
+/// The status of a pod with these containers.
 pub(super) fn of(pod: &Value, sandbox: Option<&Sandbox>, containers: &[Container], phase: &str) -> Value {
     let statuses = |init: bool| -> Vec<Value> {
         containers.iter().filter(|one| (one.role != Role::Main) == init).map(container).collect()
@@ -74,13 +74,13 @@ fn container(container: &Container) -> Value {
     status
 }
 
-/// As the API writes times.
+/// The current time in the API's format.
 pub(super) fn now() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     written(since)
 }
 
-/// Seconds since 1970 in the calendar, by the usual arithmetic with years that begin in March.
+/// Converts seconds since 1970 to a date. The usual arithmetic lets years begin in March.
 fn written(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day) = (days / 146_097, days % 146_097);

@@ -13,7 +13,7 @@ use super::{data, environment};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Creates all volumes of a pod below `folder`: the path of each by its name.
+/// Creates all volumes of a pod below `folder` and returns their paths by name.
 pub(super) fn create(api: Api, pod: &Value, folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut volumes = BTreeMap::new();
     for volume in all(pod) {
@@ -30,12 +30,12 @@ pub(super) fn create(api: Api, pod: &Value, folder: &Path) -> Result<BTreeMap<St
     Ok(volumes)
 }
 
-/// Whether the pod has volumes whose content changes with an object.
+/// Whether the pod has volumes whose content follows an object.
 pub(super) fn follow_objects(pod: &Value) -> bool {
     all(pod).any(|volume| volume["secret"].is_object() || volume["configMap"].is_object())
 }
 
-/// Writes what changed in ConfigMaps and Secrets, as the kubelet does within a minute or so.
+/// Writes changes of ConfigMaps and Secrets. The kubelet does so within about a minute.
 pub(super) fn refresh(api: Api, pod: &Value, volumes: &BTreeMap<String, PathBuf>) -> Result<()> {
     for volume in all(pod).filter(|volume| volume["secret"].is_object() || volume["configMap"].is_object()) {
         let Some(path) = volume["name"].as_str().and_then(|name| volumes.get(name)) else { continue };
@@ -53,7 +53,7 @@ fn all(pod: &Value) -> impl Iterator<Item = &Value> {
     pod["spec"]["volumes"].as_array().into_iter().flatten()
 }
 
-/// By renaming, so that nobody reads half a file.
+/// Replaces a file by renaming, so that nobody reads half of it.
 fn write(file: &Path, content: &[u8]) -> Result<()> {
     let folder = file.parent().context("a file is in a folder")?;
     fs::create_dir_all(folder)?;
@@ -63,7 +63,7 @@ fn write(file: &Path, content: &[u8]) -> Result<()> {
     fs::rename(&draft, file).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// What is in a volume when the pod starts. An `emptyDir` is empty, and so is every kind that is not known here.
+/// The content of a volume when the pod starts. An `emptyDir` is empty, and so is every unsupported kind.
 fn files(api: Api, pod: &Value, volume: &Value) -> Result<Files> {
     if let Some(sources) = volume["projected"]["sources"].as_array() {
         let parts =
@@ -95,7 +95,7 @@ fn source_files(api: Api, pod: &Value, source: &Value) -> Result<Files> {
     Ok(Files::new())
 }
 
-/// All keys, or those that `items` names with their paths.
+/// All keys, or the keys in `items` with their paths.
 fn selected(data: Files, items: &Value) -> Files {
     let Some(items) = items.as_array() else { return data };
     let pair = |item: &Value| {

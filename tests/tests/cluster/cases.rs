@@ -1,32 +1,32 @@
-//! The case table: pods that ask for the sidecar, and what each becomes.
+//! The case table: pods that ask for the sidecar, each with the expected result.
 
 mod moves;
 
 use serde_json::{Value, json};
 
-/// What becomes of a pod.
+/// The expected result for a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
-    /// It gets the sidecar, for the app on this port and this model.
+    /// The pod gets the sidecar, for this app port and this model.
     Injected { port: &'static str, model: &'static str },
     /// Nothing changes, without a warning.
     Unchanged,
-    /// Nothing changes, and a warning contains this.
+    /// Nothing changes, and a warning contains this text.
     Refused(&'static str),
 }
 
 use Expected::{Injected, Refused, Unchanged};
 
-/// One pod.
+/// One case.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) pod: Value,
     pub(crate) expected: Expected,
-    /// What the stored pod has at these JSON pointers.
+    /// Values in the stored pod, by JSON pointer.
     pub(crate) fields: Vec<(&'static str, Value)>,
-    /// Parts of the warnings about a pod that is injected.
+    /// Parts of the warnings about an injected pod.
     pub(crate) notices: Vec<&'static str>,
-    /// Whether the policies decide the same. They cannot read the filter's configuration.
+    /// Whether the policies make the same decision. They cannot read the filter's configuration.
     pub(crate) in_cel: bool,
     /// Whether Pod Security `restricted` accepts the pod before it is injected.
     pub(crate) is_restricted: bool,
@@ -49,7 +49,7 @@ impl Case {
     }
 }
 
-/// A pod with one container that `restricted` accepts, changed by the case.
+/// A pod with one container that `restricted` accepts, with the case's changes.
 fn case(name: &'static str, expected: Expected, change: impl FnOnce(&mut Value)) -> Case {
     let mut pod = json!({
         "apiVersion": "v1",

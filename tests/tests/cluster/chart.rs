@@ -5,11 +5,11 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use scoretap_tests::cluster::{Cluster, Version};
 use scoretap_tests::tools;
 
-/// Namespaces that rendered cases name. `monitoring` exists where Prometheus does.
+/// Namespaces that rendered cases use. A cluster with Prometheus has `monitoring`.
 pub(crate) const NAMESPACES: [&str; 5] =
     ["scoretap-system", "monitoring", "istio-system", "tenant-a", "tenant-b"];
 
-/// Objects of the chart are cluster-wide and have fixed names, so its tests do not share a cluster with others.
+/// Its own cluster, because objects of the chart are cluster-wide and have fixed names.
 pub(crate) static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     let cluster = Cluster::alone("chart", Version::V1_37);
     for namespace in NAMESPACES {
@@ -30,7 +30,7 @@ pub(crate) static CLUSTER: LazyLock<Cluster> = LazyLock::new(|| {
     cluster
 });
 
-/// Waits for this test's turn: a release and a dry run of the same objects would conflict.
+/// Waits for this test's turn, because a release and a dry run of the same objects would conflict.
 pub(crate) fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,4 @@
-//! `scoretap check` on a real API server: every finding is provoked, and the command that it prints is run and mends it.
+//! `scoretap check` on a real API server. The tests cause every finding and run the printed command, which must fix it.
 
 mod injection;
 mod installation;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::scoretap::prints;
 
-/// A cluster on which Scoretap is installed by the packaged command, with admission policies.
+/// A cluster where the packaged command has installed Scoretap with admission policies.
 fn installed() -> &'static Cluster {
     static INSTALLED: LazyLock<Cluster> = LazyLock::new(|| {
         let cluster = Cluster::alone("check", Version::V1_37);
@@ -25,13 +25,13 @@ fn installed() -> &'static Cluster {
 
 const OPT_IN: (&str, &str) = ("scoretap.dev/injection", "enabled");
 
-/// A namespace whose pods may ask for the sidecar.
+/// A namespace with the label for injection.
 fn tenant(cluster: &Cluster, name: &str) -> String {
     cluster.namespace_with(name, &[OPT_IN])
 }
 
-/// A Deployment of one pod that runs nothing, with these annotations on the pod, a port named `http` and a Service that
-/// leads to it by name.
+/// A Deployment of one idle pod with these annotations and a port named `http`, and a Service that targets the port by
+/// name.
 fn workload(annotations: &Value) -> Value {
     let labels = json!({"app": "scorer"});
     let deployment = json!({
@@ -54,7 +54,7 @@ fn asking() -> Value {
     workload(&json!({"scoretap.dev/inject": "true"}))
 }
 
-/// The Deployment in what [`workload`] returns, and its container.
+/// The pod template of the Deployment that [`workload`] returns.
 fn template(list: &mut Value) -> &mut Value {
     &mut list["items"][0]["spec"]["template"]
 }
@@ -77,13 +77,13 @@ fn kubectl(cluster: &Cluster, line: &str) {
     cluster.kubectl(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
 }
 
-/// Waits until all pods of the Deployment are those of its template, and ready.
+/// Waits until all pods of the Deployment match its template and are ready.
 #[track_caller]
 fn rolled_out(cluster: &Cluster, namespace: &str) {
     kubectl(cluster, &format!("rollout status deployment/scorer --timeout=120s -n {namespace}"));
 }
 
-/// Teaches the API server a kind of an operator's, without its schema.
+/// Creates the CRD of an operator's kind, without its schema.
 #[track_caller]
 fn define(cluster: &Cluster, group: &str, version: &str, kind: &str) {
     let singular = kind.to_ascii_lowercase();

@@ -1,5 +1,5 @@
-//! Three commands to the first number, as a new user runs them: the packaged command, the packaged chart, a cluster with
-//! nothing on it.
+//! Three commands to the first number, as a new user runs them: the packaged command, the packaged chart, a cluster
+//! with nothing on it.
 
 use scoretap_tests::cluster::{Cluster, Version};
 use scoretap_tests::http::Call;
@@ -33,7 +33,7 @@ spec:
 
 const CALLS: usize = 20;
 
-/// Shows a command and runs it.
+/// Prints a command and runs it.
 #[track_caller]
 fn user(cluster: &Cluster, line: &str) {
     println!("$ {line}");
@@ -62,7 +62,7 @@ fn three_commands_lead_to_the_first_number() {
     empties(cluster);
 }
 
-/// Every call is counted, once.
+/// Every call is counted exactly once.
 fn measured(cluster: &Cluster) {
     let shown = prints(cluster, &["top", "deployment/scorer", "-n", "tenant-a", "-o", "json"], 0);
     let answer: Value = serde_json::from_str(&shown).unwrap();
@@ -72,7 +72,7 @@ fn measured(cluster: &Cluster) {
     assert!(models.iter().any(|model| model["seconds"]["p99"].as_f64().is_some()), "{answer:#}");
 }
 
-/// Nothing is left but the tenant's namespace and its pods.
+/// Only the tenant's namespace and its pods remain.
 fn empties(cluster: &Cluster) {
     println!("$ scoretap uninstall --yes\n{}", prints(cluster, &["uninstall", "--yes"], 0));
     for kind in

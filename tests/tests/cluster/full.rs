@@ -1,5 +1,5 @@
-//! With prometheus-operator, a Prometheus that discovers pods, and istiod. Built by `cargo xtask test cluster-full`; the
-//! stage `cluster` runs these tests where that has been done.
+//! Tests with prometheus-operator, a Prometheus that discovers pods, and istiod. `cargo xtask test cluster-full` builds
+//! these programs. Afterwards the stage `cluster` runs these tests too.
 
 mod istio;
 mod prometheus;

@@ -1,4 +1,4 @@
-//! The node runs what a pod's stored spec says.
+//! The tests' own node runs pods by their stored specs.
 
 use std::time::Duration;
 

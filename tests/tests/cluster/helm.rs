@@ -20,7 +20,7 @@ const TENANT: [&str; 4] = [
     r##"tenants=[{"name": "tenant-a", "networkPolicy": "open", "quota": {"pods": 100}, "receiver": {"channel": "#a"}}]"##,
 ];
 
-/// The release `scoretap`, which is gone at the end even if a test fails.
+/// The release `scoretap`. It is removed at the end even if a test fails.
 struct Release {
     _turn: MutexGuard<'static, ()>,
 }
@@ -64,7 +64,7 @@ fn secret(name: &str) -> Value {
     get(&format!("/api/v1/namespaces/{SYSTEM}/secrets/{name}"))
 }
 
-/// Every object of the cluster by kind, namespace and name, except what Kubernetes writes for itself.
+/// Every object of the cluster by kind, namespace and name, except objects that Kubernetes writes for itself.
 fn everything() -> BTreeSet<String> {
     let kinds = CLUSTER.kubectl(&["api-resources", "--verbs=list", "-o", "name"]).unwrap();
     let volatile = ["events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses"];
@@ -100,7 +100,7 @@ fn delete(name: &str) {
     CLUSTER.kubectl(&["delete", "pod", name, "-n", "tenant-a", "--grace-period=0", "--force"]).unwrap();
 }
 
-/// The API server reads new policies and webhooks after a moment: tries until a pod gets the sidecar.
+/// Retries until a pod gets the sidecar, because the API server loads new policies and webhooks with a delay.
 #[track_caller]
 fn wait_for_injection() {
     wait_until("pods get the sidecar", 4 * STARTUP, || {
@@ -128,7 +128,7 @@ fn uninstall_leaves_only_pods_with_the_sidecar() {
     assert!(upgraded.contains(&format!("Deployment {SYSTEM} scoretap-injector")), "{upgraded:?}");
     assert!(!upgraded.iter().any(|object| object.contains("AdmissionPolicy")), "{upgraded:?}");
     CLUSTER.helm(&["rollback", "scoretap", "1", "-n", SYSTEM]).unwrap();
-    // Pods of the Deployment and its endpoints go a moment later; releases are stored as Secrets.
+    // The Deployment's pods and endpoints disappear a moment later. Helm stores releases as Secrets.
     let of_release = |object: &String| !object.contains("sh.helm.release");
     let without_history =
         |objects: BTreeSet<String>| -> BTreeSet<String> { objects.into_iter().filter(of_release).collect() };
@@ -163,7 +163,7 @@ fn webhook_and_policies_together_make_one_sidecar() {
         .kubectl(&["rollout", "status", "deployment/scoretap-injector", "-n", SYSTEM, "--timeout=120s"])
         .unwrap();
     wait_for_injection();
-    // Both are in place for a moment of every upgrade from one to the other: here as long as the test needs.
+    // During an upgrade from one to the other, both exist for a moment. Here both exist for the whole test.
     let chart = workspace::root().join("k8s/chart");
     let policies =
         ["template", "scoretap", chart.to_str().unwrap(), "-n", SYSTEM, "-s", "templates/policy.yaml"];
@@ -185,7 +185,7 @@ fn webhook_and_policies_together_make_one_sidecar() {
     delete("switched");
 }
 
-/// This many days from now, as the chart writes it.
+/// The time in this many days, in the chart's format.
 fn in_days(days: u32) -> String {
     let date = ["-u", "-d", &format!("+{days} days"), "+%Y-%m-%dT%H:%M:%SZ"];
     let output = Command::new("date").args(date).output().unwrap();
@@ -198,7 +198,7 @@ fn upgrade_keeps_the_certificate_until_its_last_third() {
     let (ca, first) = (secret("scoretap-ca"), secret("scoretap-injector-tls"));
     release.helm("upgrade", &WEBHOOK);
     let second = secret("scoretap-injector-tls");
-    // Without printing keys.
+    // Do not print keys.
     assert!(second["data"] == first["data"], "an upgrade changed a fresh certificate");
 
     for (days, renewed) in [(130, false), (110, true)] {
@@ -208,7 +208,7 @@ fn upgrade_keeps_the_certificate_until_its_last_third() {
         for field in ["managedFields", "resourceVersion", "uid", "creationTimestamp"] {
             moved["metadata"].as_object_mut().unwrap().remove(field);
         }
-        // As Helm, which owns the annotation.
+        // Helm owns the annotation.
         let args = ["apply", "--server-side", "--force-conflicts", "--field-manager=helm", "-f", "-"];
         CLUSTER.kubectl_stdin(&args, &moved.to_string()).unwrap();
         release.helm("upgrade", &WEBHOOK);
@@ -217,7 +217,7 @@ fn upgrade_keeps_the_certificate_until_its_last_third() {
         let annotated = &now["metadata"]["annotations"]["scoretap.dev/certificate-end"];
         assert_eq!(annotated != end.as_str(), renewed, "{annotated}");
     }
-    // Signed by the same authority: the API server trusts the old and the new one during a roll-out.
+    // The same authority signed both, so the API server trusts the old and the new one during a roll-out.
     assert!(secret("scoretap-ca")["data"] == ca["data"], "the authority changed");
     let webhook =
         get("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/scoretap-injector");

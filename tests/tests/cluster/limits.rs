@@ -49,7 +49,8 @@ fn namespace(policy: &Policy) -> String {
     namespace
 }
 
-/// Creates injected pods: with the defaults, which `refusal` rejects if given, and with annotations that resolve it.
+/// Creates an injected pod with the defaults, which must fail with `refusal` if given. Then creates one with
+/// annotations that resolve the conflict.
 #[track_caller]
 fn check(policy: &Policy, refusal: Option<&str>, annotations: &[(&str, &str)]) {
     let namespace = namespace(policy);
@@ -69,17 +70,17 @@ fn check(policy: &Policy, refusal: Option<&str>, annotations: &[(&str, &str)]) {
 }
 
 #[test]
-fn limit_range_with_a_maximum_of_one_core_passes() {
+fn limit_range_max_of_one_core_passes() {
     check(&Range(json!({"max": {"cpu": "1", "memory": "1Gi"}})), None, &[]);
 }
 
 #[test]
-fn limit_range_with_a_cpu_ratio_of_ten_passes() {
+fn limit_range_cpu_ratio_of_ten_passes() {
     check(&Range(json!({"maxLimitRequestRatio": {"cpu": "10"}})), None, &[]);
 }
 
 #[test]
-fn limit_range_with_a_memory_ratio_of_three_passes() {
+fn limit_range_memory_ratio_of_three_passes() {
     check(&Range(json!({"maxLimitRequestRatio": {"memory": "3"}})), None, &[]);
 }
 
@@ -108,7 +109,7 @@ fn minimum_of_memory_is_met_by_annotations() {
 }
 
 #[test]
-fn limit_range_with_a_maximum_of_half_a_core_passes() {
+fn limit_range_max_of_half_a_core_passes() {
     let policy = Range(json!({"max": {"cpu": "500m"}}));
     check(&policy, None, &[]);
     let policy = Range(json!({"max": {"memory": "512Mi"}}));
@@ -127,7 +128,7 @@ fn equal_requests_and_limits_are_met_by_annotations() {
     check(&policy, Some("max limit to request ratio per Container is 1"), &annotations);
 }
 
-/// Such a quota refuses a pod with a container that has no limit.
+/// Such a quota rejects a pod if one of its containers has no limit.
 #[test]
 fn quota_that_counts_limits_passes() {
     let hard =
@@ -138,7 +139,7 @@ fn quota_that_counts_limits_passes() {
     assert!(without.contains("must specify limits.cpu"), "{without}");
 }
 
-/// The app requests 500m and 512Mi: the sidecar adds what the docs promise and no more.
+/// The app requests 500m and 512Mi. The sidecar adds exactly what the docs promise.
 #[test]
 fn sidecar_reserves_50m_and_128mi() {
     let exact = json!({"requests.cpu": "550m", "requests.memory": "640Mi"});

@@ -1,5 +1,5 @@
-//! What a real Kubernetes makes of what is shipped. Run by the stage `cluster` of `cargo xtask test`, which gives the
-//! process namespaces of its own; one test alone: `cargo xtask test cluster -- NAME`.
+//! Tests of the shipped artifacts on a real Kubernetes. The stage `cluster` of `cargo xtask test` runs them in separate
+//! Linux namespaces. To run one test: `cargo xtask test cluster -- NAME`.
 
 mod cases;
 mod chart;

@@ -1,4 +1,4 @@
-//! Everything that the chart makes is accepted by a real API server, and no field is dropped.
+//! A real API server accepts every object of the chart and drops no field.
 
 use scoretap_tests::rendered;
 use scoretap_tests::wait::{STARTUP, wait_until};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::chart::{CLUSTER, turn};
 
-/// What the API server says about these objects, without storing them.
+/// The API server's response to these objects. It does not store them.
 fn dry_run(objects: &[Value]) -> Result<String, String> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     let args = ["create", "--dry-run=server", "--validate=strict", "-f", "-", "-o", "name"];
@@ -42,7 +42,7 @@ fn misspelled_field_is_rejected_in_every_kind() {
     assert!(kinds.len() > 15, "{kinds:?}");
 }
 
-/// A name of 16 characters broke every injected pod once, and schemas do not state the limit.
+/// A port name of 16 characters once broke every injected pod, and schemas do not contain the limit.
 #[test]
 fn port_name_of_16_characters_is_rejected() {
     let _turn = turn();
@@ -52,7 +52,7 @@ fn port_name_of_16_characters_is_rejected() {
     assert!(dry_run(&[service]).unwrap_err().contains("no more than 15"));
 }
 
-/// The API server type-checks validating policies after it stored them. Mutating ones are proven by their pods.
+/// The API server type-checks validating policies after it has stored them. Tests that create pods cover mutating ones.
 #[test]
 fn validating_policies_pass_the_type_check() {
     let _turn = turn();
@@ -66,7 +66,7 @@ fn validating_policies_pass_the_type_check() {
     objects.push(wrong);
     let last = objects.len() - 1;
     for (number, object) in objects.iter_mut().enumerate() {
-        // Without a binding it does nothing.
+        // A policy without a binding has no effect.
         object["metadata"]["name"] = format!("type-check-{number}.example.com").into();
         CLUSTER.kubectl_stdin(&["create", "-f", "-"], &object.to_string()).unwrap();
     }

@@ -22,7 +22,7 @@ pub(crate) enum Way {
 impl Way {
     pub(crate) const ALL: [Self; 3] = [Self::Policy, Self::Webhook, Self::Inject];
 
-    /// A cluster in which pods get the sidecar in this way.
+    /// A cluster that injects the sidecar in this way.
     pub(crate) fn cluster(self) -> &'static Cluster {
         static POLICIES: LazyLock<&Cluster> = LazyLock::new(|| {
             let cluster = with_policies();
@@ -47,7 +47,7 @@ impl Way {
         self.cluster().namespace_with(level, &labels)
     }
 
-    /// What the API server would store, and its warnings; for `inject` also those of the command.
+    /// The pod that the API server would store, and its warnings. For `inject`, includes the command's warnings.
     pub(crate) fn create(self, namespace: &str, pod: &Value) -> Result<(Value, Vec<String>), String> {
         let (pod, mut warnings) = match self {
             Self::Policy | Self::Webhook => (pod.clone(), Vec::new()),
@@ -61,7 +61,8 @@ impl Way {
     }
 }
 
-/// Whether the cluster warns about a pod and about both kinds of workloads. The API server loads each policy on its own.
+/// Whether the cluster warns about a pod and about both kinds of workloads. The API server loads each policy
+/// separately.
 fn warns(cluster: &Cluster) -> bool {
     let namespace = cluster.namespace_with("warned", &[("scoretap.dev/injection", "enabled")]);
     let container = json!({"name": "app", "image": "app", "ports": [{"containerPort": 8080}]});
@@ -92,8 +93,8 @@ fn injected(pod: &Value) -> (Value, Vec<String>) {
     (injected.documents.remove(0), messages.collect())
 }
 
-/// Without what differs from one creation to the next, and with volumes in an order: the API server adds the token's before
-/// a policy adds the sidecar's, and after `inject` did.
+/// Removes fields that differ between creations, and sorts volumes: the API server adds the token's volume before a
+/// policy adds the sidecar's, but after `inject` has added them.
 pub(crate) fn comparable(pod: &Value) -> Value {
     let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
     let token =
@@ -111,11 +112,11 @@ pub(crate) fn comparable(pod: &Value) -> Value {
     json!({"metadata": pod["metadata"], "spec": pod["spec"]})
 }
 
-/// Warnings of ours, sorted, without what the API server puts before a policy's.
+/// Our warnings, sorted, without the API server's prefix for warnings of policies.
 fn ours(warnings: &[String]) -> Vec<String> {
     let message = |warning: &String| match warning.strip_prefix("Validation failed for ") {
         Some(rest) => rest.split_once("': ").map(|(_, message)| message.to_owned()),
-        // The API server's own are about fields.
+        // The API server's own warnings are about fields.
         None => Some(warning.clone()).filter(|warning| !warning.starts_with("spec.")),
     };
     let mut ours: Vec<_> = warnings.iter().filter_map(message).collect();
@@ -130,7 +131,7 @@ struct Outcome {
     warnings: Vec<String>,
 }
 
-/// Every case in every way that can decide it.
+/// Runs every case in every way that can decide it.
 static OUTCOMES: LazyLock<Vec<Outcome>> = LazyLock::new(|| {
     let mut outcomes = Vec::new();
     for way in Way::ALL {
@@ -155,7 +156,7 @@ fn of_case(way: Way, name: &str) -> Option<&'static Outcome> {
     of_way(way).find(|outcome| outcome.case.name == name)
 }
 
-/// The table itself, on the pods that the API server would store.
+/// Compares the table with the pods that the API server would store.
 #[test]
 fn stored_pods_are_what_the_table_expects() {
     for Outcome { case, way, stored, warnings } in &*OUTCOMES {
@@ -238,7 +239,7 @@ fn refused_pods_are_stored_unchanged() {
     }
 }
 
-/// Other webhooks make the API server evaluate ours again, and `inject` meets a cluster that injects.
+/// Other webhooks make the API server call ours again, and pods from `inject` may come to a cluster that injects.
 #[test]
 fn second_injection_changes_nothing() {
     for way in [Way::Policy, Way::Webhook] {
@@ -251,7 +252,7 @@ fn second_injection_changes_nothing() {
     }
 }
 
-/// The warnings of pods that a workload creates go to a controller.
+/// Warnings about pods that a workload creates go to a controller, so the workload has to warn itself.
 #[test]
 fn workloads_warn_as_their_pods_do() {
     let template = |pod: &Value, policy: &str| {
@@ -298,13 +299,13 @@ fn workloads_warn_as_their_pods_do() {
     }
 }
 
-/// Without the API server's own, which are about fields and Pod Security.
+/// Our warnings, without the API server's own about fields and Pod Security.
 fn workload_warnings(warnings: &[String]) -> Vec<String> {
     let own = |warning: &String| warning.starts_with("would violate PodSecurity");
     ours(&warnings.iter().filter(|warning| !own(warning)).cloned().collect::<Vec<_>>())
 }
 
-/// Injected, such a pod would have the volume, and its app could open Envoy's admin socket.
+/// Injection would add the volume, and the app could open Envoy's admin socket.
 #[test]
 fn mount_of_our_volume_is_never_made_valid() {
     for way in Way::ALL {
@@ -323,9 +324,9 @@ fn mount_of_our_volume_is_never_made_valid() {
     }
 }
 
-/// CEL has a budget. A pod beyond it would be stored without a sidecar.
+/// CEL has a cost budget. If a pod exceeds it, the API server stores the pod without a sidecar.
 #[test]
-fn large_pod_is_within_the_budget_of_the_policy() {
+fn large_pod_fits_the_policys_budget() {
     let mut pod = pods().remove(0).pod;
     let app = pod["spec"]["containers"][0].clone();
     let many = |count: usize, item: &dyn Fn(usize) -> Value| (0..count).map(item).collect::<Value>();

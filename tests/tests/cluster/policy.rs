@@ -1,4 +1,4 @@
-//! The policies of the chart are those of the injector's library.
+//! The chart's policies equal those of the injector's library.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ fn documents(text: &str) -> Vec<Value> {
     documents
 }
 
-/// What Helm makes of the chart's template with these values.
+/// The chart's template, rendered by Helm with these values.
 fn rendered(values: &[&str]) -> Vec<Value> {
     let chart = workspace::root().join("k8s/chart");
     let mut args = vec!["template", "scoretap", chart.to_str().unwrap(), "-n", "scoretap-system"];
@@ -59,7 +59,7 @@ fn chart_holds_the_generated_template() {
     assert!(shipped == policy::template(), "{} is stale; run `cargo xtask generate`", file.display());
 }
 
-/// The first version with mutating policies knows fewer functions of CEL.
+/// The first version with mutating policies has fewer CEL functions.
 #[test]
 fn kubernetes_1_36_injects_the_whole_table() {
     let cluster = Cluster::alone("policies", Version::V1_36);

@@ -8,17 +8,17 @@ use scoretap_tests::wait::wait_until;
 use scoretap_tests::workspace;
 use serde_json::Value;
 
-/// Controllers and the node of processes take their time on a busy machine.
+/// The controllers and the tests' node are slow on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(240);
 
-/// Runs it to its end.
+/// Runs the command to its end.
 pub(crate) fn run(cluster: &Cluster, args: &[&str]) -> Output {
     let mut command = Command::new(workspace::cli());
     command.args(args);
     cluster.run(command).unwrap()
 }
 
-/// What it prints. It has to end with this status.
+/// Runs the command, expects this exit status and returns the output.
 #[track_caller]
 pub(crate) fn prints(cluster: &Cluster, args: &[&str], status: i32) -> String {
     let output = run(cluster, args);
@@ -47,7 +47,7 @@ pub(crate) fn findings(cluster: &Cluster, target: &[&str]) -> Vec<Value> {
     answer["findings"].as_array().unwrap().clone()
 }
 
-/// Waits until a check finds something whose place ends so, and returns the finding.
+/// Waits for a finding of this check whose place has this suffix, and returns it.
 #[track_caller]
 pub(crate) fn finds(cluster: &Cluster, target: &[&str], check: &str, place: &str) -> Value {
     let mut found = None;
@@ -61,7 +61,7 @@ pub(crate) fn finds(cluster: &Cluster, target: &[&str], check: &str, place: &str
     found.unwrap()
 }
 
-/// Waits until a check finds nothing.
+/// Waits until this check has no findings.
 #[track_caller]
 pub(crate) fn is_gone(cluster: &Cluster, target: &[&str], check: &str) {
     wait_until(&format!("{check} is gone from check {target:?}"), DEADLINE, || {
@@ -69,7 +69,7 @@ pub(crate) fn is_gone(cluster: &Cluster, target: &[&str], check: &str) {
     });
 }
 
-/// A check finds something, and its command mends it.
+/// Waits for a finding of this check and expects its command to fix it.
 #[track_caller]
 pub(crate) fn mends(cluster: &Cluster, target: &[&str], check: &str, place: &str) {
     let finding = finds(cluster, target, check, place);

@@ -1,4 +1,4 @@
-//! Scoretap in the shared cluster, and the workloads that the tests put beside it.
+//! Scoretap in the shared cluster, and the tests' workloads.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 pub(crate) const INJECTED_NAMESPACE: &[(&str, &str)] = &[("scoretap.dev/injection", "enabled")];
 
-/// The shared cluster with the admission policies of the chart. Tests that install or remove the chart themselves use
+/// The shared cluster with the chart's admission policies. Tests that install or remove the chart use
 /// [`Cluster::alone`].
 pub(crate) fn with_policies() -> &'static Cluster {
     static INSTALLED: OnceLock<()> = OnceLock::new();
@@ -48,14 +48,14 @@ pub(crate) fn is_injected(pod: &Value) -> bool {
     init.into_iter().any(|container| container["name"] == "scoretap-envoy")
 }
 
-/// The app at port 8080, which is named `http`.
+/// The app, with port 8080 named `http`.
 pub(crate) fn app_container() -> Value {
     json!({
         "name": "app",
         "image": "app",
         "ports": [{"name": "http", "containerPort": 8080}],
         "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1},
-        // It goes on listening while callers learn that the pod ends.
+        // The app keeps listening until callers know that the pod terminates.
         "lifecycle": {"preStop": {"sleep": {"seconds": 1}}},
     })
 }
@@ -92,7 +92,7 @@ impl Workload {
         Self { deployment, service }
     }
 
-    /// An annotation of the pods.
+    /// Sets an annotation of the pods.
     pub(crate) fn annotate(mut self, key: &str, value: &str) -> Self {
         self.deployment["spec"]["template"]["metadata"]["annotations"][key] = json!(value);
         self
@@ -113,7 +113,7 @@ impl Workload {
         self.deployment["metadata"]["name"].as_str().unwrap()
     }
 
-    /// Applies both and returns what kubectl printed to people, warnings included.
+    /// Applies both and returns kubectl's messages and warnings.
     #[track_caller]
     pub(crate) fn apply(&self, cluster: &Cluster, namespace: &str) {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": [self.deployment, self.service]});
@@ -134,7 +134,7 @@ pub(crate) fn rolled_out(cluster: &Cluster, namespace: &str, deployment: &str) {
     cluster.kubectl(&["rollout", "status", &deployment, "--timeout=120s", "-n", namespace]).unwrap();
 }
 
-/// The ports that the Service's usable backends have, sorted.
+/// The ports of the Service's usable backends, sorted.
 pub(crate) fn ports(cluster: &Cluster, namespace: &str) -> Vec<u16> {
     let backends = cluster.backends(namespace, "app");
     let mut ports: Vec<u16> = backends.iter().filter_map(|backend| Some(backend.socket()?.port())).collect();
@@ -142,7 +142,7 @@ pub(crate) fn ports(cluster: &Cluster, namespace: &str) -> Vec<u16> {
     ports
 }
 
-/// Waits until the Service leads to exactly these ports.
+/// Waits until the Service's usable backends have exactly these ports.
 #[track_caller]
 pub(crate) fn wait_for_ports(cluster: &Cluster, namespace: &str, expected: &[u16]) {
     let what = format!("the Service leads to {expected:?}");

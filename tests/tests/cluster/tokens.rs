@@ -1,4 +1,4 @@
-//! What an injected pod may use of its service account.
+//! An injected pod's access to its service account.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::pods::Way;
 
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// The names of the volumes that a container has at the token's path.
+/// The names of the volumes that a container mounts at the token's path.
 fn mounted_at_token(container: &Value) -> Vec<&str> {
     let mounts = container["volumeMounts"].as_array().into_iter().flatten();
     let there = mounts.filter(|mount| mount["mountPath"] == TOKEN);
@@ -15,7 +15,7 @@ fn mounted_at_token(container: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn sidecar_holds_no_token_and_the_app_keeps_its_own() {
+fn only_the_app_has_a_token() {
     for way in Way::ALL {
         let (pod, _) = way.create(&way.namespace("restricted"), &pods().remove(0).pod).unwrap();
         let sidecar = pod["spec"]["initContainers"].as_array().unwrap();
@@ -33,7 +33,7 @@ fn sidecar_holds_no_token_and_the_app_keeps_its_own() {
     }
 }
 
-/// A list in a manifest would replace the account's; the injector writes none.
+/// A list of pull secrets in the pod would replace the account's list, so the injector writes none.
 #[test]
 fn pod_keeps_the_pull_secrets_of_its_account() {
     let own = json!([{"name": "own"}]);

@@ -1,4 +1,4 @@
-//! A Service keeps its endpoints, ports included, whatever becomes of the injection.
+//! A Service keeps its endpoints and their ports, even if injection fails.
 
 use scoretap_tests::cluster::{Cluster, Seen};
 use scoretap_tests::http::Call;
@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 const INJECT: &str = "scoretap.dev/inject";
-/// Where Envoy listens in front of an app that did not move.
+/// Envoy's port in front of an app that did not move.
 const ENVOY: u16 = 15100;
 const APP: u16 = 8080;
 
@@ -80,7 +80,7 @@ fn canary_and_stable_pods_share_a_service() {
     assert_served(&callers.stop(), 2);
 }
 
-/// An app behind a Service with a numeric target port, that is told its port by `$PORT`.
+/// An app that reads its port from `$PORT`, behind a Service with a numeric target port.
 fn moving(app: impl FnOnce(&mut Value)) -> Workload {
     Workload::new("app", 2).target_port(APP).app(|container| {
         container["env"] = json!([{"name": "PORT", "value": APP.to_string()}]);
@@ -122,7 +122,7 @@ fn privileged_port_moves_without_privileges() {
     wait_until("the call is counted", DEADLINE, || counted(cluster, &namespace) > 0.0);
 }
 
-/// Rolls an app out that listens where it always did, although it is told to move: the roll-out stops, the old pods go on.
+/// Rolls out an app that ignores `move-app` and keeps its port. The roll-out stops, and the old pods keep serving.
 fn stays(name: &str, args: &Value) {
     let cluster = with_policies();
     let namespace = cluster.namespace_with(name, INJECTED_NAMESPACE);
@@ -216,6 +216,6 @@ fn killed_envoy_comes_back_behind_the_service() {
     wait_until("calls are answered again", DEADLINE, || callers.seen().answered > answered + 20);
     let seen = callers.stop();
     assert_eq!(seen.failed.len(), failed, "{:?}", seen.failed);
-    // The other pod answered all the time, and this one's callers were refused, never left waiting.
+    // The other pod answered throughout. Calls to this pod were refused and never hung.
     assert!(seen.failed.iter().all(|failure| failure.contains("connection")), "{:?}", seen.failed);
 }

@@ -1,4 +1,4 @@
-//! The webhook, called by a real API server, on the oldest supported version that has no mutating policies.
+//! A real API server calls the webhook. It emulates a version of Kubernetes without mutating policies.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ const SYSTEM: &str = "scoretap-system";
 const INJECTOR: &str = "deployment/scoretap-injector";
 const TLS: &str = "scoretap-injector-tls";
 
-/// The cluster with the webhook in front, for one test at a time: each of them breaks the injector and mends it.
+/// The cluster with the webhook, for one test at a time, because each test breaks the injector and repairs it.
 struct Webhook {
     cluster: &'static Cluster,
     _turn: MutexGuard<'static, ()>,
@@ -74,7 +74,7 @@ fn renewed_certificate_injects_without_a_restart() {
     let before = webhook.secret();
     let injectors = webhook.injectors();
     let chart = workspace::root().join("k8s/chart");
-    // Of ten years, one is less than the last third.
+    // The certificate has one year left, which is in the last third of ten years.
     let longer = ["--set", "injector.tls.days=3650"];
     let upgrade = ["upgrade", "scoretap", chart.to_str().unwrap(), "-n", SYSTEM];
     webhook.cluster.helm(&[&upgrade[..], &longer].concat()).unwrap();
@@ -91,7 +91,7 @@ fn renewed_certificate_injects_without_a_restart() {
     assert!(injects(webhook.cluster, &webhook.namespace()));
 }
 
-/// Creates a pod that asks for the sidecar: how long the API server took, and whether it has one.
+/// Creates a pod that asks for the sidecar. Returns the API server's response time and whether the pod has one.
 fn create(webhook: &Webhook, namespace: &str) -> (Duration, bool) {
     let pod = json!({
         "apiVersion": "v1",

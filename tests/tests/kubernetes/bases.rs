@@ -1,4 +1,4 @@
-//! The images of others that are named anywhere: each stands in `k8s/images/bases.txt`, and `pin.sh` pins them all.
+//! `k8s/images/bases.txt` lists all images of others, and `pin.sh` pins each of them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,8 +9,8 @@ use std::process::{Command, Output};
 use scoretap_tests::stack::Folders;
 use scoretap_tests::workspace;
 
-/// Those whose digests are not known yet: no registry of images could be asked. A line that is not among them has to
-/// have a digest; `k8s/images/pin.sh` pins these too.
+/// Images whose digests are not known yet, because no registry could be queried. All other images need a digest.
+/// `k8s/images/pin.sh` pins these too.
 const BY_TAG: [&str; 4] = [
     "docker.io/envoyproxy/envoy:distroless-v1.40.0",
     "docker.io/grafana/grafana:12.3.0",
@@ -76,7 +76,7 @@ fn is_ours(image: &str) -> bool {
 }
 
 #[test]
-fn every_image_of_others_is_on_the_list_and_every_one_of_the_list_is_used() {
+fn image_list_matches_the_images_in_use() {
     let root = workspace::root();
     let mut used = BTreeSet::new();
     for file in files(&root) {
@@ -94,7 +94,7 @@ fn every_image_of_others_is_on_the_list_and_every_one_of_the_list_is_used() {
 }
 
 #[test]
-fn every_image_has_a_digest_but_those_that_are_known_not_to() {
+fn images_have_digests_except_listed_ones() {
     for image in bases(&workspace::root()) {
         let digest = image.split_once("@sha256:").map(|(_, digest)| digest);
         let pinned = digest.is_some_and(|digest| {
@@ -125,7 +125,7 @@ fn pin(root: &Path, crane: &str) -> Output {
 }
 
 #[test]
-fn one_command_pins_every_image_wherever_it_is_named_and_again() {
+fn pin_script_updates_every_image_everywhere() {
     let folders = Folders::create("pin").unwrap();
     let root = folders.run.join("copy");
     fs::create_dir(&root).unwrap();
@@ -151,7 +151,7 @@ fn one_command_pins_every_image_wherever_it_is_named_and_again() {
 }
 
 #[test]
-fn what_it_is_not_called_with_pins_nothing() {
+fn pin_script_with_an_argument_pins_nothing() {
     for (argument, code) in [("--help", 0), ("--dry-run", 2)] {
         let output =
             Command::new(workspace::root().join("k8s/images/pin.sh")).arg(argument).output().unwrap();

@@ -41,7 +41,7 @@ fn cyclonedx_accepts_each_bill() {
 
 /// The test of the images shows that what is copied is what is in them.
 #[test]
-fn each_bill_has_the_files_of_its_image_with_their_checksums() {
+fn bill_lists_files_of_its_image_with_checksums() {
     let sums = fs::read_to_string(workspace::dist().join("SHA256SUMS")).unwrap();
     let sums: BTreeMap<_, _> =
         sums.lines().filter_map(|line| line.split_once("  ")).map(|(sum, file)| (file, sum)).collect();
@@ -63,7 +63,7 @@ fn each_bill_has_the_files_of_its_image_with_their_checksums() {
 
 /// Messages of panics name the files of the crates that they are in.
 #[test]
-fn every_crate_that_a_file_shows_traces_of_is_on_its_bill() {
+fn crates_found_in_binaries_are_on_the_bill() {
     for image in IMAGES {
         let bill = read(image);
         let known: BTreeSet<_> = components(&bill, "library")
@@ -83,7 +83,7 @@ fn every_crate_that_a_file_shows_traces_of_is_on_its_bill() {
 }
 
 #[test]
-fn every_component_is_there_because_the_image_needs_it() {
+fn every_component_is_a_dependency_of_the_image() {
     for image in IMAGES {
         let bill = read(image);
         let named = |reference: &Value| reference.as_str().unwrap().to_owned();

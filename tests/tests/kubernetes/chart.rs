@@ -58,7 +58,7 @@ fn webhook_has_another_job_than_exporters() {
 }
 
 #[test]
-fn webhook_and_policies_ignore_failures_in_the_same_namespaces() {
+fn webhook_and_policies_ignore_failures_in_same_namespaces() {
     let webhook = rendered::object("webhook", "MutatingWebhookConfiguration", "scoretap-injector").unwrap();
     let binding = rendered::object("policy", "MutatingAdmissionPolicyBinding", "scoretap-pods").unwrap();
     for hook in webhook["webhooks"].as_array().unwrap() {

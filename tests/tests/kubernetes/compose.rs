@@ -77,7 +77,7 @@ fn every_container_is_as_restricted_as_a_pod() {
 }
 
 #[test]
-fn everything_that_is_mounted_or_built_from_is_there() {
+fn mounts_and_build_contexts_exist() {
     for (name, service) in services() {
         for (source, _) in mounts(service) {
             let is_volume = COMPOSE["volumes"].get(source).is_some();
@@ -158,7 +158,7 @@ fn here(exporter: &str, folders: &Folders) -> String {
 }
 
 #[test]
-fn its_prometheus_scrapes_the_stack_and_loads_every_rule() {
+fn prometheus_scrapes_the_stack_and_loads_rules() {
     let stack = Stack::builder("compose").start().unwrap();
     let Endpoint::Tcp(exporter) = &stack.exporter else { panic!("the exporter listens on a port") };
     let folders = Folders::create("compose-prometheus").unwrap();
@@ -203,7 +203,7 @@ fn its_prometheus_scrapes_the_stack_and_loads_every_rule() {
 
 /// The scorer as its image starts it, and its callers.
 #[test]
-fn its_callers_are_of_every_kind() {
+fn callers_are_of_every_kind() {
     let folders = Folders::create("compose-callers").unwrap();
     let recipe = fs::read_to_string(workspace::root().join("compose/scorer.Containerfile")).unwrap();
     let (_, words) = recipe.split_once("\nCMD ").unwrap();

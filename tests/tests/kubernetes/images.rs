@@ -85,7 +85,7 @@ fn check(image: &Image, expected: &[(&str, &str)]) {
 }
 
 #[test]
-fn the_image_of_the_module_is_what_istio_reads() {
+fn filter_image_has_the_layout_for_istio() {
     let image = build("filter");
     check(&image, &[("plugin.wasm", "scoretap.wasm")]);
     let last = image.layers.last().unwrap();
@@ -93,7 +93,7 @@ fn the_image_of_the_module_is_what_istio_reads() {
 }
 
 #[test]
-fn the_image_of_the_exporter_holds_what_the_sidecars_containers_run() {
+fn exporter_image_holds_programs_of_the_sidecar() {
     let image = build("exporter");
     let files = ["scoretap-exporter", "scoretap-sidecar", "scoretap.wasm"];
     check(&image, &files.map(|file| (file, file)));
@@ -107,7 +107,7 @@ fn the_image_of_the_exporter_holds_what_the_sidecars_containers_run() {
 }
 
 #[test]
-fn the_image_of_the_injector_holds_the_injector_alone() {
+fn injector_image_holds_only_the_injector() {
     let image = build("injector");
     check(&image, &[("scoretap-injector", "scoretap-injector")]);
     assert_eq!(image.config["User"], "65532:65532");

@@ -17,7 +17,7 @@ const ROW: &str = r#"{"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9]]}"#;
 const MANAGER: &str = "envoy.filters.network.http_connection_manager";
 const STATISTICS: &str = "proxy.istio.io/config";
 const INBOUND: &str = include_str!("istio/inbound.yaml");
-/// What is laid over Deployments.
+/// Patches for Deployments.
 const MEASURED: [&str; 2] = ["measured.yaml", "measured-as-logger.yaml"];
 
 fn read(file: &str) -> Value {
@@ -75,7 +75,7 @@ fn assert_same_exporter(mut theirs: Value) {
 }
 
 #[test]
-fn istios_pods_get_the_exporter_of_the_one_definition() {
+fn istio_pods_get_the_sidecars_exporter() {
     let template: Value = serde_norway::from_str(&template()).unwrap();
     assert_eq!(template["metadata"]["labels"]["scoretap.dev/injected"], "true", "monitors select by it");
     let container = template["spec"]["initContainers"][0].clone();
@@ -91,7 +91,7 @@ fn istios_pods_get_the_exporter_of_the_one_definition() {
 }
 
 #[test]
-fn under_strict_mtls_the_exporters_port_goes_around_envoy() {
+fn exporter_port_bypasses_envoy_under_strict_mtls() {
     let port = &exporter()["ports"][0]["containerPort"];
     for file in MEASURED {
         let annotations = &measured(file)["annotations"];
@@ -101,9 +101,9 @@ fn under_strict_mtls_the_exporters_port_goes_around_envoy() {
     }
 }
 
-/// One label decides which way the module comes in, so it comes in once.
+/// One label decides how the module is loaded, so a pod loads it once.
 #[test]
-fn each_way_in_selects_the_pods_of_its_own_patch_and_no_others() {
+fn objects_select_only_pods_of_their_patch() {
     let labels = MEASURED.map(|file| measured(file)["labels"].take());
     assert_ne!(labels[0], labels[1]);
     for (object, selector, own) in [
@@ -116,7 +116,7 @@ fn each_way_in_selects_the_pods_of_its_own_patch_and_no_others() {
 }
 
 #[test]
-fn the_logger_of_the_envoy_filter_is_the_sidecars_with_the_module_from_the_mounted_image() {
+fn envoy_filter_logger_equals_the_sidecars_logger() {
     let mut ours = read("envoy/sidecar.yaml")
         .pointer("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/access_log/0")
         .unwrap()
@@ -151,7 +151,7 @@ fn traffic_extension_equals_wasm_plugin_in_content() {
 }
 
 #[test]
-fn the_envoy_filter_counts_each_call_beside_istios_own_access_log() {
+fn envoy_filter_counts_calls_beside_istios_access_log() {
     let filter = envoy_filter();
     for version in EnvoyVersion::ALL {
         let name = format!("istio-envoy-filter-{}", version.as_str());
@@ -166,7 +166,7 @@ fn the_envoy_filter_counts_each_call_beside_istios_own_access_log() {
 }
 
 #[test]
-fn what_istio_makes_of_the_plugin_counts_each_call() {
+fn plugin_as_http_filter_counts_each_call() {
     for (way, plugin) in [("traffic-extension", traffic_extension()), ("wasm-plugin", wasm_plugin())] {
         let stack = sidecar(&format!("istio-{way}"), true, move |manager| install(&plugin, manager));
         check_counts(&stack.start().unwrap());
@@ -174,7 +174,7 @@ fn what_istio_makes_of_the_plugin_counts_each_call() {
 }
 
 #[test]
-fn at_a_waypoint_the_exporter_finds_what_waypoints_call_their_services() {
+fn waypoint_exporter_finds_clusters_of_services() {
     let plugin = rendered::object("istio", "TrafficExtension", "scoretap-waypoint").unwrap();
     let (pod, inbound) = (
         waypoint(),
@@ -190,7 +190,7 @@ fn at_a_waypoint_the_exporter_finds_what_waypoints_call_their_services() {
 }
 
 #[test]
-fn the_plugins_configuration_reaches_the_module() {
+fn plugin_configuration_reaches_the_module() {
     let config = json!({"routes": [{"name": "mine", "method": "POST", "path": "/score"}]});
     let plugin = traffic_extension();
     let stack = sidecar("istio-plugin-config", false, move |manager| {
@@ -201,9 +201,9 @@ fn the_plugins_configuration_reaches_the_module() {
     wait_until("the call is counted", STARTUP, || requests(&stack.metrics(), "mine") == 1.0);
 }
 
-/// Without the annotation Istio keeps none of Envoy's own statistics, and our counters all the same.
+/// Without the annotation, Istio keeps our counters but none of Envoy's own statistics.
 #[test]
-fn without_the_annotation_only_envoys_own_counts_are_missing() {
+fn missing_annotation_only_hides_envoys_own_counts() {
     let filter = envoy_filter();
     let stack = sidecar("istio-default-statistics", false, move |manager| {
         apply(&filter, manager);
@@ -218,9 +218,9 @@ fn without_the_annotation_only_envoys_own_counts_are_missing() {
     }
 }
 
-/// Which is why one patch brings label and volume.
+/// Therefore one patch adds both the label and the volume.
 #[test]
-fn envoy_refuses_a_listener_whose_module_is_not_there() {
+fn envoy_rejects_a_listener_without_its_module() {
     let filter = envoy_filter();
     let stack = sidecar("istio-no-module", false, move |manager| {
         apply(&filter, manager);

@@ -1,5 +1,5 @@
-//! Every metric that a rule or a dashboard asks for is exported by somebody or recorded by a rule. A query for one that
-//! nobody has is no error to Prometheus: the alert stays silent, the panel empty.
+//! Something exports or records every metric that a rule or a dashboard queries. Prometheus reports no error for an
+//! unknown metric: the alert would stay silent and the panel empty.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -127,7 +127,7 @@ pub(crate) fn all(value: &Value, field: &str, found: &mut Vec<String>) {
 }
 
 #[test]
-fn every_metric_that_is_asked_for_is_exported_or_recorded() {
+fn every_queried_metric_is_exported_or_recorded() {
     let k8s = workspace::root().join("k8s/chart/files");
     let (mut asked, mut recorded) = (Vec::new(), Vec::new());
     for file in fs::read_dir(k8s.join("rules")).unwrap().map(|entry| entry.unwrap().path()) {

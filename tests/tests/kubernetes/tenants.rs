@@ -1,4 +1,5 @@
-//! A tenant's pod that exports false labels and reserved names, scraped by a real Prometheus as the shipped monitor says.
+//! A tenant's pod that exports false labels and reserved names, scraped by a real Prometheus as the shipped monitor
+//! says.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::metrics::{OF_OTHERS, all, exported};
 
-/// What tenant-a's pod says: that it is tenant-b's.
+/// The page of tenant-a's pod, which claims to be tenant-b's.
 const LIE: &str = "# TYPE prediction_requests_total counter\n\
     prediction_requests_total{namespace=\"tenant-b\",tenant=\"tenant-b\",pod=\"b-1\",job=\"b\",model_name=\"b\"} 1000\n";
 
@@ -65,7 +66,7 @@ fn prometheus(folders: &Folders, target: SocketAddr) -> Prometheus {
 }
 
 #[test]
-fn a_pod_that_calls_itself_another_tenants_is_stored_as_its_own() {
+fn spoofed_tenant_labels_are_overwritten() {
     let folders = Folders::create("tenants-spoof").unwrap();
     let prometheus = prometheus(&folders, serve(|| LIE.to_owned()).unwrap());
     wait_until("it is scraped", STARTUP, || {
@@ -99,7 +100,7 @@ fn rules(folders: &Folders) -> (Vec<String>, Vec<String>) {
     (files, recorded)
 }
 
-/// The pod as each job scrapes it that is shipped for pods: the monitor's, and those of Prometheus without the operator.
+/// All shipped jobs that scrape pods: the monitor's, and those of a Prometheus without the operator.
 fn every_job(target: SocketAddr) -> Vec<Value> {
     let mut jobs = vec![scrape_config(target)];
     let plain = rendered::file("plain", "scoretap-prometheus", "prometheus.yml").unwrap();
@@ -119,9 +120,9 @@ fn every_job(target: SocketAddr) -> Vec<Value> {
     jobs
 }
 
-/// One series more where a rule looks for one, and the rule fails for all tenants.
+/// A duplicate series would make a rule fail for all tenants.
 #[test]
-fn a_pod_that_exports_what_rules_make_or_take_from_others_is_not_heard() {
+fn reserved_series_from_a_pod_are_dropped() {
     let folders = Folders::create("tenants-poses").unwrap();
     let (files, recorded) = rules(&folders);
     let own = exported();
@@ -149,7 +150,7 @@ fn a_pod_that_exports_what_rules_make_or_take_from_others_is_not_heard() {
         let job = job["job_name"].as_str().unwrap();
         let stored = prometheus.query(&format!("count by (__name__) ({{job=\"{job}\"}})")).unwrap();
         let stored = stored.iter().map(|series| series["metric"]["__name__"].as_str().unwrap().to_owned());
-        // What Prometheus says of a scrape by itself is there, and true.
+        // Prometheus adds its own series about each scrape.
         let own_words = |name: &str| name == "up" || name.starts_with("scrape_");
         let stored: BTreeSet<_> = stored.filter(|name| !own_words(name)).collect();
         assert_eq!(stored, own, "{job}");
@@ -164,7 +165,7 @@ fn a_pod_that_exports_what_rules_make_or_take_from_others_is_not_heard() {
 }
 
 #[test]
-fn a_pod_that_says_endlessly_much_is_not_stored_at_all() {
+fn scrape_above_the_sample_limit_is_rejected() {
     let folders = Folders::create("tenants-flood").unwrap();
     let flood =
         |lines: u32| (0..lines).map(|number| format!("flood{{n=\"{number}\"}} 1\n")).collect::<String>();
@@ -173,7 +174,7 @@ fn a_pod_that_says_endlessly_much_is_not_stored_at_all() {
         prometheus.query("up").unwrap().iter().any(|series| series["value"][1] == "0")
     });
     assert_eq!(prometheus.query("count(flood)").unwrap(), [] as [Value; 0]);
-    // One less is stored: it was the limit.
+    // A page with one sample less is stored, so the limit was the cause.
     let folders = Folders::create("tenants-no-flood").unwrap();
     let prometheus = self::prometheus(&folders, serve(move || flood(100_000)).unwrap());
     wait_until("all of it is stored", STARTUP, || {

@@ -136,7 +136,7 @@ fn own_namespace_and_kube_system_stay_unchanged() {
 }
 
 #[test]
-fn request_that_is_no_review_is_rejected_and_counted() {
+fn malformed_request_is_rejected_and_counted() {
     let webhook = Webhook::start("webhook-metrics");
     for body in ["", "{", "[]", "{\"kind\": \"AdmissionReview\"}"] {
         let (status, _) = webhook.post(&webhook.identity, body.into()).unwrap();
@@ -149,7 +149,7 @@ fn request_that_is_no_review_is_rejected_and_counted() {
 }
 
 #[test]
-fn new_certificate_is_used_and_a_broken_one_is_not() {
+fn certificate_is_replaced_only_by_a_valid_one() {
     let webhook = Webhook::start("webhook-certificate");
     let fresh = Identity::new();
     assert!(webhook.post(&fresh, String::new()).is_err(), "trusted before it was there");

@@ -1,4 +1,4 @@
-//! Into the pod.
+//! Findings about injection.
 
 use std::process::Command;
 
@@ -72,7 +72,7 @@ fn serverless_pod_is_left_alone() {
     mends(cluster, &[&namespace], "serverless", "deployment/scorer");
 }
 
-/// The manifest as `scoretap inject` prints it.
+/// The manifest that `scoretap inject` prints.
 fn injected(list: &Value, flags: &[&str]) -> String {
     let cluster = installed();
     let mut command = Command::new(workspace::cli());
@@ -113,7 +113,7 @@ fn moved_app_that_keeps_its_port() {
     let namespace = tenant(cluster, "silent");
     let mut list = asking();
     container(&mut list)["image"] = "app".into();
-    // The shell drops the variable.
+    // The shell removes the variable.
     container(&mut list)["command"] = json!(["sh", "-c", "unset LISTEN; exec app --port 8080"]);
     template(&mut list)["metadata"]["annotations"]["scoretap.dev/move-app"] = "env LISTEN".into();
     apply(cluster, &namespace, &list);
@@ -141,7 +141,7 @@ fn check_before_injection_says_what_would_happen() {
 }
 
 #[test]
-fn wrong_usage_and_unreachable_clusters_have_their_own_status() {
+fn wrong_usage_and_unreachable_cluster_have_own_status() {
     let cluster = installed();
     #[track_caller]
     fn check(args: &[&str], status: i32, says: &str) {

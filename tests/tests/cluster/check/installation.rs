@@ -1,4 +1,4 @@
-//! What puts the sidecar into pods, on a cluster of its own, because everybody on it is affected.
+//! Findings about the installation. These tests have their own cluster, because they affect every pod in it.
 
 use scoretap_tests::cluster::{Cluster, Version};
 use serde_json::json;
@@ -29,7 +29,7 @@ fn nothing_injects(cluster: &Cluster) {
     upgrade(cluster, &namespace);
 }
 
-/// The API server takes a policy that injects nothing, and reports no status.
+/// The API server accepts a policy that injects nothing and reports no error.
 fn damaged_policy(cluster: &Cluster) {
     kubectl(cluster, "delete mutatingadmissionpolicybinding scoretap-pods");
     mends(cluster, &[], "injection-fails", "");
@@ -44,7 +44,7 @@ fn webhook_beside_policy(cluster: &Cluster) {
     is_gone(cluster, &[], "webhook-and-policy");
 }
 
-/// From the policy to the webhook, which has to inject then.
+/// Changes from the policy to the webhook, which has to inject afterwards.
 fn webhook(cluster: &Cluster) -> String {
     prints(cluster, &["install", "--set", "mode=webhook"], 0);
     kubectl(cluster, "rollout status deployment/scoretap-injector -n scoretap-system --timeout=120s");
@@ -52,7 +52,7 @@ fn webhook(cluster: &Cluster) -> String {
     tenant(cluster, "webhook")
 }
 
-/// An upgrade gives the next pods another image.
+/// After an upgrade, new pods get another image.
 fn upgrade(cluster: &Cluster, namespace: &str) {
     prints(cluster, &["install", "--set", "images.exporter.tag=next"], 0);
     mends(cluster, &[namespace], "sidecar-outdated", "");
@@ -68,7 +68,7 @@ fn dead_webhook(cluster: &Cluster) {
     is_gone(cluster, &[], "injector-down");
 }
 
-/// The Service leads to an address where nobody answers.
+/// The Service targets an address that does not answer.
 fn black_hole(cluster: &Cluster, namespace: &str) {
     let service = "service scoretap-injector -n scoretap-system";
     kubectl(
@@ -82,7 +82,7 @@ fn black_hole(cluster: &Cluster, namespace: &str) {
         "endpoints": [{"addresses": ["10.244.255.254"], "conditions": {"ready": true}}],
         "ports": [{"name": "https", "port": 8443, "protocol": "TCP"}, {"name": "", "port": 8443, "protocol": "TCP"}]});
     apply(cluster, "scoretap-system", &slice);
-    // The API server keeps its connection to the webhook as long as the pod lives.
+    // The API server keeps its connection to the webhook while the pod exists.
     kubectl(cluster, "rollout restart deployment/scoretap-injector -n scoretap-system");
     kubectl(cluster, "rollout status deployment/scoretap-injector -n scoretap-system --timeout=180s");
     let finding = finds(cluster, &[namespace], "injection-fails", namespace);
@@ -97,7 +97,7 @@ fn certificate(cluster: &Cluster) {
     kubectl(cluster, "delete secret scoretap-injector-tls -n scoretap-system");
     prints(cluster, &["install", "--set", "injector.tls.days=10"], 0);
     finds(cluster, &[], "certificate-ends", "secret/scoretap-injector-tls");
-    // Helm renews it in its last third only; this one is new.
+    // Helm renews a certificate only in its last third, and this one is new.
     kubectl(cluster, "delete secret scoretap-injector-tls -n scoretap-system");
     prints(cluster, &["install", "--set", "injector.tls.days=365"], 0);
     is_gone(cluster, &[], "certificate-ends");

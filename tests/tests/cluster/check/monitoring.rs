@@ -1,5 +1,5 @@
-//! From Prometheus' objects to alerts' receivers, on a cluster of its own: a real Prometheus that answers where the
-//! operator's would. The operator's kinds are there without their schemas.
+//! Findings about monitoring, from Prometheus' objects to receivers of alerts. These tests have their own cluster, with
+//! a real Prometheus in place of the operator's. The operator's kinds exist without their schemas.
 
 use scoretap_tests::cluster::{Cluster, Image, Version};
 use scoretap_tests::monitoring::relocated;
@@ -26,7 +26,7 @@ fn monitoring_faults_are_found_and_mended() {
     removal(cluster, &namespace);
 }
 
-/// The operator's kinds and a Prometheus of its, before Scoretap knows of them.
+/// Adds the operator's kinds and a Prometheus object. Scoretap was installed without them.
 fn operator(cluster: &Cluster) {
     finds(cluster, &[], "no-prometheus", "monitoring");
     cluster.kubectl(&["create", "namespace", "monitoring"]).unwrap();
@@ -46,7 +46,7 @@ fn operator(cluster: &Cluster) {
     is_gone(cluster, &[], "no-prometheus");
 }
 
-/// `install` uses the Prometheus that is there, with the label by which it selects.
+/// `install` uses the existing Prometheus and the label that it selects by.
 fn objects(cluster: &Cluster) {
     finds(cluster, &[], "no-rules", "prometheus/stack");
     mends(cluster, &[], "no-monitor", "prometheus/stack");
@@ -79,7 +79,7 @@ fn receivers(cluster: &Cluster, namespace: &str) {
     mends(cluster, &[namespace], "alert-receiver", "secret/scoretap-alerts");
 }
 
-/// The configuration of a Prometheus that scrapes nothing, the pod, or something else in its place.
+/// The configuration of a Prometheus that scrapes nothing, the pod, or another target instead.
 fn config(targets: &[(&str, &str)], pod: &str, namespace: &str, rules: &str) -> Value {
     let labels = json!({"namespace": namespace, "pod": pod});
     let jobs: Vec<_> = targets
@@ -89,7 +89,7 @@ fn config(targets: &[(&str, &str)], pod: &str, namespace: &str, rules: &str) -> 
     json!({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "rule_files": [rules], "scrape_configs": jobs})
 }
 
-/// A Prometheus in a pod, behind the Service that the operator's always has. Each configuration is another pod.
+/// A Prometheus in a pod, behind a Service with the operator's name. Each configuration needs a new pod.
 fn prometheus(cluster: &Cluster, config: &Value, rules: &Value) {
     let files = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "prometheus"},
         "data": {"prometheus.yml": config.to_string(), "rules.yml": rules.to_string()}});
@@ -109,7 +109,7 @@ fn prometheus(cluster: &Cluster, config: &Value, rules: &Value) {
     kubectl(cluster, "wait pod/prometheus --for=condition=Ready --timeout=180s -n monitoring");
 }
 
-/// Debian's program, with the files that it looks for below its working directory.
+/// Debian's program, with the files that it expects below its working directory.
 fn image() -> Image {
     let pages = "/usr/share/prometheus/web";
     let program = relocated(&tools::prometheus().unwrap(), pages).unwrap();
@@ -143,7 +143,7 @@ fn answers(cluster: &Cluster, namespace: &str) {
     assert!(finding["why"].as_str().unwrap().contains("refused"), "{finding:#}");
     assert!(prints(cluster, &["targets"], 1).starts_with("down"));
 
-    // Prometheus itself answers, and has no series of Scoretap's.
+    // Prometheus' own endpoint answers, but without Scoretap's series.
     prometheus(cluster, &config(&[(job, "127.0.0.1:9090")], name, namespace, file), &rules());
     finds(cluster, &[namespace], "reads-nothing", name);
 
@@ -155,7 +155,7 @@ fn answers(cluster: &Cluster, namespace: &str) {
     assert!(shown.contains("from Prometheus monitoring/stack"), "{shown}");
 }
 
-/// Removing Scoretap removes the release's monitors and rules, and nobody else's objects, whatever their labels.
+/// `uninstall` removes the release's monitors and rules, but no other objects, even with the same labels.
 fn removal(cluster: &Cluster, namespace: &str) {
     prints(cluster, &["uninstall", "--yes"], 0);
     for kind in ["podmonitors", "prometheusrules", "mutatingadmissionpolicies"] {

@@ -1,4 +1,4 @@
-//! LimitRanges and quotas, before the annotation is set and after a pod was refused.
+//! Findings about LimitRanges and quotas, before injection and after the API server rejected a pod.
 
 use scoretap_tests::cluster::Cluster;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ fn limited(cluster: &Cluster, namespace: &str, limit: &Value) {
     apply(cluster, namespace, &range);
 }
 
-/// The conflict is found before anybody asks; with the proposed annotation the pods are made.
+/// The check reports the conflict before injection. With the proposed annotation, the pods are created.
 #[track_caller]
 fn check(name: &str, limit: &Value) {
     let cluster = installed();

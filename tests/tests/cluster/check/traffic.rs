@@ -1,4 +1,4 @@
-//! To the pod: Services, NetworkPolicies, Istio.
+//! Findings about Services, NetworkPolicies and Istio.
 
 use scoretap_tests::cluster::Cluster;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ fn port_without_name_is_named() {
     rolled_out(cluster, &namespace);
     mends(cluster, &[&namespace], "port-without-name", "deployment/scorer");
     rolled_out(cluster, &namespace);
-    // Only now that the pods have the name is the Service the next finding.
+    // The check reports the Service only after the pods have the name.
     mends(cluster, &[&namespace], "service-by-number", "service/scorer");
 }
 
@@ -75,7 +75,7 @@ fn policy(cluster: &Cluster, namespace: &str, labels: &Value, ports: &Value) {
     apply(cluster, namespace, &policy);
 }
 
-/// The policy's fault is found before injection and after it, and mended.
+/// The check reports the policy's fault before and after injection, and its command fixes it.
 #[track_caller]
 fn check_policy(name: &str, target: &Value, ports: &Value, id: &str) {
     let cluster = installed();

@@ -1,6 +1,6 @@
 //! istiod pushes the chart's objects to a real Envoy, and every call is counted once.
 //!
-//! The pod's Envoy is a stock one without pilot-agent, so it takes the module from a file.
+//! The pod has a stock Envoy without pilot-agent, so Envoy loads the module from a file.
 
 use std::fs;
 use std::net::TcpListener;
@@ -17,14 +17,14 @@ use serde_json::{Value, json};
 
 use crate::support::DEADLINE;
 
-/// Where Istio's Envoy takes calls, in front of the app at 8080.
+/// The port of Istio's Envoy, in front of the app at 8080.
 const PORT: u16 = 9080;
-/// Where the EnvoyFilter of the chart finds the module.
+/// The path of the module in the chart's EnvoyFilter.
 const MODULE: &str = "/etc/scoretap/plugin.wasm";
 
 struct Mesh {
     cluster: Cluster,
-    /// Where istiod serves Envoys.
+    /// The port where istiod serves Envoys.
     port: u16,
     _istiod: Child,
 }
@@ -67,7 +67,7 @@ fn start_istiod(cluster: &Cluster, port: u16) -> Child {
     istiod
 }
 
-/// What pilot-agent would write for this pod.
+/// The bootstrap that pilot-agent would write for this pod.
 fn bootstrap(namespace: &str, labels: &Value, port: u16) -> Value {
     let ads = json!({"ads": {}, "resource_api_version": "V3"});
     let protocol = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -100,7 +100,8 @@ fn bootstrap(namespace: &str, labels: &Value, port: u16) -> Value {
     })
 }
 
-/// The pod `app` with Istio's Envoy and the exporter, behind the Service `app`, and what makes a stock Envoy take calls.
+/// The pod `app` with Istio's Envoy and the exporter, its Service `app`, and objects that let a stock Envoy accept
+/// calls.
 fn objects(namespace: &str, measured: &str, port: u16) -> Value {
     let labels = json!({"app": "app", "scoretap.dev/measured": measured});
     let bootstrap = bootstrap(namespace, &labels, port).to_string();
@@ -153,7 +154,7 @@ fn counted(namespace: &str) -> f64 {
     lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
 }
 
-/// Installs these objects beside a pod with this label and compares what was called with what was counted.
+/// Installs these objects beside a pod with this label, and compares the number of calls with the counter.
 #[track_caller]
 fn assert_counted_once(prefix: &str, measured: &str, ours: &[Value]) {
     let mesh = &*MESH;
@@ -185,7 +186,7 @@ fn assert_counted_once(prefix: &str, measured: &str, ours: &[Value]) {
     assert_eq!(counted(&namespace), before + 20.0);
 }
 
-/// An object of the chart that loads the module from the file.
+/// An object of the chart, changed to load the module from the file.
 fn from_file(case: &str, kind: &str, module: &str) -> Value {
     let mut object = rendered::object(case, kind, "scoretap").unwrap();
     let url = object.pointer_mut(module).unwrap();

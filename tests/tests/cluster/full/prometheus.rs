@@ -1,4 +1,4 @@
-//! prometheus-operator makes a configuration of the chart's objects, and a real Prometheus runs it.
+//! prometheus-operator writes a configuration from the chart's objects, and a real Prometheus runs it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::{DEADLINE, INJECTED_NAMESPACE, Workload, install};
 
-/// What kube-prometheus-stack's Prometheus selects, and how it asks the API server.
+/// A Prometheus with kube-prometheus-stack's selectors, and its access to the API server.
 fn prometheus_object(cluster: &Cluster) -> Value {
     let selected = json!({"matchLabels": {"release": "kube-prometheus-stack"}});
     json!({"apiVersion": "v1", "kind": "List", "items": [
@@ -44,7 +44,7 @@ struct Monitoring {
     _processes: Vec<Child>,
 }
 
-/// Started once: the operator has to see all objects before Prometheus starts.
+/// Started once, because the operator has to see all objects before Prometheus starts.
 static MONITORING: LazyLock<Monitoring> = LazyLock::new(|| {
     let cluster = Cluster::alone("operator", Version::V1_37);
     let definitions =
@@ -64,12 +64,12 @@ static MONITORING: LazyLock<Monitoring> = LazyLock::new(|| {
 fn start_operator(cluster: &Cluster) -> Child {
     let mut command = Command::new(tools::cluster_program("prometheus-operator").unwrap());
     command.args(["--web.listen-address", &format!("127.0.0.1:{}", ports::free())]);
-    // It names an image and starts nothing: the Prometheus of this test is a process.
+    // The operator only writes this image name, because the test runs Prometheus as a process.
     command.args(["--prometheus-config-reloader", "example.com/reloader:1"]);
     cluster.spawn("prometheus-operator", command).unwrap()
 }
 
-/// What the operator wrote for the Prometheus, with all rules, as files that a process can read. Only times are shorter.
+/// The operator's configuration for the Prometheus, with all rules, as files for a process. Only times are shorter.
 fn configuration(cluster: &Cluster) -> PathBuf {
     let folder = cluster.folder("prometheus").unwrap();
     let wanted = |text: &str| text.contains("podMonitor/monitoring/scoretap/0");
@@ -95,7 +95,7 @@ fn unpacked(cluster: &Cluster, folder: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Writes the rules that the operator collected: the folder.
+/// Writes the rules that the operator collected and returns the folder.
 fn rules(cluster: &Cluster, folder: &Path) -> String {
     let folder = folder.join("rules");
     fs::create_dir_all(&folder).unwrap();
@@ -111,7 +111,7 @@ fn rules(cluster: &Cluster, folder: &Path) -> String {
     folder.to_str().unwrap().to_owned()
 }
 
-/// Nobody wants to wait for minutes.
+/// Shortens intervals and timeouts, so that the test takes seconds.
 fn shorter(text: &str) -> String {
     let times = [
         ("interval: 30s", "interval: 1s"),
@@ -138,7 +138,7 @@ impl Monitoring {
         serde_json::from_str(&http::get(&Endpoint::Tcp(self.address), path).unwrap()).unwrap()
     }
 
-    /// The labels of the series that an expression gives.
+    /// The labels of the series that an expression returns.
     fn query(&self, expr: &str) -> Vec<Value> {
         let answer = self.get(&format!("/api/v1/query?query={}", http::percent_encode(expr)));
         let series = answer["data"]["result"].as_array().cloned().unwrap_or_default();
@@ -223,7 +223,7 @@ fn prometheus_evaluates_every_shipped_rule() {
     assert!(rules.len() >= shipped(&monitoring.cluster), "{}", rules.len());
 }
 
-/// How many rules the chart installed.
+/// The number of rules that the chart installed.
 fn shipped(cluster: &Cluster) -> usize {
     let objects = cluster.api().list("/apis/monitoring.coreos.com/v1/prometheusrules").unwrap();
     let groups = objects.iter().flat_map(|object| object["spec"]["groups"].as_array().into_iter().flatten());

@@ -42,7 +42,7 @@ fn local(folders: &Folders, object: &Value, args: &[&str]) -> Value {
 }
 
 #[test]
-fn the_template_names_the_model_as_the_pod_does_whatever_is_written_there() {
+fn injection_template_survives_hostile_model_names() {
     let folders = Folders::create("istio-template").unwrap();
     let fields = |annotations: Value, labels: Value| {
         let metadata = json!({"name": "scorer-1", "annotations": annotations, "labels": labels});
@@ -74,7 +74,7 @@ fn the_template_names_the_model_as_the_pod_does_whatever_is_written_there() {
 /// A Deployment that was patched, its pods with the proxy that Istio's own template brought, and the exporter laid
 /// over.
 #[test]
-fn a_measured_pod_has_the_exporter_beside_istios_proxy_as_it_was() {
+fn exporter_leaves_istios_proxy_unchanged() {
     let folders = Folders::create("istio-measured").unwrap();
     let app = json!({"name": "app", "image": "app", "ports": [{"containerPort": 8080}]});
     let proxy = json!({"name": "istio-proxy", "image": "proxyv2", "restartPolicy": "Always", "args": ["proxy", "sidecar"]});
@@ -117,7 +117,7 @@ fn a_measured_pod_has_the_exporter_beside_istios_proxy_as_it_was() {
 }
 
 #[test]
-fn a_waypoint_has_the_exporter_beside_its_proxy() {
+fn waypoint_has_the_exporter_beside_its_proxy() {
     let folders = Folders::create("istio-waypoint-deployment").unwrap();
     let labels = json!({"gateway.networking.k8s.io/gateway-name": "waypoint"});
     let proxy = json!({"name": "istio-proxy", "image": "proxyv2"});
