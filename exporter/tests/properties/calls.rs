@@ -22,23 +22,42 @@ use crate::host::{Ended, Host};
 use crate::stats::line;
 
 /// Few, so that callers reach it.
-const MAX_SERIES: usize = 3;
+const MAX_SERIES: usize = 4;
+/// How many of them may be models of which no call has shown that they exist.
+const MAX_UNCLEAR: usize = 1;
 
-/// How a call may end: status, flags and details as Envoy has them, and what that is called.
-const ENDINGS: [(u16, u64, &str, &str); 13] = [
-    (200, 0, "via_upstream", "success"),
-    (302, 0, "via_upstream", "success"),
-    (400, 0, "via_upstream", "invalid_input"),
-    (403, 0, "via_upstream", "unauthorized"),
-    (404, 0, "via_upstream", "not_found"),
-    (429, 0, "via_upstream", "rate_limited"),
-    (503, 0, "via_upstream", "model_error"),
-    (504, 1 << 2, "response_timeout", "timeout"),
-    (200, 1 << 2, "response_timeout", "timeout"),
-    (503, 1 << 5, "upstream_reset_before_response_started{remote_connection_failure}", "unavailable"),
-    (503, 1 << 7, "upstream_reset_before_response_started{overflow}", "overloaded"),
-    (200, 1 << 23, "upstream_reset_after_response_started{protocol_error}", "truncated"),
-    (0, 1 << 14, "downstream_remote_disconnect", "cancelled"),
+/// What a call shows of the model that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shows {
+    Model,
+    Unclear,
+    Nothing,
+}
+use Shows::{Model, Nothing, Unclear};
+
+type Ending = (u16, u64, &'static str, &'static str, Shows);
+
+/// How a call may end: status, flags and details as Envoy has them, the outcome, and what that shows of the model.
+const ENDINGS: [Ending; 13] = [
+    (200, 0, "via_upstream", "success", Model),
+    (302, 0, "via_upstream", "success", Unclear),
+    (400, 0, "via_upstream", "invalid_input", Nothing),
+    (403, 0, "via_upstream", "unauthorized", Nothing),
+    (404, 0, "via_upstream", "not_found", Nothing),
+    (429, 0, "via_upstream", "rate_limited", Nothing),
+    (503, 0, "via_upstream", "model_error", Unclear),
+    (504, 1 << 2, "response_timeout", "timeout", Unclear),
+    (200, 1 << 2, "response_timeout", "timeout", Unclear),
+    (
+        503,
+        1 << 5,
+        "upstream_reset_before_response_started{remote_connection_failure}",
+        "unavailable",
+        Unclear,
+    ),
+    (503, 1 << 7, "upstream_reset_before_response_started{overflow}", "overloaded", Nothing),
+    (200, 1 << 23, "upstream_reset_after_response_started{protocol_error}", "truncated", Unclear),
+    (0, 1 << 14, "downstream_remote_disconnect", "cancelled", Unclear),
 ];
 
 /// Where a call goes: a route and the model that it names there, or nowhere.
@@ -55,14 +74,14 @@ struct Asked {
     target: Target,
     /// Which bytes of the names are percent-encoded though they need not be.
     encoded: u64,
-    ending: (u16, u64, &'static str, &'static str),
+    ending: Ending,
     nanoseconds: u64,
     worker: bool,
 }
 
 impl Asked {
     fn ended(&self) -> Ended {
-        let (code, flags, details, _) = self.ending;
+        let (code, flags, details, ..) = self.ending;
         let name = |name: &[u8]| percent_encoded(name, self.encoded);
         let path = match &self.target {
             Target::Score => "/score?model=x".to_owned(),
@@ -133,7 +152,8 @@ fn expected(calls: &[Asked]) -> Samples {
         *samples.entry((name.to_owned(), labels)).or_default() += value;
     };
     let mut admitted: Vec<(&str, Vec<&[u8]>)> = Vec::new();
-    for Asked { target, ending: (code, _, _, outcome), nanoseconds, .. } in calls {
+    let mut unclear = 0;
+    for Asked { target, ending: (code, _, _, outcome, shows), nanoseconds, .. } in calls {
         let (route, named): (_, Vec<&[u8]>) = match target {
             Target::Score => ("score", vec![]),
             Target::KserveV1(model) => ("kserve-v1", vec![model]),
@@ -146,7 +166,16 @@ fn expected(calls: &[Asked]) -> Samples {
         add("scoretap_calls_seen_total", &[("result", "matched")], 1.0);
         let labels: Option<Vec<&str>> = named.iter().map(|name| label(name)).collect();
         let series = (route, named);
-        if labels.is_some() && !admitted.contains(&series) && admitted.len() < MAX_SERIES {
+        // A route's own series, which names no model, takes a place whatever its call shows.
+        let shows = if series.1.is_empty() { Model } else { *shows };
+        let has_room = admitted.len() < MAX_SERIES
+            && match shows {
+                Model => true,
+                Unclear => unclear < MAX_UNCLEAR,
+                Nothing => false,
+            };
+        if labels.is_some() && !admitted.contains(&series) && has_room {
+            unclear += usize::from(shows == Unclear);
             admitted.push(series.clone());
         }
         let (model, version) = match labels.as_deref() {
