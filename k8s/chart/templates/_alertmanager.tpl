@@ -7,7 +7,7 @@
 - source: ScoretapModelServerDown
   target: ScoretapPodNotReady|ScoretapPodCrashLooping|ScoretapPodRestarts
   equal: [namespace, model_name]
-# The worse of two alerts is enough.
+# The more severe of two alerts silences the other.
 - source: ScoretapVeryHighLatency
   target: ScoretapHighLatency
   equal: [namespace, model_name]

@@ -1,4 +1,4 @@
-{{/* Whether a cluster is asked while this renders. Offline, Helm knows groups and versions but no kinds. */}}
+{{/* Whether Helm renders with access to a cluster. Offline, Helm knows groups and versions but no kinds. */}}
 {{- define "scoretap.online" -}}
 {{- if .Capabilities.APIVersions.Has "v1/Pod" }}true{{ end }}
 {{- end }}
@@ -37,7 +37,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
-{{/* Labels of what kube-prometheus-stack selects. */}}
+{{/* Labels by which kube-prometheus-stack selects objects. */}}
 {{- define "scoretap.selectedLabels" -}}
 {{ include "scoretap.labels" . }}
 {{- with .Values.monitoring.prometheusRelease }}
@@ -45,7 +45,7 @@ release: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* Whether the monitoring namespace can take objects: it exists, or nobody can know. */}}
+{{/* Whether the monitoring namespace can take objects: it exists, or Helm cannot know. */}}
 {{- define "scoretap.monitoring" -}}
 {{- $name := .Values.monitoring.namespace }}
 {{- if or (not (include "scoretap.online" .)) (eq $name .Release.Namespace) (lookup "v1" "Namespace" "" $name) (not (lookup "v1" "Namespace" "" "kube-system")) }}true{{ end }}

@@ -16,7 +16,7 @@ resources:
   {{- end }}
 {{- end }}
 
-{{/* Who may read metrics: the peers of a NetworkPolicy. */}}
+{{/* The peers of a NetworkPolicy that may read metrics. */}}
 {{- define "scoretap.readers" -}}
 - namespaceSelector:
     matchLabels: {kubernetes.io/metadata.name: {{ .Values.monitoring.namespace }}}

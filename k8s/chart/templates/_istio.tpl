@@ -27,8 +27,8 @@ proxyStatsMatcher:
 {{- end }}
 
 {{/*
-The exporter of the sidecar, which reads Istio's Envoy on loopback, as a native sidecar so that Jobs end. A waypoint stands
-before many models and has none of its own. A test compares it with the sidecar's definition.
+The exporter of the sidecar, which reads Istio's Envoy on loopback, as a native sidecar so that Jobs end. A waypoint serves
+many models and has none of its own. A test compares it with the sidecar's definition.
 */}}
 {{- define "scoretap.istioExporter" -}}
 {{- $root := index . 0 }}
@@ -43,7 +43,7 @@ before many models and has none of its own. A test compares it with the sidecar'
   - --envoy.admin
   - http://127.0.0.1:15000
   {{- if eq $way "waypoint" }}
-  # The clusters by which a waypoint calls its Services.
+  # The Envoy clusters of the Services behind a waypoint.
   - --envoy.app-cluster
   - inbound-vip\|.*
   {{- end }}
@@ -122,7 +122,7 @@ spec:
   template:
     metadata:
       labels:
-        # Says how the filter enters. One label has one value, so no pod loads the filter twice and counts calls twice.
+        # Selects the way in which the filter is loaded. One label has one value, so no pod loads the filter twice and counts calls twice.
         scoretap.dev/measured: {{ .label | quote }}
       annotations:
         inject.istio.io/templates: sidecar,scoretap

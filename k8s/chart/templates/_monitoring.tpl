@@ -36,7 +36,7 @@
 {{/* Thresholds as recorded series. */}}
 {{- define "scoretap.thresholds" -}}
 {{- $thresholds := .Values.monitoring.thresholds }}
-# What alerts compare with, rendered from `monitoring.thresholds`.
+# The limits of the alerts, rendered from `monitoring.thresholds`.
 groups:
   - name: scoretap.thresholds
     interval: 30s

@@ -20,7 +20,7 @@ scrape_configs:
   - job_name: scoretap
     scrape_interval: 15s
     scrape_timeout: 5s
-    # Kubernetes says whose a series is. A label of that name in the scraped text becomes `exported_…`.
+    # Kubernetes sets the labels of the target. A label of that name in the scraped text becomes `exported_…`.
     honor_labels: false
     sample_limit: 100000
     label_limit: 40
