@@ -26,7 +26,7 @@ const MAX_SERIES: usize = 4;
 /// How many of them may be models of which no call has shown that they exist.
 const MAX_UNCLEAR: usize = 1;
 
-/// What a call shows of the model that it names.
+/// The evidence of a call that its model exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shows {
     Model,

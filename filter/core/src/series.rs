@@ -14,7 +14,7 @@ pub trait SharedData {
     fn set(&self, key: &str, value: &[u8], expected: Expected) -> Write;
 }
 
-/// What a key holds.
+/// The result of reading a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
     /// This.
@@ -30,7 +30,7 @@ pub enum Read {
     Failed,
 }
 
-/// What a writer expects a key to hold.
+/// The state of a key that a writer requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// Nothing.
@@ -39,7 +39,7 @@ pub enum Expected {
     Version(u32),
 }
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
     /// The value is there.
@@ -50,7 +50,7 @@ pub enum Write {
     Failed,
 }
 
-/// What a call says about whether the model exists that it names.
+/// How much a call proves that its model exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// The app answered for it.

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn image_is_found_by_the_last_part_of_its_name() {
+    fn image_is_found_by_its_last_part() {
         for reference in ["envoy", "docker.io/a/envoy:v1", "localhost:5000/envoy", "a/envoy:v1@sha256:00"] {
             assert_eq!(name(reference), "envoy", "{reference}");
         }

@@ -108,7 +108,7 @@ fn workers_and_reloaded_vms_share_one_limit() {
 }
 
 #[test]
-fn the_pods_own_model_keeps_its_counters_when_callers_used_up_the_limit() {
+fn own_model_keeps_its_counters_at_the_limit() {
     let world = World::default();
     let mut vm = Vm::start(&world, r#"{"max_series": 2}"#);
     for call in [model("a"), model("b"), model("c"), post("/score"), post("/score")] {
@@ -119,7 +119,7 @@ fn the_pods_own_model_keeps_its_counters_when_callers_used_up_the_limit() {
 }
 
 #[test]
-fn a_model_that_the_host_could_not_admit_is_admitted_when_it_can() {
+fn model_is_admitted_once_the_host_answers() {
     let world = World::default();
     let mut vm = Vm::start(&world, "{}");
     world.fail("proxy_set_shared_data", 10);

@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn archive_has_the_same_bytes_twice_and_no_ignored_file() {
+    fn archive_is_reproducible_without_ignored_files() {
         let root = scoretap_tests::workspace::root();
         let written = ["a", "b"].map(|name| {
             let dist = scoretap_tests::workspace::target().join("tmp/chart").join(name);

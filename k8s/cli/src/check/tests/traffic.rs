@@ -87,7 +87,7 @@ fn taken_port_name_is_not_proposed() {
 }
 
 #[test]
-fn port_of_a_pod_without_owner_is_named_by_recreation() {
+fn port_of_ownerless_pod_is_named_by_recreation() {
     let change = |snapshot: &mut Snapshot| {
         snapshot.lists.remove(&Kind::Workloads);
         let pod = first(snapshot, Kind::Pods);
