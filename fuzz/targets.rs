@@ -11,16 +11,16 @@ use clap::Parser;
 use host::{Ended, Host};
 use scoretap_core::name::Stat;
 use scoretap_core::observe::Observer;
-use scoretap_exporter::accept::{negotiate, wants_gzip};
-use scoretap_exporter::args::Args;
-use scoretap_exporter::config::Config;
-use scoretap_exporter::decode::Decoder;
+use scoretap_exporter::cli::args::Args;
+use scoretap_exporter::cli::config::Config;
 use scoretap_exporter::dialect::Dialect;
-use scoretap_exporter::encode::Format;
-use scoretap_exporter::errors::ScrapeErrors;
-use scoretap_exporter::lines::{Broken, Lines};
-use scoretap_exporter::pages;
-use scoretap_exporter::scrape::{expose, limit};
+use scoretap_exporter::envoy::errors::ScrapeErrors;
+use scoretap_exporter::envoy::lines::{Broken, Lines};
+use scoretap_exporter::http::negotiate::{negotiate, wants_gzip};
+use scoretap_exporter::http::pages;
+use scoretap_exporter::http::scrape::{expose, limit};
+use scoretap_exporter::reading::decode::Decoder;
+use scoretap_exporter::render::encode::Format;
 use scoretap_exporter::web;
 
 /// What is done with an input.

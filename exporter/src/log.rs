@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::args::{Level, LogFormat};
+use crate::cli::args::{Level, LogFormat};
 
 static SETTINGS: OnceLock<(Level, LogFormat)> = OnceLock::new();
 

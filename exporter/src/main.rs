@@ -4,8 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use scoretap_exporter::args::Args;
-use scoretap_exporter::config::Config;
+use scoretap_exporter::cli::args::Args;
+use scoretap_exporter::cli::config::Config;
 use scoretap_exporter::{log, server};
 
 /// The command line or the environment is wrong.

@@ -17,8 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::Config;
-use crate::handler::Handler;
+use crate::cli::config::Config;
+use crate::http::handler::Handler;
 use crate::listen::Listen;
 use crate::log;
 use crate::patience::{Answers, Patient};
@@ -103,7 +103,7 @@ fn announce(listeners: &[TcpListener], config: &Config, web: &Web) {
     for address in listeners.iter().filter_map(|listener| listener.local_addr().ok()) {
         log::info(format_args!(
             "scoretap-exporter {} reads {} and serves {scheme}://{address}{}",
-            crate::own::VERSION,
+            crate::render::self_metrics::VERSION,
             config.admin,
             config.telemetry_path
         ));
@@ -208,8 +208,8 @@ mod tests {
     use super::{
         Arc, Config, Duration, GracefulShutdown, Handler, MAX_CONNECTIONS, Server, TcpListener, Web,
     };
-    use crate::args::Args;
-    use crate::handler::MAX_SCRAPES;
+    use crate::cli::args::Args;
+    use crate::http::handler::MAX_SCRAPES;
 
     /// A scrape whose answer nobody has read yet: some megabytes, more than the kernel keeps of a connection.
     fn scrape(address: SocketAddr) -> (TcpStream, Vec<u8>) {

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
-use scoretap_exporter::args::Args;
-use scoretap_exporter::config::Config;
-use scoretap_exporter::decode::{Decoder, Reading};
-use scoretap_exporter::encode::Format;
-use scoretap_exporter::errors::ScrapeErrors;
-use scoretap_exporter::scrape::expose;
+use scoretap_exporter::cli::args::Args;
+use scoretap_exporter::cli::config::Config;
+use scoretap_exporter::envoy::errors::ScrapeErrors;
+use scoretap_exporter::http::scrape::expose;
+use scoretap_exporter::reading::decode::{Decoder, Reading};
+use scoretap_exporter::render::encode::Format;
 
 /// How a pod is set up.
 #[derive(Default)]

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use scoretap_exporter::dialect::{BUILT_IN, Dialect, Dimension, Family, Label, Measure};
-use scoretap_exporter::encode::Kind;
-use scoretap_exporter::own;
+use scoretap_exporter::render::encode::Kind;
+use scoretap_exporter::render::self_metrics;
 
 /// The canonical metrics and those that the exporter has of its own.
 fn families() -> String {
@@ -16,7 +16,7 @@ fn families() -> String {
         let (kind, labels) = (family.measure.kind(), labels(family));
         writeln!(table, "| `{name}` | {kind} | {labels} | {help} |").unwrap();
     }
-    for own::Family { name, help, kind, label } in own::FAMILIES {
+    for self_metrics::Family { name, help, kind, label } in self_metrics::FAMILIES {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -105,5 +105,8 @@ fn the_readmes_tables_are_those_of_the_dialects() {
 fn a_table_has_each_family_of_each_dialect() {
     let count: usize = BUILT_IN.iter().map(|(dialect, _)| built_in(dialect).families.len()).sum();
     assert_eq!(dialects().lines().count(), 2 + count, "{}", dialects());
-    assert_eq!(families().lines().count(), 2 + built_in("prediction").families.len() + own::FAMILIES.len());
+    assert_eq!(
+        families().lines().count(),
+        2 + built_in("prediction").families.len() + self_metrics::FAMILIES.len()
+    );
 }

@@ -4,7 +4,7 @@ use scoretap_core::histogram::{LONGEST_BOUND_SECONDS, MOST_BOUNDS, time_bound};
 use scoretap_core::outcome::Status;
 
 use super::{Dialect, Dimension, Family, Label, Measure};
-use crate::labels;
+use crate::cli::labels;
 use crate::yaml::{Faults, Field, Table};
 
 const KEYS: [&str; 3] = ["dialect", "about", "families"];

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::{Strategy, any, prop_oneof, proptest};
 use proptest::{collection, option, sample};
-use scoretap_exporter::admin::{Endpoint, read};
+use scoretap_exporter::envoy::admin::{Endpoint, read};
 
 use crate::cases;
 

@@ -2,12 +2,12 @@
 
 use proptest::prelude::{Just, Strategy, prop_oneof, proptest};
 use proptest::{collection, option, sample};
-use scoretap_exporter::decode::Decoder;
+use scoretap_exporter::cli::labels::constants;
 use scoretap_exporter::dialect::{Dialect, Dimension, Measure, merge};
-use scoretap_exporter::encode::{Encoder, Format, Protobuf, Syntax, Text};
-use scoretap_exporter::expose::{Exposed, families};
-use scoretap_exporter::identity::Identity;
-use scoretap_exporter::labels::constants;
+use scoretap_exporter::reading::decode::Decoder;
+use scoretap_exporter::reading::identity::Identity;
+use scoretap_exporter::render::encode::{Encoder, Format, Protobuf, Syntax, Text};
+use scoretap_exporter::render::families::{Exposed, families};
 
 use crate::cases;
 use crate::files::check_faults;

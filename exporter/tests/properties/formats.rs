@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use scoretap_exporter::encode::Format;
+use scoretap_exporter::render::encode::Format;
 
 use crate::exposition::{Exposition, Labels};
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use proptest::prelude::{Strategy, any, prop_oneof, proptest};
 use proptest::{collection, option, sample};
-use scoretap_exporter::accept::{negotiate, wants_gzip};
-use scoretap_exporter::encode::Format;
-use scoretap_exporter::scrape::limit;
+use scoretap_exporter::http::negotiate::{negotiate, wants_gzip};
+use scoretap_exporter::http::scrape::limit;
+use scoretap_exporter::render::encode::Format;
 
 use crate::cases;
 

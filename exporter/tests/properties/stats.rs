@@ -10,12 +10,12 @@ use proptest::{collection, option, sample};
 use scoretap_core::histogram::{Cell, Histogram, NativeBucket};
 use scoretap_core::name::{ENVOY_PREFIX, Endpoint, Model, Series, Stat};
 use scoretap_core::outcome::{Outcome, Status};
-use scoretap_exporter::args::Args;
-use scoretap_exporter::config::Config;
-use scoretap_exporter::decode::Decoder;
-use scoretap_exporter::encode::Format;
-use scoretap_exporter::errors::ScrapeErrors;
-use scoretap_exporter::scrape::expose;
+use scoretap_exporter::cli::args::Args;
+use scoretap_exporter::cli::config::Config;
+use scoretap_exporter::envoy::errors::ScrapeErrors;
+use scoretap_exporter::http::scrape::expose;
+use scoretap_exporter::reading::decode::Decoder;
+use scoretap_exporter::render::encode::Format;
 
 use crate::cases;
 use crate::formats::{Samples, samples};

@@ -4,10 +4,10 @@ use hashbrown::HashMap;
 use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::{Outcome, Status};
 
-use crate::decode::{Calls, Distribution, Key, Measured, Reading};
 use crate::dialect::{Dimension, Family, Label, Measure};
-use crate::encode::{Buckets, Encoder, Heading, Kind, Native, Value, as_float};
-use crate::identity::Identity;
+use crate::reading::decode::{Calls, Distribution, Key, Measured, Reading};
+use crate::reading::identity::Identity;
+use crate::render::encode::{Buckets, Encoder, Heading, Kind, Native, Value, as_float};
 
 /// What is the same for every sample of every exposition.
 #[derive(Clone, Debug)]

@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 
-use crate::decode::NotAStatistic;
-use crate::lines::{Broken, Lines, MAX_LINE};
+use crate::envoy::lines::{Broken, Lines, MAX_LINE};
+use crate::reading::decode::NotAStatistic;
 
 /// The longest answer that is read: some 300,000 statistics.
 pub const MAX_BODY: usize = 64 * 1024 * 1024;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::admin::ReadError;
+use crate::envoy::admin::ReadError;
 
 /// The kind of a failed read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

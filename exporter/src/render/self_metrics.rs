@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::decode::{Reading, VmReloads};
-use crate::encode::{Encoder, Heading, Kind, Value};
-use crate::errors::{Reason, ScrapeErrors};
+use crate::envoy::errors::{Reason, ScrapeErrors};
+use crate::reading::decode::{Reading, VmReloads};
+use crate::render::encode::{Encoder, Heading, Kind, Value};
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -86,12 +86,12 @@ pub const FAMILIES: [Family; 9] = [UP, DURATION, ERRORS, BUILD, VALID, SEEN, ENV
 
 /// Writes these families with the labels that every series has.
 #[derive(Debug)]
-pub struct Own<'a, E> {
+pub struct SelfMetrics<'a, E> {
     encoder: &'a mut E,
     constants: &'a [(String, String)],
 }
 
-impl<'a, E: Encoder> Own<'a, E> {
+impl<'a, E: Encoder> SelfMetrics<'a, E> {
     /// Writes to `encoder`.
     pub const fn new(encoder: &'a mut E, constants: &'a [(String, String)]) -> Self {
         Self { encoder, constants }

@@ -3,7 +3,7 @@
 //! <https://www.rfc-editor.org/rfc/rfc9110#name-accept>. Whoever accepts nothing that there is gets the plain text
 //! all the same, as from every other exporter.
 
-use crate::encode::Format;
+use crate::render::encode::Format;
 
 /// The format that `accept` likes best. Of those that it likes the same, the first that it names.
 pub fn negotiate(accept: Option<&str>) -> Format {

@@ -1,5 +1,5 @@
 //! One scrape: Envoy is read now, for this scraper and those who ask at the same moment, and what it said is served.
-//! Nothing that was read is kept for the next one, but for Envoy's own count of requests (`requests`).
+//! Nothing that was read is kept for the next one, but for Envoy's own count of requests (`envoy::monotonic`).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,15 +8,16 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use hyper::body::Bytes;
 
-use crate::admin::{self, ReadError};
-use crate::body::Spare;
-use crate::config::Config;
-use crate::decode::{Decoder, Reading};
-use crate::encode::{Encoder, Format, Protobuf, Syntax, Text};
-use crate::errors::{Reason, ScrapeErrors};
-use crate::own::Own;
-use crate::requests::Monotonic;
-use crate::{expose, query};
+use crate::cli::config::Config;
+use crate::envoy::admin::{self, ReadError};
+use crate::envoy::errors::{Reason, ScrapeErrors};
+use crate::envoy::monotonic::Monotonic;
+use crate::envoy::query;
+use crate::http::body::Spare;
+use crate::reading::decode::{Decoder, Reading};
+use crate::render::encode::{Encoder, Format, Protobuf, Syntax, Text};
+use crate::render::families;
+use crate::render::self_metrics::SelfMetrics;
 
 /// How long a read of Envoy may take where the scraper does not say how long it waits: just under the 10 s that are
 /// Prometheus' default.
@@ -146,12 +147,12 @@ fn encoded(
     mut encoder: impl Encoder,
 ) -> Vec<u8> {
     if let Some(reading) = reading {
-        expose::families(&config.exposed, reading, &mut encoder);
+        families::families(&config.exposed, reading, &mut encoder);
     }
-    let mut own = Own::new(&mut encoder, &config.exposed.constants);
-    own.always(reading.is_some(), took, errors);
+    let mut self_metrics = SelfMetrics::new(&mut encoder, &config.exposed.constants);
+    self_metrics.always(reading.is_some(), took, errors);
     if let Some(reading) = reading {
-        own.of_reading(reading);
+        self_metrics.of_reading(reading);
     }
     encoder.finish()
 }

@@ -7,7 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::decode::EnvoyRequests;
+use crate::reading::decode::EnvoyRequests;
 
 /// What the last read said.
 #[derive(Debug, Default)]

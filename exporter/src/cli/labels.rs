@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::dialect::Family;
-use crate::own;
+use crate::render::self_metrics;
 
 /// The label that the environment's `TENANT` becomes.
 const TENANT: &str = "tenant";
@@ -83,7 +83,7 @@ pub(crate) fn is_free(name: &str) -> bool {
 /// The labels that series have of their own.
 fn taken(families: &[Family]) -> BTreeSet<&str> {
     let of_calls = families.iter().flat_map(|family| &family.labels).map(|label| label.name.as_str());
-    of_calls.chain(own::LABELS).chain(PROMETHEUS).collect()
+    of_calls.chain(self_metrics::LABELS).chain(PROMETHEUS).collect()
 }
 
 #[cfg(test)]

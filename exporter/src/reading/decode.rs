@@ -12,8 +12,8 @@ use scoretap_core::name::{ENVOY_PREFIX, Endpoint, InForce, Model, Series, Stat};
 use scoretap_core::outcome::{Outcome, Status};
 use scoretap_core::route::PRESETS;
 
-use crate::encode::as_float;
-use crate::identity::Identity;
+use crate::reading::identity::Identity;
+use crate::render::encode::as_float;
 
 /// What Envoy said in one read.
 #[derive(Debug, Default)]

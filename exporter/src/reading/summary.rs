@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::Status;
 
-use crate::decode::{Key, Measured, Reading};
-use crate::encode::as_float;
+use crate::reading::decode::{Key, Measured, Reading};
+use crate::render::encode::as_float;
 
 /// One route of one model.
 #[derive(Debug, PartialEq)]

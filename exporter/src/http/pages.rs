@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::decode::Reading;
-use crate::own::VERSION;
-use crate::summary::{self, Quantile, Quantiles, Row};
+use crate::reading::decode::Reading;
+use crate::reading::summary::{self, Quantile, Quantiles, Row};
+use crate::render::self_metrics::VERSION;
 
 /// The page with the links and the table.
 pub const LANDING: &str = "/";
@@ -141,8 +141,8 @@ fn push(page: &mut String, text: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::Decoder;
-    use crate::identity::Identity;
+    use crate::reading::decode::Decoder;
+    use crate::reading::identity::Identity;
 
     #[test]
     fn names_cannot_become_tags() {

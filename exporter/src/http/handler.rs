@@ -15,15 +15,17 @@ use hyper::header::{
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 
-use crate::accept::{negotiate, wants_gzip};
-use crate::admin::ReadError;
-use crate::body::Answer;
-use crate::config::Config;
-use crate::decode::Reading;
-use crate::errors::Reason;
-use crate::scrape::{self, Source};
+use crate::cli::config::Config;
+use crate::envoy::admin::ReadError;
+use crate::envoy::errors::Reason;
+use crate::http::body::Answer;
+use crate::http::negotiate::{negotiate, wants_gzip};
+use crate::http::pages;
+use crate::http::scrape::{self, Source};
+use crate::log;
+use crate::reading::decode::Reading;
+use crate::render::families;
 use crate::web::{Access, Guard, Web, WebConfig};
-use crate::{expose, log, pages};
 
 /// The header by which Prometheus says how long it waits.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -247,7 +249,7 @@ impl News {
     }
 
     fn tell_missing_bounds(&self, config: &Config, reading: &Reading) {
-        let missing = expose::missing_bounds(&config.exposed, reading);
+        let missing = families::missing_bounds(&config.exposed, reading);
         if self.missing_bounds.swap(missing.len(), Ordering::Relaxed) == missing.len() {
             return;
         }

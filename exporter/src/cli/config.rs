@@ -3,13 +3,15 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::admin::Endpoint;
-use crate::args::Args;
+use crate::cli::args::Args;
+use crate::cli::labels;
 use crate::dialect::{self, Dialect, Family};
-use crate::expose::Exposed;
-use crate::identity::Identity;
+use crate::envoy::admin::Endpoint;
+use crate::envoy::query;
+use crate::http::pages;
 use crate::listen::Listen;
-use crate::{labels, pages, query};
+use crate::reading::identity::Identity;
+use crate::render::families::Exposed;
 
 /// Everything that is fixed when the process starts.
 #[derive(Clone, Debug)]

@@ -1,0 +1,5 @@
+//! The command line and the environment: flags in, a checked configuration out.
+
+pub mod args;
+pub mod config;
+pub mod labels;
