@@ -18,9 +18,11 @@ use scoretap_exporter::envoy::errors::ScrapeErrors;
 use scoretap_exporter::envoy::lines::{Broken, Lines};
 use scoretap_exporter::http::negotiate::{negotiate, wants_gzip};
 use scoretap_exporter::http::pages;
+use scoretap_exporter::http::requests::HttpRequests;
 use scoretap_exporter::http::scrape::{expose, limit};
 use scoretap_exporter::reading::decode::Decoder;
 use scoretap_exporter::render::encode::Format;
+use scoretap_exporter::render::self_metrics::SelfState;
 use scoretap_exporter::web;
 
 /// What is done with an input.
@@ -96,7 +98,18 @@ pub(crate) fn stats(input: &[u8]) {
     let reading = decoder.finish(config.expected_routes());
     for format in Format::ALL {
         let errors = ScrapeErrors::default();
-        expose(config, Some(&reading), Duration::ZERO, &errors, format, Vec::new());
+        expose(
+            config,
+            Some(&reading),
+            &SelfState {
+                took: Duration::ZERO,
+                errors: &errors,
+                requests: &HttpRequests::default(),
+                resources: None,
+            },
+            format,
+            Vec::new(),
+        );
     }
     pages::landing("/metrics", Ok(&reading));
 }

@@ -4,4 +4,5 @@ pub mod body;
 pub mod handler;
 pub mod negotiate;
 pub mod pages;
+pub mod requests;
 pub mod scrape;

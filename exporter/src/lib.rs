@@ -25,6 +25,7 @@ pub mod listen;
 pub mod log;
 mod patience;
 mod places;
+pub mod process;
 pub mod reading;
 pub mod render;
 pub mod server;

@@ -11,9 +11,12 @@ use clap::Parser;
 use scoretap_exporter::cli::args::Args;
 use scoretap_exporter::cli::config::Config;
 use scoretap_exporter::envoy::errors::ScrapeErrors;
+use scoretap_exporter::http::requests::HttpRequests;
 use scoretap_exporter::http::scrape::expose;
+use scoretap_exporter::process::Resources;
 use scoretap_exporter::reading::decode::{Decoder, Reading};
 use scoretap_exporter::render::encode::Format;
+use scoretap_exporter::render::self_metrics::SelfState;
 
 /// How a pod is set up.
 #[derive(Default)]
@@ -63,12 +66,28 @@ fn check(name: &str, pod: &Pod) {
     for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
         check_file(
             &path(name, extension),
-            &expose(&config, Some(&reading), TOOK, &ScrapeErrors::default(), format, Vec::new()),
+            &expose(
+                &config,
+                Some(&reading),
+                &state(&ScrapeErrors::default(), &HttpRequests::default()),
+                format,
+                Vec::new(),
+            ),
         );
     }
 }
 
-const TOOK: Duration = Duration::from_micros(1250);
+/// The exporter itself, as it might be.
+fn state<'a>(errors: &'a ScrapeErrors, requests: &'a HttpRequests) -> SelfState<'a> {
+    let resources = Resources {
+        resident_bytes: 6_291_456,
+        cpu_seconds: 0.25,
+        open_fds: 11,
+        max_fds: Some(1_048_576),
+        start_seconds: 1_800_000_000.5,
+    };
+    SelfState { took: Duration::from_micros(1250), errors, requests, resources: Some(resources) }
+}
 
 #[track_caller]
 fn check_file(path: &Path, exposition: &[u8]) {
@@ -105,7 +124,13 @@ fn check_dialect(name: &'static str) {
     let stats = std::fs::read_to_string(path("calls", "stats")).unwrap();
     let reading = reading(&config, &stats);
     for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
-        let exposition = expose(&config, Some(&reading), TOOK, &ScrapeErrors::default(), format, Vec::new());
+        let exposition = expose(
+            &config,
+            Some(&reading),
+            &state(&ScrapeErrors::default(), &HttpRequests::default()),
+            format,
+            Vec::new(),
+        );
         check_file(&path(&format!("dialect_{name}"), extension), &exposition);
     }
 }
@@ -149,7 +174,13 @@ fn envoy_cannot_be_read() {
     for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
         check_file(
             &path("down", extension),
-            &expose(&config, None, TOOK, &ScrapeErrors::default(), format, Vec::new()),
+            &expose(
+                &config,
+                None,
+                &state(&ScrapeErrors::default(), &HttpRequests::default()),
+                format,
+                Vec::new(),
+            ),
         );
     }
 }

@@ -21,6 +21,7 @@ use crate::envoy::errors::Reason;
 use crate::http::body::Answer;
 use crate::http::negotiate::{negotiate, wants_gzip};
 use crate::http::pages;
+use crate::http::requests::HttpRequests;
 use crate::http::scrape::{self, Source};
 use crate::log;
 use crate::reading::decode::Reading;
@@ -54,6 +55,7 @@ pub struct Handler {
     web: Arc<Web>,
     guard: Guard,
     source: Source,
+    requests: Arc<HttpRequests>,
     places: Arc<Semaphore>,
     page_places: Arc<Semaphore>,
     news: News,
@@ -65,9 +67,19 @@ impl Handler {
     /// Answers as `config` and `web` say.
     pub fn new(config: Config, web: Arc<Web>) -> Self {
         let config = Arc::new(config);
-        let source = Source::new(Arc::clone(&config));
+        let requests = Arc::new(HttpRequests::default());
+        let source = Source::new(Arc::clone(&config), Arc::clone(&requests));
         let [places, page_places] = [MAX_SCRAPES, MAX_PAGES].map(|count| Arc::new(Semaphore::new(count)));
-        Self { config, web, guard: Guard::default(), source, places, page_places, news: News::default() }
+        Self {
+            config,
+            web,
+            guard: Guard::default(),
+            source,
+            requests,
+            places,
+            page_places,
+            news: News::default(),
+        }
     }
 
     /// How many more scrapes may begin.
@@ -78,6 +90,7 @@ impl Handler {
 
     /// The answer to one request, whose body, if any, is of no interest.
     pub async fn answer<B>(&self, request: &Request<B>) -> Reply {
+        let _in_flight = self.requests.begin();
         let web = self.web.current();
         let access = self.guard.check(&web, request.headers().get(AUTHORIZATION)).await;
         let mut reply = match access {
@@ -87,6 +100,7 @@ impl Handler {
             Access::TooOften => reply(StatusCode::TOO_MANY_REQUESTS, PLAIN, "Too many requests.\n"),
         };
         add_headers(&web, reply.headers_mut());
+        self.requests.count(reply.status());
         reply
     }
 

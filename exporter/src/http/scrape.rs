@@ -14,10 +14,12 @@ use crate::envoy::errors::{Reason, ScrapeErrors};
 use crate::envoy::monotonic::Monotonic;
 use crate::envoy::query;
 use crate::http::body::Spare;
+use crate::http::requests::HttpRequests;
+use crate::process::Resources;
 use crate::reading::decode::{Decoder, Reading};
 use crate::render::encode::{Encoder, Format, Protobuf, Syntax, Text};
 use crate::render::families;
-use crate::render::self_metrics::SelfMetrics;
+use crate::render::self_metrics::{SelfMetrics, SelfState};
 
 /// How long a read of Envoy may take where the scraper does not say how long it waits: just under the 10 s that are
 /// Prometheus' default.
@@ -53,17 +55,19 @@ pub struct Source {
     latest: Mutex<Option<(Instant, WeakShared<Flight>)>>,
     requests: Arc<Monotonic>,
     errors: ScrapeErrors,
+    http: Arc<HttpRequests>,
     spare: Spare,
 }
 
 impl Source {
     /// Reads as `config` says.
-    pub fn new(config: Arc<Config>) -> Self {
+    pub fn new(config: Arc<Config>, http: Arc<HttpRequests>) -> Self {
         Self {
             config,
             latest: Mutex::default(),
             requests: Arc::default(),
             errors: ScrapeErrors::default(),
+            http,
             spare: Spare::default(),
         }
     }
@@ -83,8 +87,13 @@ impl Source {
             self.errors.count(Reason::from(fault));
         }
         let reading = outcome.as_ref().as_ref().ok();
-        let exposition =
-            expose(&self.config, reading, begun.elapsed(), &self.errors, format, self.spare.take());
+        let state = SelfState {
+            took: begun.elapsed(),
+            errors: &self.errors,
+            requests: &self.http,
+            resources: Resources::now(),
+        };
+        let exposition = expose(&self.config, reading, &state, format, self.spare.take());
         (self.spare.lend(exposition), outcome)
     }
 
@@ -122,35 +131,33 @@ async fn read(config: Arc<Config>, requests: Arc<Monotonic>) -> Outcome {
     }))
 }
 
-/// The exposition of a read that took so long, in the memory of `out`, which is empty; without a reading there is
+/// The exposition of a read, in the memory of `out`, which is empty; without a reading there is
 /// nothing that would have come from it.
 pub fn expose(
     config: &Config,
     reading: Option<&Reading>,
-    took: Duration,
-    errors: &ScrapeErrors,
+    state: &SelfState<'_>,
     format: Format,
     out: Vec<u8>,
 ) -> Vec<u8> {
     match format {
-        Format::Text => encoded(config, reading, took, errors, Text::new(Syntax::Prometheus, out)),
-        Format::OpenMetrics => encoded(config, reading, took, errors, Text::new(Syntax::OpenMetrics, out)),
-        Format::Protobuf => encoded(config, reading, took, errors, Protobuf::new(out)),
+        Format::Text => encoded(config, reading, state, Text::new(Syntax::Prometheus, out)),
+        Format::OpenMetrics => encoded(config, reading, state, Text::new(Syntax::OpenMetrics, out)),
+        Format::Protobuf => encoded(config, reading, state, Protobuf::new(out)),
     }
 }
 
 fn encoded(
     config: &Config,
     reading: Option<&Reading>,
-    took: Duration,
-    errors: &ScrapeErrors,
+    state: &SelfState<'_>,
     mut encoder: impl Encoder,
 ) -> Vec<u8> {
     if let Some(reading) = reading {
         families::families(&config.exposed, reading, &mut encoder);
     }
     let mut self_metrics = SelfMetrics::new(&mut encoder, &config.exposed.constants);
-    self_metrics.always(reading.is_some(), took, errors);
+    self_metrics.always(reading.is_some(), state);
     if let Some(reading) = reading {
         self_metrics.of_reading(reading);
     }

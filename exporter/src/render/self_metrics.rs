@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::envoy::errors::{Reason, ScrapeErrors};
+use crate::http::requests::HttpRequests;
+use crate::process::Resources;
 use crate::reading::decode::{Reading, VmReloads};
 use crate::render::encode::{Encoder, Heading, Kind, Value};
 
@@ -10,7 +12,7 @@ use crate::render::encode::{Encoder, Heading, Kind, Value};
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The labels of these families.
-pub const LABELS: [&str; 3] = ["reason", "result", "version"];
+pub const LABELS: [&str; 4] = ["code", "reason", "result", "version"];
 
 /// A family, for tables and for headings.
 #[derive(Clone, Copy, Debug)]
@@ -81,8 +83,67 @@ const RELOADS: Family = Family {
     label: Some(("result", "success, failure, backoff")),
 };
 
+const REQUESTS: Family = Family {
+    name: "scoretap_http_requests_total",
+    help: "HTTP requests that this exporter answered, on every path, by the status code of the answer.",
+    kind: Kind::Counter,
+    label: Some(("code", "200, 503; others once sent")),
+};
+const IN_FLIGHT: Family = Family {
+    name: "scoretap_http_requests_in_flight",
+    help: "HTTP requests that this exporter is answering, this one included.",
+    kind: Kind::Gauge,
+    label: None,
+};
+const MEMORY: Family = Family {
+    name: "scoretap_process_resident_memory_bytes",
+    help: "Resident memory of this exporter.",
+    kind: Kind::Gauge,
+    label: None,
+};
+const CPU: Family = Family {
+    name: "scoretap_process_cpu_seconds_total",
+    help: "User and system CPU time of this exporter.",
+    kind: Kind::Counter,
+    label: None,
+};
+const OPEN_FDS: Family = Family {
+    name: "scoretap_process_open_fds",
+    help: "Open file descriptors of this exporter.",
+    kind: Kind::Gauge,
+    label: None,
+};
+const MAX_FDS: Family = Family {
+    name: "scoretap_process_max_fds",
+    help: "The most file descriptors that this exporter may open.",
+    kind: Kind::Gauge,
+    label: None,
+};
+const START: Family = Family {
+    name: "scoretap_process_start_time_seconds",
+    help: "When this exporter started, in seconds since the Unix epoch.",
+    kind: Kind::Gauge,
+    label: None,
+};
+
 /// All of them, in the order in which they are written.
-pub const FAMILIES: [Family; 9] = [UP, DURATION, ERRORS, BUILD, VALID, SEEN, ENVOYS, OVERFLOW, RELOADS];
+pub const FAMILIES: [Family; 16] = [
+    UP, DURATION, ERRORS, BUILD, REQUESTS, IN_FLIGHT, MEMORY, CPU, OPEN_FDS, MAX_FDS, START, VALID, SEEN,
+    ENVOYS, OVERFLOW, RELOADS,
+];
+
+/// The state of the exporter at one scrape.
+#[derive(Debug)]
+pub struct SelfState<'a> {
+    /// How long the read of Envoy took.
+    pub took: Duration,
+    /// Failed scrapes.
+    pub errors: &'a ScrapeErrors,
+    /// Answered requests.
+    pub requests: &'a HttpRequests,
+    /// Memory, CPU time and files; `None` where they cannot be read.
+    pub resources: Option<Resources>,
+}
 
 /// Writes these families with the labels that every series has.
 #[derive(Debug)]
@@ -98,11 +159,30 @@ impl<'a, E: Encoder> SelfMetrics<'a, E> {
     }
 
     /// The families that are there even where Envoy could not be read.
-    pub fn always(&mut self, is_up: bool, took: Duration, errors: &ScrapeErrors) {
+    pub fn always(&mut self, is_up: bool, state: &SelfState<'_>) {
+        let SelfState { took, errors, requests, resources } = state;
         self.one(UP, Value::Count(u64::from(is_up)));
         self.one(DURATION, Value::Float(took.as_secs_f64()));
         self.many(ERRORS, &Reason::ALL.map(|reason| (reason.as_str(), errors.of(reason))));
         self.many(BUILD, &[(VERSION, 1)]);
+        let by_code = requests.by_code();
+        let by_code: Vec<(&str, u64)> = by_code.iter().map(|(code, count)| (code.as_str(), *count)).collect();
+        self.many(REQUESTS, &by_code);
+        self.one(IN_FLIGHT, Value::Count(requests.in_flight()));
+        if let Some(resources) = resources {
+            self.resources(resources);
+        }
+    }
+
+    fn resources(&mut self, resources: &Resources) {
+        let Resources { resident_bytes, cpu_seconds, open_fds, max_fds, start_seconds } = *resources;
+        self.one(MEMORY, Value::Count(resident_bytes));
+        self.one(CPU, Value::Float(cpu_seconds));
+        self.one(OPEN_FDS, Value::Count(open_fds));
+        if let Some(max_fds) = max_fds {
+            self.one(MAX_FDS, Value::Count(max_fds));
+        }
+        self.one(START, Value::Float(start_seconds));
     }
 
     /// The families that come from Envoy.
@@ -135,7 +215,8 @@ impl<'a, E: Encoder> SelfMetrics<'a, E> {
 
     fn head(&mut self, family: Family) {
         let Family { name, help, kind, label: _ } = family;
-        let unit = name.ends_with("_seconds").then_some("seconds");
+        let base = name.strip_suffix("_total").unwrap_or(name);
+        let unit = ["seconds", "bytes"].into_iter().find(|unit| base.ends_with(unit));
         self.encoder.family(Heading { name, help, unit, kind }, &[]);
     }
 

@@ -79,6 +79,10 @@ impl Exporter {
         &self.address
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn get(&self, path: &str, headers: &[&str]) -> Answer {
         self.request("GET", path, headers)
     }

@@ -5,6 +5,7 @@
 
 mod envoy;
 mod exporter;
+mod series;
 mod web;
 
 use std::time::{Duration, Instant};
@@ -92,6 +93,13 @@ fn check_down_within(seconds: u64, url: &str, kind: &str, reason: &str) {
         "scoretap_scrape_duration_seconds",
         "scoretap_scrape_errors_total",
         "scoretap_build_info",
+        "scoretap_http_requests_total",
+        "scoretap_http_requests_in_flight",
+        "scoretap_process_resident_memory_bytes",
+        "scoretap_process_cpu_seconds_total",
+        "scoretap_process_open_fds",
+        "scoretap_process_max_fds",
+        "scoretap_process_start_time_seconds",
     ];
     assert_eq!(families, of_its_own);
     let counted = format!("\nscoretap_scrape_errors_total{{reason=\"{kind}\"}} 1\n");
@@ -295,4 +303,39 @@ fn a_configuration_can_be_checked_without_serving_it() {
 fn it_says_which_version_it_is() {
     let (code, said) = run(&["--version"], &[]);
     assert_eq!((code, said), (Some(0), format!("scoretap-exporter {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn requests_are_counted_by_code() {
+    let envoy = healthy_envoy();
+    let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
+    exporter.get("/metrics", &[]);
+    exporter.get("/nowhere", &[]);
+    exporter.request("POST", "/metrics", &[]);
+    let body = exporter.get("/metrics", &[]).body;
+    for (code, count) in [("200", 1), ("404", 1), ("405", 1), ("503", 0)] {
+        let line = format!("\nscoretap_http_requests_total{{code=\"{code}\"}} {count}\n");
+        assert!(body.contains(&line), "{line}{body}");
+    }
+    assert!(body.contains("\nscoretap_http_requests_in_flight 1\n"), "{body}");
+}
+
+#[test]
+fn process_metrics_are_those_of_the_kernel() {
+    let exporter = Exporter::start(&["--envoy.admin", "unix:///nonexistent"]);
+    let body = exporter.get("/metrics", &[]).body;
+    let value = |name: &str| -> f64 {
+        let line = body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in {body}")).parse().unwrap()
+    };
+    let status = std::fs::read_to_string(format!("/proc/{}/status", exporter.id())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix(" kB"));
+    let resident: f64 = resident.unwrap().trim().parse().unwrap();
+    let found = value("scoretap_process_resident_memory_bytes") / 1024.0;
+    assert!((found - resident).abs() < resident / 4.0, "{found} kB, the kernel says {resident} kB");
+    let files = std::fs::read_dir(format!("/proc/{}/fd", exporter.id())).unwrap().count();
+    // The scrape's own connection, and the folder that is read.
+    let found = value("scoretap_process_open_fds");
+    assert!((found - files as f64).abs() <= 3.0, "{found}, the kernel says {files}");
+    assert!(value("scoretap_process_cpu_seconds_total") < 60.0);
 }

@@ -13,9 +13,11 @@ use scoretap_core::outcome::{Outcome, Status};
 use scoretap_exporter::cli::args::Args;
 use scoretap_exporter::cli::config::Config;
 use scoretap_exporter::envoy::errors::ScrapeErrors;
+use scoretap_exporter::http::requests::HttpRequests;
 use scoretap_exporter::http::scrape::expose;
 use scoretap_exporter::reading::decode::Decoder;
 use scoretap_exporter::render::encode::Format;
+use scoretap_exporter::render::self_metrics::SelfState;
 
 use crate::cases;
 use crate::formats::{Samples, samples};
@@ -102,7 +104,18 @@ fn exposition(config: &Config, lines: &[String], format: Format) -> Vec<u8> {
         decoder.line(line.trim_end_matches('\n')).unwrap();
     }
     let reading = decoder.finish(config.expected_routes());
-    expose(config, Some(&reading), Duration::ZERO, &ScrapeErrors::default(), format, Vec::new())
+    expose(
+        config,
+        Some(&reading),
+        &SelfState {
+            took: Duration::ZERO,
+            errors: &ScrapeErrors::default(),
+            requests: &HttpRequests::default(),
+            resources: None,
+        },
+        format,
+        Vec::new(),
+    )
 }
 
 /// Buckets never fall with their bounds, and the last is all that there is.
