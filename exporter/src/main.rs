@@ -1,25 +1,34 @@
 //! The process: flags in, exit code out.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use scoretap_exporter::cli::args::Args;
+use scoretap_exporter::cli::args::{Cli, Command, Scrape};
 use scoretap_exporter::cli::config::Config;
+use scoretap_exporter::http::scrape;
 use scoretap_exporter::{log, server};
 
 /// The command line or the environment is wrong.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let Cli { command, args } = Cli::parse();
+    let (args, format) = match command {
+        None => (args, None),
+        Some(Command::Scrape(Scrape { args, format })) => (args, Some(format)),
+    };
     log::set(args.log_level, args.log_format);
     match Config::new(&args, |name| std::env::var_os(name)) {
         Ok(_) if args.check_config => {
             say("the configuration is valid");
             ExitCode::SUCCESS
         }
-        Ok(config) => serve(config),
+        Ok(config) => match format {
+            None => run(server::run(config)),
+            Some(format) => run(scrape::print(config, format)),
+        },
         Err(faults) => {
             for fault in &faults {
                 log::error(fault);
@@ -29,10 +38,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: Config) -> ExitCode {
+fn run<E: Display>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(server::run(config)).map_err(|fault| fault.to_string()),
+        Ok(runtime) => runtime.block_on(work).map_err(|fault| fault.to_string()),
         Err(cause) => Err(format!("cannot start: {cause}")),
     };
     match ended {

@@ -2,7 +2,42 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::render::encode::Format;
+
+/// Serves the metrics that the Scoretap filter counts in Envoy to Prometheus.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "scoretap-exporter", args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub struct Cli {
+    /// Instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to serve.
+    #[command(flatten)]
+    pub args: Args,
+}
+
+/// What the program can do besides serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Read Envoy once, print the metrics to standard output and exit: 0 if Envoy could be read, else 1
+    ///
+    /// Takes the flags that the exporter is started with, so that it prints the same metrics; it does not listen.
+    Scrape(Scrape),
+}
+
+/// The flags of `scrape`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Scrape {
+    /// How to read Envoy, and what to print.
+    #[command(flatten)]
+    pub args: Args,
+
+    /// Format to print
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_enum)]
+    pub format: Format,
+}
 
 /// Serves the metrics that the Scoretap filter counts in Envoy to Prometheus.
 #[derive(Clone, Debug, Parser)]

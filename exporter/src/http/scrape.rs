@@ -1,6 +1,7 @@
 //! One scrape: Envoy is read now, for this scraper and those who ask at the same moment, and what it said is served.
 //! Nothing that was read is kept for the next one, but for Envoy's own count of requests (`envoy::monotonic`).
 
+use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -117,6 +118,19 @@ impl Source {
         let flight = read(Arc::clone(&self.config), Arc::clone(&self.requests)).boxed().shared();
         *latest = flight.downgrade().map(|weak| (Instant::now(), weak));
         flight
+    }
+}
+
+/// Prints one exposition to standard output. Without Envoy it says so, as `/metrics` would, and the result is the reason.
+pub async fn print(config: Config, format: Format) -> Result<(), String> {
+    let source = Source::new(Arc::new(config), Arc::default());
+    let (exposition, outcome) = source.scrape(limit(None), format).await;
+    let mut stdout = std::io::stdout().lock();
+    let written = stdout.write_all(&exposition).and_then(|()| stdout.flush());
+    written.map_err(|cause| format!("cannot write to standard output: {cause}"))?;
+    match outcome.as_ref() {
+        Ok(_) => Ok(()),
+        Err(fault) => Err(format!("reading {}: {fault}", source.config.admin)),
     }
 }
 

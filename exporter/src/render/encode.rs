@@ -10,11 +10,12 @@ pub use protobuf::Protobuf;
 pub use text::{Syntax, Text};
 
 /// What can be answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Format {
     /// Prometheus' text format 0.0.4.
     Text,
     /// OpenMetrics 1.0.
+    #[value(name = "openmetrics")]
     OpenMetrics,
     /// Messages `io.prometheus.client.MetricFamily`, each after its length.
     Protobuf,

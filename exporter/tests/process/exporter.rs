@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_scoretap-exporter");
@@ -45,6 +45,11 @@ pub(crate) fn run(flags: &[&str], environment: &[(&str, &str)]) -> (Option<i32>,
     drop(process.kill());
     let output = process.wait_with_output().unwrap();
     (code, String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
+
+/// Runs it to its end.
+pub(crate) fn output(flags: &[&str]) -> Output {
+    program(flags).output().unwrap()
 }
 
 /// The code with which it ends within ten seconds.

@@ -339,3 +339,31 @@ fn process_metrics_are_those_of_the_kernel() {
     assert!((found - files as f64).abs() <= 3.0, "{found}, the kernel says {files}");
     assert!(value("scoretap_process_cpu_seconds_total") < 60.0);
 }
+
+/// What a run prints to standard output and to standard error, and its code.
+#[track_caller]
+fn check_scrape(flags: &[&str], code: i32, printed: &str, logged: &str) {
+    let output = exporter::output(&[&["scrape"], flags].concat());
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(stdout.contains(printed), "{stdout}");
+    assert!(stderr.contains(logged) && stderr.is_empty() == logged.is_empty(), "{stderr}");
+}
+
+#[test]
+fn scrape_prints_one_exposition_and_exits() {
+    let envoy = healthy_envoy();
+    check_scrape(&["--envoy.admin", envoy.url()], 0, REQUESTS, "");
+    check_scrape(&["--envoy.admin", envoy.url(), "--format", "openmetrics"], 0, "\n# EOF\n", "");
+    check_scrape(&["--envoy.admin", envoy.url(), "--format", "protobuf"], 0, "scoretap_up", "");
+    let labels = ["--envoy.admin", envoy.url(), "--dialect", "api", "--label", "env=prod"];
+    check_scrape(&labels, 0, "api_prediction_total{env=\"prod\"} 12\n", "");
+}
+
+#[test]
+fn scrape_without_envoy_fails_with_the_reason() {
+    let nowhere = ["--envoy.admin", "unix:///nonexistent"];
+    check_scrape(&nowhere, 1, "\nscoretap_up 0\n", "reading unix:///nonexistent");
+    check_scrape(&["--envoy.admin", "nowhere"], 2, "", "--envoy.admin");
+    check_scrape(&["--format", "xml"], 2, "", "possible values: text, openmetrics, protobuf");
+}
