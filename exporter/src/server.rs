@@ -247,7 +247,7 @@ mod tests {
                 let length = stream.read(&mut little).unwrap_or(0);
                 answer.extend(&little[..length]);
             }
-            handler.free_places() == MAX_SCRAPES
+            handler.free_scrapes() == MAX_SCRAPES
         });
         assert_eq!(read(scrape(address)), ("200".to_owned(), true));
         // A place may have been somebody else's: whoever has none is told at once.

@@ -1,8 +1,7 @@
-//! The body of an answer, given to the connection piece by piece: what was not sent yet keeps its place taken.
+//! The body of a response, handed to the connection piece by piece.
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
@@ -10,74 +9,43 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::places::Busy;
 
-/// Larger ones are given back to the system.
-const LARGEST_SPARE: usize = 16 * 1024 * 1024;
-
-/// The memory of the last exposition, for the next one: to get some megabytes from the system, page by page, takes as
-/// long as to fill them.
-#[derive(Clone, Debug, Default)]
-pub struct Spare(Arc<Mutex<Vec<u8>>>);
-
-impl Spare {
-    /// Memory to write to, empty.
-    pub fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// An exposition whose memory comes back here when it has been sent.
-    pub fn lend(&self, exposition: Vec<u8>) -> Bytes {
-        Bytes::from_owner(Lent { exposition, spare: self.clone() })
-    }
-}
-
-struct Lent {
-    exposition: Vec<u8>,
-    spare: Spare,
-}
-
-impl AsRef<[u8]> for Lent {
-    fn as_ref(&self) -> &[u8] {
-        &self.exposition
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        let mut spare = self.spare.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if (spare.capacity()..=LARGEST_SPARE).contains(&self.exposition.capacity()) {
-            self.exposition.clear();
-            *spare = std::mem::take(&mut self.exposition);
-        }
-    }
-}
-
-/// So much is in the connection's own buffer at most.
+/// The most that the connection's own buffer holds.
 const PIECE: usize = 64 * 1024;
 
 /// Bytes that are all there.
 #[derive(Debug, Default)]
 pub struct Answer {
     rest: Bytes,
-    /// Given back when all is sent, or nobody wants it any more.
-    _place: Option<OwnedSemaphorePermit>,
     /// As long as somebody waits for it.
     _busy: Option<Busy>,
 }
 
 impl Answer {
-    /// A body that takes no place.
+    /// A body.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
         Self { rest: bytes.into(), ..Self::default() }
     }
 
-    /// A body that takes a place until it is sent.
-    pub fn placed(bytes: impl Into<Bytes>, place: OwnedSemaphorePermit) -> Self {
-        Self { rest: bytes.into(), _place: Some(place), _busy: None }
+    /// A body that returns `permit` when its last piece is written or dropped.
+    pub fn with_permit(bytes: impl Into<Bytes>, permit: OwnedSemaphorePermit) -> Self {
+        Self::new(Bytes::from_owner(Permitted { bytes: bytes.into(), _permit: permit }))
     }
 
     /// The same, for whom the connection is busy.
     pub(crate) fn awaited(self, busy: Busy) -> Self {
         Self { _busy: Some(busy), ..self }
+    }
+}
+
+/// Owns the bytes and, for as long, a permit: the connection keeps a piece after the body is dropped.
+struct Permitted {
+    bytes: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Permitted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

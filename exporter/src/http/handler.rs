@@ -1,12 +1,9 @@
 //! Which request gets which answer.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use hyper::body::Bytes;
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName,
@@ -19,6 +16,7 @@ use crate::cli::config::Config;
 use crate::envoy::admin::ReadError;
 use crate::envoy::errors::Reason;
 use crate::http::body::Answer;
+use crate::http::exposition::EncodeError;
 use crate::http::negotiate::{negotiate, wants_gzip};
 use crate::http::pages;
 use crate::http::requests::HttpRequests;
@@ -34,14 +32,11 @@ const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 /// How long somebody with a browser waits.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Scrapes in progress, the sending of their answers included: each may hold some megabytes.
+/// Scrapes in progress, including those whose answer is being sent.
 pub(crate) const MAX_SCRAPES: usize = 16;
 
 /// Pages in progress for which Envoy is read: apart from the scrapes, so that neither keeps the other out.
 const MAX_PAGES: usize = 16;
-
-/// What is shorter is compressed in the time that it takes to hand it to somebody else.
-const QUICKLY_COMPRESSED: usize = 64 * 1024;
 
 const TOO_MANY_PAGES: &str = "Too many pages that read Envoy are in progress.\n";
 
@@ -56,8 +51,8 @@ pub struct Handler {
     guard: Guard,
     source: Source,
     requests: Arc<HttpRequests>,
-    places: Arc<Semaphore>,
-    page_places: Arc<Semaphore>,
+    scrape_permits: Arc<Semaphore>,
+    page_permits: Arc<Semaphore>,
     news: News,
 }
 
@@ -69,23 +64,24 @@ impl Handler {
         let config = Arc::new(config);
         let requests = Arc::new(HttpRequests::default());
         let source = Source::new(Arc::clone(&config), Arc::clone(&requests));
-        let [places, page_places] = [MAX_SCRAPES, MAX_PAGES].map(|count| Arc::new(Semaphore::new(count)));
+        let [scrape_permits, page_permits] =
+            [MAX_SCRAPES, MAX_PAGES].map(|count| Arc::new(Semaphore::new(count)));
         Self {
             config,
             web,
             guard: Guard::default(),
             source,
             requests,
-            places,
-            page_places,
+            scrape_permits,
+            page_permits,
             news: News::default(),
         }
     }
 
     /// How many more scrapes may begin.
     #[cfg(test)]
-    pub(crate) fn free_places(&self) -> usize {
-        self.places.available_permits()
+    pub(crate) fn free_scrapes(&self) -> usize {
+        self.scrape_permits.available_permits()
     }
 
     /// The answer to one request, whose body, if any, is of no interest.
@@ -119,22 +115,25 @@ impl Handler {
     }
 
     async fn metrics(&self, headers: &HeaderMap) -> Reply {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.scrape_permits).try_acquire_owned() else {
             return busy("Too many scrapes are in progress.\n");
         };
         let begun = Instant::now();
         let format = negotiate(list(headers, &ACCEPT).as_deref());
-        let (body, outcome) = self.source.scrape(limit(headers), format).await;
-        self.news.tell(&self.config, outcome.as_ref().as_ref());
         let gzip = wants_gzip(list(headers, &ACCEPT_ENCODING).as_deref());
-        let body = if gzip { compressed(body).await } else { body };
+        let (body, outcome) = self.source.scrape(limit(headers), format, gzip).await;
+        self.news.tell(&self.config, outcome.as_ref().as_ref());
+        let body = match body {
+            Ok(body) => body,
+            Err(error) => return without_exposition(&error),
+        };
         let took = format!("{:.4}", begun.elapsed().as_secs_f64());
         log::debug(
             "scrape",
             &[("format", format.content_type()), ("bytes", &body.len().to_string()), ("seconds", &took)],
         );
         let mut reply = reply(StatusCode::OK, format.content_type(), Bytes::new());
-        *reply.body_mut() = Answer::placed(body, place);
+        *reply.body_mut() = Answer::with_permit(body, permit);
         reply.headers_mut().insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
         if gzip {
             reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -143,18 +142,18 @@ impl Handler {
     }
 
     async fn landing(&self) -> Reply {
-        let Ok(place) = Arc::clone(&self.page_places).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.page_permits).try_acquire_owned() else {
             return busy(TOO_MANY_PAGES);
         };
         let outcome = self.source.read(PATIENCE).await;
         let read = outcome.as_ref().as_ref().map_err(|fault| format!("{}: {fault}", self.config.admin));
         let mut reply = reply(StatusCode::OK, HTML, Bytes::new());
-        *reply.body_mut() = Answer::placed(pages::landing(&self.config.telemetry_path, read), place);
+        *reply.body_mut() = Answer::with_permit(pages::landing(&self.config.telemetry_path, read), permit);
         reply
     }
 
     async fn ready(&self, headers: &HeaderMap) -> Reply {
-        let Ok(_place) = self.page_places.try_acquire() else {
+        let Ok(_permit) = self.page_permits.try_acquire() else {
             return busy(TOO_MANY_PAGES);
         };
         match self.source.probe(limit(headers)).await {
@@ -177,21 +176,14 @@ fn limit(headers: &HeaderMap) -> Duration {
     scrape::limit(headers.get(SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok()))
 }
 
-/// Off the event loop, where it takes long.
-async fn compressed(body: Bytes) -> Bytes {
-    if body.len() <= QUICKLY_COMPRESSED {
-        return gzip(&body).into();
+fn without_exposition(error: &EncodeError) -> Reply {
+    match error {
+        EncodeError::OverBudget => busy(format!("{error}\n")),
+        EncodeError::Compression(_) => {
+            log::error(error);
+            reply(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{error}\n"))
+        }
     }
-    tokio::task::spawn_blocking(move || gzip(&body)).await.unwrap_or_default().into()
-}
-
-fn gzip(body: &[u8]) -> Vec<u8> {
-    // Expositions repeat themselves: the quickest level makes a twentieth of them, and others little less.
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 16), Compression::fast());
-    // Writing to memory has no way to fail.
-    let written = encoder.write_all(body);
-    debug_assert!(written.is_ok());
-    encoder.finish().unwrap_or_default()
 }
 
 fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
@@ -222,7 +214,7 @@ fn denied() -> Reply {
     response
 }
 
-fn busy(why: &'static str) -> Reply {
+fn busy(why: impl Into<Bytes>) -> Reply {
     let mut response = reply(StatusCode::SERVICE_UNAVAILABLE, PLAIN, why);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
@@ -276,5 +268,57 @@ impl News {
             );
             log::warn(message, &[]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use clap::Parser;
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::cli::args::Args;
+
+    /// Some hundred kilobytes for each exposition, so that its last piece is a small part of it.
+    fn handler() -> Handler {
+        let label = format!("a={}", "x".repeat(60_000));
+        let args = Args::parse_from(["exporter", "--envoy.admin", "unix:///nonexistent", "--label", &label]);
+        let config = Config::new(&args, |_| None).unwrap();
+        Handler::new(config, Arc::new(Web::open(None).unwrap()))
+    }
+
+    #[track_caller]
+    fn check_last_piece(accept_encoding: &str) {
+        let handler = handler();
+        let request = Request::get("/metrics").header(ACCEPT_ENCODING, accept_encoding).body(()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut body = handler.answer(&request).await.into_body();
+            let mut last = None;
+            while let Some(frame) = body.frame().await {
+                last = frame.unwrap().into_data().ok();
+            }
+            drop(body);
+            assert!(last.is_some_and(|last| {
+                let free = handler.free_scrapes();
+                !last.is_empty() && free == MAX_SCRAPES - 1
+            }));
+            assert_eq!(handler.free_scrapes(), MAX_SCRAPES);
+        });
+    }
+
+    #[test]
+    fn last_piece_of_a_body_holds_the_permit() {
+        check_last_piece("identity");
+        check_last_piece("gzip");
+    }
+
+    #[test]
+    fn failed_compression_is_an_error() {
+        let reply = without_exposition(&EncodeError::Compression(io::Error::other("no memory")));
+        assert_eq!(reply.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!hyper::body::Body::is_end_stream(reply.body()));
     }
 }

@@ -14,7 +14,8 @@ use crate::envoy::admin::{self, ReadError};
 use crate::envoy::errors::{Reason, ScrapeErrors};
 use crate::envoy::monotonic::Monotonic;
 use crate::envoy::query;
-use crate::http::body::Spare;
+use crate::http::exposition::{EncodeError, Expositions};
+use crate::http::memory::Memory;
 use crate::http::requests::HttpRequests;
 use crate::process::Resources;
 use crate::reading::decode::{Decoder, Reading};
@@ -32,6 +33,9 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// No scraper waits longer.
 const LONGEST_LIMIT: Duration = Duration::from_secs(120);
 
+/// No read gets less, or any client could have reads time out, and be counted, by sending a tiny timeout.
+const SHORTEST_LIMIT: Duration = Duration::from_millis(500);
+
 /// Who asks this long after a read has begun gets one of its own: one that hangs must not be everybody's.
 const SHARED_FOR: Duration = Duration::from_secs(1);
 
@@ -40,13 +44,26 @@ pub fn limit(timeout: Option<&str>) -> Duration {
     let seconds = timeout.and_then(|text| text.parse::<f64>().ok()).filter(|seconds| *seconds > 0.0);
     let Some(seconds) = seconds else { return DEFAULT_LIMIT };
     let timeout = Duration::from_secs_f64(seconds.min(LONGEST_LIMIT.as_secs_f64()));
-    timeout.saturating_sub(MARGIN.min(timeout / 2))
+    timeout.saturating_sub(MARGIN).max(SHORTEST_LIMIT)
 }
 
 /// What a read came to; several scrapes may look at it.
 pub type Outcome = Arc<Result<Reading, ReadError>>;
 
-type Flight = BoxFuture<'static, Outcome>;
+/// A finished read, and its expositions for the scrapes that share it.
+#[derive(Clone, Debug)]
+struct Read {
+    outcome: Outcome,
+    expositions: Arc<Expositions>,
+}
+
+impl Read {
+    fn new(outcome: Result<Reading, ReadError>) -> Self {
+        Self { outcome: Arc::new(outcome), expositions: Arc::default() }
+    }
+}
+
+type Flight = BoxFuture<'static, Read>;
 
 /// Reads Envoy for those who scrape.
 #[derive(Debug)]
@@ -57,7 +74,7 @@ pub struct Source {
     requests: Arc<Monotonic>,
     errors: ScrapeErrors,
     http: Arc<HttpRequests>,
-    spare: Spare,
+    memory: Memory,
 }
 
 impl Source {
@@ -69,33 +86,43 @@ impl Source {
             requests: Arc::default(),
             errors: ScrapeErrors::default(),
             http,
-            spare: Spare::default(),
+            memory: Memory::default(),
         }
     }
 
     /// What Envoy says now. It is read once for all who ask within [`SHARED_FOR`], and each waits as long as it wants.
     pub async fn read(&self, limit: Duration) -> Outcome {
-        let flight = self.flight();
-        let outcome = tokio::time::timeout(limit, flight).await;
-        outcome.unwrap_or_else(|_| Arc::new(Err(ReadError::TimedOut(limit))))
+        self.shared_read(limit).await.outcome
     }
 
-    /// The exposition of a read, and the reason in the counter of errors where there was one.
-    pub async fn scrape(&self, limit: Duration, format: Format) -> (Bytes, Outcome) {
+    /// Reads Envoy and encodes what it said. Scrapes that share a successful read share its expositions; a failed read
+    /// is counted, and its count shown, for each scrape.
+    pub async fn scrape(
+        &self,
+        limit: Duration,
+        format: Format,
+        gzip: bool,
+    ) -> (Result<Bytes, EncodeError>, Outcome) {
         let begun = Instant::now();
-        let outcome = self.read(limit).await;
+        let Read { outcome, mut expositions } = self.shared_read(limit).await;
         if let Err(fault) = outcome.as_ref() {
             self.errors.count(Reason::from(fault));
+            expositions = Arc::default();
         }
         let reading = outcome.as_ref().as_ref().ok();
-        let state = SelfState {
-            took: begun.elapsed(),
-            errors: &self.errors,
-            requests: &self.http,
-            resources: Resources::now(),
+        let took = begun.elapsed();
+        let encode = |buffer| {
+            let resources = Resources::now();
+            let state = SelfState { took, errors: &self.errors, requests: &self.http, resources };
+            expose(&self.config, reading, &state, format, buffer)
         };
-        let exposition = expose(&self.config, reading, &state, format, self.spare.take());
-        (self.spare.lend(exposition), outcome)
+        (expositions.get(format, gzip, &self.memory, encode).await, outcome)
+    }
+
+    async fn shared_read(&self, limit: Duration) -> Read {
+        let flight = self.flight();
+        let read = tokio::time::timeout(limit, flight).await;
+        read.unwrap_or_else(|_| Read::new(Err(ReadError::TimedOut(limit))))
     }
 
     /// Whether Envoy can be read now.
@@ -124,7 +151,8 @@ impl Source {
 /// Prints one exposition to standard output. Without Envoy it says so, as `/metrics` would, and the result is the reason.
 pub async fn print(config: Config, format: Format) -> Result<(), String> {
     let source = Source::new(Arc::new(config), Arc::default());
-    let (exposition, outcome) = source.scrape(limit(None), format).await;
+    let (exposition, outcome) = source.scrape(limit(None), format, false).await;
+    let exposition = exposition.map_err(|error| error.to_string())?;
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(&exposition).and_then(|()| stdout.flush());
     written.map_err(|cause| format!("cannot write to standard output: {cause}"))?;
@@ -134,11 +162,11 @@ pub async fn print(config: Config, format: Format) -> Result<(), String> {
     }
 }
 
-async fn read(config: Arc<Config>, requests: Arc<Monotonic>) -> Outcome {
+async fn read(config: Arc<Config>, requests: Arc<Monotonic>) -> Read {
     let begun = Instant::now();
     let mut decoder = Decoder::new(config.identity());
     let outcome = admin::read(&config.admin, &config.stats, |line| decoder.line(line)).await;
-    Arc::new(outcome.map(|()| {
+    Read::new(outcome.map(|()| {
         let mut reading = decoder.finish(&config.expected_routes);
         reading.envoy_requests = reading.envoy_requests.map(|read| requests.finished(begun, read));
         reading
@@ -192,8 +220,13 @@ mod tests {
         check(Some("10"), 9_500);
         check(Some("30.000000"), 29_500);
         check(Some("1"), 500);
-        check(Some("0.5"), 250);
         check(Some("1e9"), 119_500);
+    }
+
+    #[test]
+    fn tiny_timeout_is_raised() {
+        check(Some("0.5"), 500);
+        check(Some("0.001"), 500);
     }
 
     #[test]

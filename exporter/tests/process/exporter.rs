@@ -109,6 +109,13 @@ impl Exporter {
         stream
     }
 
+    /// The most resident memory so far.
+    pub(crate) fn most_memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Sends a signal and waits for the end.
     pub(crate) fn signal(&mut self, name: &str) -> Option<i32> {
         let id = self.process.id().to_string();

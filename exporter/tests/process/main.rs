@@ -5,6 +5,7 @@
 
 mod envoy;
 mod exporter;
+mod memory;
 mod series;
 mod web;
 
@@ -134,6 +135,17 @@ fn an_envoy_that_hangs_is_down() {
         std::thread::sleep(forever);
     });
     check_down_within(1, envoy.url(), "timeout", "no complete answer within 0.5 s");
+}
+
+#[test]
+fn tiny_scrape_timeout_does_not_count_as_an_error() {
+    let envoy = Fake::unix(|stream| {
+        std::thread::sleep(Duration::from_millis(50));
+        envoy::answer(stream, "200 OK", STATS.as_bytes());
+    });
+    let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
+    let body = exporter.get("/metrics", &["X-Prometheus-Scrape-Timeout-Seconds: 0.001"]).body;
+    assert!(body.contains("\nscoretap_scrape_errors_total{reason=\"timeout\"} 0\n"), "{body}");
 }
 
 #[test]

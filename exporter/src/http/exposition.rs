@@ -1,0 +1,92 @@
+//! The expositions of one read: each format is encoded once, and compressed once, for all scrapes that share the read.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use hyper::body::Bytes;
+use tokio::sync::OnceCell;
+
+use crate::http::memory::{Memory, OverBudget};
+use crate::render::encode::Format;
+
+/// The event loop compresses so much before other connections have their turn.
+const TURN: usize = 64 * 1024;
+
+/// Why a read has no exposition.
+#[derive(Debug)]
+pub enum EncodeError {
+    /// Other expositions are being sent and use up the memory.
+    OverBudget,
+    /// The compressor failed.
+    Compression(io::Error),
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OverBudget => f.write_str("the answers that are being sent use up the memory for scrapes"),
+            Self::Compression(cause) => write!(f, "the exposition cannot be compressed: {cause}"),
+        }
+    }
+}
+
+impl From<OverBudget> for EncodeError {
+    fn from(OverBudget: OverBudget) -> Self {
+        Self::OverBudget
+    }
+}
+
+/// The expositions of one read, as far as a scraper asked for them.
+#[derive(Debug, Default)]
+pub struct Expositions {
+    text: Encodings,
+    openmetrics: Encodings,
+    protobuf: Encodings,
+}
+
+#[derive(Debug, Default)]
+struct Encodings {
+    plain: OnceCell<Bytes>,
+    gzip: OnceCell<Bytes>,
+}
+
+impl Expositions {
+    /// The exposition in this format. `encode` is called, with an empty buffer, if there is none yet.
+    pub async fn get(
+        &self,
+        format: Format,
+        gzip: bool,
+        memory: &Memory,
+        encode: impl FnOnce(Vec<u8>) -> Vec<u8>,
+    ) -> Result<Bytes, EncodeError> {
+        let encodings = match format {
+            Format::Text => &self.text,
+            Format::OpenMetrics => &self.openmetrics,
+            Format::Protobuf => &self.protobuf,
+        };
+        let plain = async || {
+            let encoded = encodings.plain.get_or_try_init(async || memory.charge(encode(memory.buffer())));
+            encoded.await.cloned()
+        };
+        if !gzip {
+            return Ok(plain().await?);
+        }
+        let compressed = encodings.gzip.get_or_try_init(async || {
+            let compressed = compress(&plain().await?).await.map_err(EncodeError::Compression)?;
+            Ok::<_, EncodeError>(memory.charge(compressed)?)
+        });
+        compressed.await.cloned()
+    }
+}
+
+async fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
+    // Expositions repeat themselves: the quickest level makes a twentieth of them, and others little less.
+    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 16), Compression::fast());
+    for piece in plain.chunks(TURN) {
+        encoder.write_all(piece)?;
+        tokio::task::yield_now().await;
+    }
+    encoder.finish()
+}
