@@ -1,6 +1,6 @@
-//! Serves to Prometheus what the filter counts in Envoy, and keeps none of it: each scrape reads Envoy. From one scrape
-//! to the next it remembers how many requests Envoy had finished, which must not seem to go back (`envoy::monotonic`), and how
-//! many scrapes failed (`envoy::errors`).
+//! Serves to Prometheus what the filter counts in Envoy, and keeps none of it: each scrape reads Envoy. Between scrapes it
+//! remembers how many requests Envoy had finished, which must not go back (`envoy::monotonic`), when each count appeared
+//! (`envoy::appearance`), and how many scrapes failed (`envoy::errors`).
 //!
 //! One scrape is one read of Envoy and four steps, each of which knows only its neighbours; the folders are these:
 //!

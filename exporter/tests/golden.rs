@@ -5,11 +5,12 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use clap::Parser;
 use scoretap_exporter::cli::args::Args;
 use scoretap_exporter::cli::config::Config;
+use scoretap_exporter::envoy::appearance::{Appearances, Began};
 use scoretap_exporter::envoy::errors::ScrapeErrors;
 use scoretap_exporter::http::requests::HttpRequests;
 use scoretap_exporter::http::scrape::expose;
@@ -183,4 +184,28 @@ fn envoy_cannot_be_read() {
             ),
         );
     }
+}
+
+#[test]
+fn created_samples_follow_their_series() {
+    const FLAGS: &[&str] = &["--openmetrics.created-samples"];
+    let config = Pod { flags: FLAGS, ..Pod::default() }.config();
+    let appearances = Appearances::default();
+    let date = |calls: &str, second: u64| {
+        let stats = format!("server.uptime: {second}\n{calls}");
+        let mut reading = reading(&config, &stats);
+        let time = UNIX_EPOCH + Duration::from_secs(1_800_000_000 + second);
+        appearances.date(Began { instant: Instant::now(), time }, &mut reading);
+        reading
+    };
+    date("", 60);
+    date("", 75);
+    let calls = "wasmcustom.scoretap.call.score.~.~.POST./score.500.model_error: 1\n\
+                 wasmcustom.scoretap.cell.score.~.~.POST./score.duration.failure.1000000: 1\n\
+                 wasmcustom.scoretap.call.kserve-v1.iris.~.POST./v1/models/{model}%3Apredict.200.success: 1\n";
+    let reading = date(calls, 90);
+    let (errors, requests) = (ScrapeErrors::default(), HttpRequests::default());
+    let state = state(&errors, &requests);
+    let exposition = expose(&config, Some(&reading), &state, Format::OpenMetrics, Vec::new());
+    check_file(&path("created", "openmetrics"), &exposition);
 }

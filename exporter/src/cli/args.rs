@@ -99,6 +99,10 @@ pub struct Args {
     #[arg(long = "label", value_name = "KEY=VALUE", help_heading = METRICS)]
     pub labels: Vec<String>,
 
+    /// Add `_created` lines to OpenMetrics; Prometheus stores each as one more series unless it reads created timestamps
+    #[arg(long = "openmetrics.created-samples", help_heading = METRICS)]
+    pub created_samples: bool,
+
     /// The least important lines to log
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_enum, help_heading = LOG)]
     pub log_level: Level,

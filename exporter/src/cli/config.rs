@@ -23,6 +23,8 @@ pub struct Config {
     pub(crate) admin: Endpoint,
     /// What to ask Envoy for.
     pub(crate) stats: String,
+    /// Whether OpenMetrics has `_created` lines.
+    pub(crate) created_samples: bool,
     pub(crate) exposed: Exposed,
     pub(crate) expected_routes: Vec<String>,
 }
@@ -61,6 +63,7 @@ impl Config {
                 web_config: args.web_config.clone(),
                 admin,
                 stats: query::everything(&args.stat_prefix, &args.app_cluster),
+                created_samples: args.created_samples,
                 exposed: Exposed { families, identity, constants },
                 expected_routes: args.expected_routes.clone(),
             }),

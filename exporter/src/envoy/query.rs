@@ -10,6 +10,7 @@ pub fn everything(stat_prefix: &str, app_cluster: &str) -> String {
     stats(&format!(
         "^(?:{ours}|http\\.(?:{stat_prefix})\\.downstream_rq_(?:total|active)$\
          |cluster\\.(?:{app_cluster})\\.upstream_rq_active$\
+         |server\\.uptime$\
          |wasm\\..*scoretap.*\\.vm_reload_(?:success|failure|backoff)$)"
     ))
 }

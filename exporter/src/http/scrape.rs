@@ -11,6 +11,7 @@ use hyper::body::Bytes;
 
 use crate::cli::config::Config;
 use crate::envoy::admin::{self, ReadError};
+use crate::envoy::appearance::{Appearances, Began};
 use crate::envoy::errors::{Reason, ScrapeErrors};
 use crate::envoy::monotonic::Monotonic;
 use crate::envoy::query;
@@ -72,6 +73,7 @@ pub struct Source {
     /// The read that began last, as long as somebody waits for it.
     latest: Mutex<Option<(Instant, WeakShared<Flight>)>>,
     requests: Arc<Monotonic>,
+    appearances: Arc<Appearances>,
     errors: ScrapeErrors,
     http: Arc<HttpRequests>,
     memory: Memory,
@@ -84,6 +86,7 @@ impl Source {
             config,
             latest: Mutex::default(),
             requests: Arc::default(),
+            appearances: Arc::default(),
             errors: ScrapeErrors::default(),
             http,
             memory: Memory::default(),
@@ -142,7 +145,8 @@ impl Source {
         {
             return flight;
         }
-        let flight = read(Arc::clone(&self.config), Arc::clone(&self.requests)).boxed().shared();
+        let (config, requests) = (Arc::clone(&self.config), Arc::clone(&self.requests));
+        let flight = read(config, requests, Arc::clone(&self.appearances)).boxed().shared();
         *latest = flight.downgrade().map(|weak| (Instant::now(), weak));
         flight
     }
@@ -162,13 +166,14 @@ pub async fn print(config: Config, format: Format) -> Result<(), String> {
     }
 }
 
-async fn read(config: Arc<Config>, requests: Arc<Monotonic>) -> Read {
-    let begun = Instant::now();
+async fn read(config: Arc<Config>, requests: Arc<Monotonic>, appearances: Arc<Appearances>) -> Read {
+    let began = Began::now();
     let mut decoder = Decoder::new(config.identity());
     let outcome = admin::read(&config.admin, &config.stats, |line| decoder.line(line)).await;
     Read::new(outcome.map(|()| {
         let mut reading = decoder.finish(&config.expected_routes);
-        reading.envoy_requests = reading.envoy_requests.map(|read| requests.finished(begun, read));
+        reading.envoy_requests = reading.envoy_requests.map(|read| requests.finished(began.instant, read));
+        appearances.date(began, &mut reading);
         reading
     }))
 }
@@ -184,7 +189,12 @@ pub fn expose(
 ) -> Vec<u8> {
     match format {
         Format::Text => encoded(config, reading, state, Text::new(Syntax::Prometheus, out)),
-        Format::OpenMetrics => encoded(config, reading, state, Text::new(Syntax::OpenMetrics, out)),
+        Format::OpenMetrics => encoded(
+            config,
+            reading,
+            state,
+            Text::new(Syntax::OpenMetrics, out).with_created(config.created_samples),
+        ),
         Format::Protobuf => encoded(config, reading, state, Protobuf::new(out)),
     }
 }

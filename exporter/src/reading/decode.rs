@@ -4,6 +4,7 @@
 //! the result is called in an exposition is none of its business.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use hashbrown::hash_map::EntryRef;
 use hashbrown::{Equivalent, HashMap};
@@ -36,6 +37,10 @@ pub struct Reading {
     pub in_flight: Option<u64>,
     /// How often a VM of the filter was started anew, where Envoy keeps that statistic.
     pub vm_reloads: Option<VmReloads>,
+    /// How long Envoy has run, in whole seconds, where Envoy keeps that statistic.
+    pub uptime: Option<Duration>,
+    /// When Envoy started, once `envoy::appearance` has dated the reading.
+    pub started: Option<SystemTime>,
     /// How many statistics have our prefix and no meaning to us: a filter of another version.
     pub unknown: usize,
     /// Whether the filter divides durations by the bounds of native histograms.
@@ -82,6 +87,8 @@ pub struct Key {
 pub struct Measured {
     /// How many calls ended in one way with one HTTP status; 0 where none was sent.
     pub calls: Vec<Calls>,
+    /// Since when the series has been counted.
+    pub created: Option<SystemTime>,
     distributions: BTreeMap<(Histogram, Status), Distribution>,
 }
 
@@ -94,6 +101,8 @@ pub struct Calls {
     pub code: u16,
     /// How many.
     pub count: u64,
+    /// Since when they have been counted.
+    pub created: Option<SystemTime>,
 }
 
 /// The values of one histogram, and the cells that they fell into.
@@ -103,6 +112,8 @@ pub struct Distribution {
     pub cells: Vec<(Cell, u64)>,
     /// In nanoseconds or bytes.
     pub sum: u64,
+    /// Since when they have been counted.
+    pub created: Option<SystemTime>,
 }
 
 impl Measured {
@@ -111,11 +122,17 @@ impl Measured {
         self.distributions.get(&(histogram, status))
     }
 
+    pub(crate) fn distributions_mut(
+        &mut self,
+    ) -> impl Iterator<Item = (&(Histogram, Status), &mut Distribution)> {
+        self.distributions.iter_mut()
+    }
+
     fn count(&mut self, outcome: Outcome, code: u16, count: u64) {
         let same = |calls: &&mut Calls| (calls.outcome, calls.code) == (outcome, code);
         match self.calls.iter_mut().find(same) {
             Some(calls) => calls.count = calls.count.saturating_add(count),
-            None => self.calls.push(Calls { outcome, code, count }),
+            None => self.calls.push(Calls { outcome, code, count, created: None }),
         }
     }
 
@@ -263,7 +280,9 @@ impl<'a> Decoder<'a> {
         if name.contains(".user_agent.") {
             return;
         }
-        if name.starts_with("cluster.") && name.ends_with(".upstream_rq_active") {
+        if name == "server.uptime" {
+            self.reading.uptime = Some(Duration::from_secs(value));
+        } else if name.starts_with("cluster.") && name.ends_with(".upstream_rq_active") {
             add(&mut self.reading.in_flight, value);
         } else if name.starts_with("http.") && name.ends_with(".downstream_rq_total") {
             add(&mut self.requests_begun, value);
@@ -353,7 +372,7 @@ mod tests {
             .series
             .iter()
             .map(|(Key { model, version, route, method, template }, measured)| {
-                let calls = measured.calls.iter().map(|Calls { outcome, code, count }| {
+                let calls = measured.calls.iter().map(|Calls { outcome, code, count, .. }| {
                     format!("{method} {template} {code} {} {count}", outcome.as_str())
                 });
                 (format!("{model}/{version}/{route}"), calls.collect())

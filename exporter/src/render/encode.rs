@@ -1,5 +1,7 @@
 //! Families in the formats that a scraper may ask for, written sample by sample as they come.
 
+use std::time::SystemTime;
+
 mod escape;
 mod native;
 mod protobuf;
@@ -86,6 +88,8 @@ pub struct Buckets {
     pub sum: f64,
     /// The same values in a native histogram, where the filter measures by its bounds.
     pub native: Option<Native>,
+    /// When there were none.
+    pub created: Option<SystemTime>,
 }
 
 /// A format. Samples belong to the family that was headed last; a family without samples leaves no trace.
@@ -96,8 +100,8 @@ pub trait Encoder {
     /// Appends a label to `labels`, which are then passed with a sample.
     fn label(&self, name: &str, value: &str, labels: &mut Vec<u8>);
 
-    /// A sample of a counter, a gauge or an info.
-    fn sample(&mut self, labels: &[u8], value: Value);
+    /// A sample of a counter, a gauge or an info. A counter was 0 when it was created.
+    fn sample(&mut self, labels: &[u8], value: Value, created: Option<SystemTime>);
 
     /// A sample of a histogram.
     fn histogram(&mut self, labels: &[u8], buckets: &Buckets);

@@ -1,10 +1,13 @@
 //! The families of calls, as the dialects ask for them: what was measured is grouped by labels, added up and encoded.
 
+use std::time::SystemTime;
+
 use hashbrown::HashMap;
 use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::{Outcome, Status};
 
 use crate::dialect::{Dimension, Family, Label, Measure};
+use crate::envoy::appearance::earlier;
 use crate::reading::decode::{Calls, Distribution, Key, Measured, Reading};
 use crate::reading::identity::Identity;
 use crate::render::encode::{Buckets, Encoder, Heading, Kind, Native, Value, as_float};
@@ -72,7 +75,7 @@ impl<'a, E: Encoder> Exposure<'a, E> {
             Measure::Distribution(histogram) => self.distributions(*histogram, &bounds),
             Measure::InFlight => {
                 if let Some(calls) = self.reading.in_flight {
-                    self.sample(Facts::default(), 0, Value::Float(as_float(calls)));
+                    self.sample(Facts::default(), 0, Value::Float(as_float(calls)), None);
                 }
             }
             Measure::Models => self.models(),
@@ -134,17 +137,23 @@ impl<'a, E: Encoder> Exposure<'a, E> {
         if groups.is_empty() && self.family.labels.is_empty() {
             groups.push(Vec::new());
         }
-        let mut counted: Vec<(Facts<'a>, u64)> = Vec::new();
+        let mut counted: Vec<(Facts<'a>, Total)> = Vec::new();
         for group in groups {
             let key = group.first().map(|(key, _)| Facts::of_key(key)).unwrap_or_default();
             counted.clear();
-            self.begin(key, &mut counted);
-            for Calls { outcome, code, count } in group.iter().flat_map(|(_, measured)| &measured.calls) {
+            let known = self.known_since(&group);
+            self.begin(key, known, &mut counted);
+            for Calls { outcome, code, count, created } in
+                group.iter().flat_map(|(_, measured)| &measured.calls)
+            {
                 if self.family.shows(outcome.status()) {
                     let facts = self.facts_of_call(key, *outcome, *code);
                     match counted.iter_mut().find(|(known, _)| known.same_call(&facts)) {
-                        Some((_, sum)) => *sum = sum.saturating_add(*count),
-                        None => counted.push((facts, *count)),
+                        Some((_, total)) => {
+                            total.count = total.count.saturating_add(*count);
+                            total.created = earlier(total.created, *created);
+                        }
+                        None => counted.push((facts, Total { count: *count, created: *created })),
                     }
                 }
             }
@@ -152,21 +161,28 @@ impl<'a, E: Encoder> Exposure<'a, E> {
                 counted.sort_unstable_by_key(|(facts, _)| (facts.code, facts.status, facts.error_type));
             }
             let prefix = self.prefix(key);
-            for (facts, count) in &counted {
-                self.sample(*facts, prefix, Value::Count(*count));
+            for (facts, Total { count, created }) in &counted {
+                self.sample(*facts, prefix, Value::Count(*count), *created);
             }
         }
     }
 
-    fn begin(&self, key: Facts<'a>, counted: &mut Vec<(Facts<'a>, u64)>) {
+    /// Since when the series of a group have existed. Without keys it is the series that Envoy's start creates.
+    fn known_since(&self, group: &Group<'_>) -> Option<SystemTime> {
+        let created = group.iter().map(|(_, measured)| measured.created);
+        created.reduce(earlier).unwrap_or(self.reading.started)
+    }
+
+    fn begin(&self, key: Facts<'a>, created: Option<SystemTime>, counted: &mut Vec<(Facts<'a>, Total)>) {
+        let total = Total { count: 0, created };
         if self.family.has(Dimension::Code) {
             let codes = self.family.labels.iter().flat_map(|label| &label.from_the_start);
-            return counted.extend(codes.map(|code| (Facts { code: *code, ..key }, 0)));
+            return counted.extend(codes.map(|code| (Facts { code: *code, ..key }, total)));
         }
         for outcome in Outcome::ALL.into_iter().filter(|outcome| self.family.shows(outcome.status())) {
             let facts = self.facts_of_call(key, outcome, 0);
             if !counted.iter().any(|(known, _)| known.same_call(&facts)) {
-                counted.push((facts, 0));
+                counted.push((facts, total));
             }
         }
     }
@@ -212,6 +228,9 @@ impl<'a, E: Encoder> Exposure<'a, E> {
                 });
                 let is_native = self.reading.is_native && histogram == Histogram::Duration;
                 if fill(&mut buckets, used, bounds, self.per_unit(), is_native) || expected {
+                    if expected {
+                        buckets.created = earlier(buckets.created, self.known_since(&group));
+                    }
                     let status =
                         with.first().map_or("", |status| self.named(Dimension::Status, status.as_str()));
                     self.sample_labels(Facts { status, ..key }, prefix);
@@ -227,7 +246,7 @@ impl<'a, E: Encoder> Exposure<'a, E> {
             let key = group.first().map(|(key, _)| Facts::of_key(key)).unwrap_or_default();
             let facts = Facts { deployment: identity.deployment(), framework: identity.framework(), ..key };
             self.labels.clear();
-            self.sample(facts, 0, Value::Count(1));
+            self.sample(facts, 0, Value::Count(1), None);
         }
     }
 
@@ -245,9 +264,9 @@ impl<'a, E: Encoder> Exposure<'a, E> {
         count
     }
 
-    fn sample(&mut self, facts: Facts<'_>, prefix: usize, value: Value) {
+    fn sample(&mut self, facts: Facts<'_>, prefix: usize, value: Value, created: Option<SystemTime>) {
         self.sample_labels(facts, prefix);
-        self.encoder.sample(&self.labels, value);
+        self.encoder.sample(&self.labels, value, created);
     }
 
     /// Encodes the labels after the first `prefix`, which are there already.
@@ -280,6 +299,13 @@ const fn is_of_key(dimension: Dimension) -> bool {
         | Dimension::Deployment
         | Dimension::Framework => false,
     }
+}
+
+/// A counter's value, and since when it has counted.
+#[derive(Clone, Copy)]
+struct Total {
+    count: u64,
+    created: Option<SystemTime>,
 }
 
 /// What is true of a sample; empty where nothing is.
@@ -352,12 +378,14 @@ fn fill<'a>(
     buckets.cumulative.clear();
     buckets.cumulative.resize(bounds.len(), 0);
     buckets.count = 0;
+    buckets.created = None;
     buckets.native = is_native.then(Native::default);
     let mut any = false;
     let mut sum = 0_u64;
     for distribution in distributions {
         any = true;
         sum = sum.saturating_add(distribution.sum);
+        buckets.created = earlier(buckets.created, distribution.created);
         for (cell, values) in &distribution.cells {
             buckets.count = buckets.count.saturating_add(*values);
             let bucket = cell.le.map_or(bounds.len(), |le| bounds.partition_point(|bound| *bound < le));
@@ -390,8 +418,9 @@ mod tests {
 
     #[track_caller]
     fn check(cells: &[(Cell, u64)], bounds: &[u64], cumulative: &[u64], count: u64) {
-        let distribution = Distribution { cells: cells.to_vec(), sum: 3 };
-        let expected = Buckets { cumulative: cumulative.to_vec(), count, sum: 1.5, native: None };
+        let distribution = Distribution { cells: cells.to_vec(), sum: 3, created: None };
+        let expected =
+            Buckets { cumulative: cumulative.to_vec(), count, sum: 1.5, native: None, created: None };
         let mut buckets = Buckets::default();
         assert!(fill(&mut buckets, [&distribution].into_iter(), bounds, 2.0, false));
         assert_eq!(buckets, expected);

@@ -1,6 +1,6 @@
 //! What the exporter says of itself and of how far the filter's counts can be trusted.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::envoy::errors::{Reason, ScrapeErrors};
 use crate::http::requests::HttpRequests;
@@ -150,17 +150,21 @@ pub struct SelfState<'a> {
 pub struct SelfMetrics<'a, E> {
     encoder: &'a mut E,
     constants: &'a [(String, String)],
+    /// When the counters that follow were 0.
+    created: Option<SystemTime>,
 }
 
 impl<'a, E: Encoder> SelfMetrics<'a, E> {
     /// Writes to `encoder`.
     pub const fn new(encoder: &'a mut E, constants: &'a [(String, String)]) -> Self {
-        Self { encoder, constants }
+        Self { encoder, constants, created: None }
     }
 
     /// The families that are there even where Envoy could not be read.
     pub fn always(&mut self, is_up: bool, state: &SelfState<'_>) {
         let SelfState { took, errors, requests, resources } = state;
+        let start = resources.and_then(|resources| Duration::try_from_secs_f64(resources.start_seconds).ok());
+        self.created = start.map(|start| UNIX_EPOCH + start);
         self.one(UP, Value::Count(u64::from(is_up)));
         self.one(DURATION, Value::Float(took.as_secs_f64()));
         self.many(ERRORS, &Reason::ALL.map(|reason| (reason.as_str(), errors.of(reason))));
@@ -187,6 +191,7 @@ impl<'a, E: Encoder> SelfMetrics<'a, E> {
 
     /// The families that come from Envoy.
     pub fn of_reading(&mut self, reading: &Reading) {
+        self.created = reading.started;
         if let Some(is_valid) = reading.config_valid {
             self.one(VALID, Value::Count(u64::from(is_valid)));
         }
@@ -226,6 +231,6 @@ impl<'a, E: Encoder> SelfMetrics<'a, E> {
         for (name, value) in own.into_iter().chain(constants) {
             self.encoder.label(name, value, &mut labels);
         }
-        self.encoder.sample(&labels, value);
+        self.encoder.sample(&labels, value, self.created);
     }
 }

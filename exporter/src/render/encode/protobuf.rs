@@ -6,6 +6,8 @@
 
 use scoretap_core::histogram::NATIVE_SCHEMA;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::native::Span;
 use super::{Buckets, Encoder, Heading, Kind, Native, Value, append, as_float};
 
@@ -30,6 +32,13 @@ mod field {
     }
     /// The same for Counter and Gauge.
     pub(super) const VALUE: u32 = 1;
+    pub(super) mod counter {
+        pub(crate) const CREATED: u32 = 3;
+    }
+    pub(super) mod timestamp {
+        pub(crate) const SECONDS: u32 = 1;
+        pub(crate) const NANOS: u32 = 2;
+    }
     pub(super) mod histogram {
         pub(crate) const SAMPLE_COUNT: u32 = 1;
         pub(crate) const SAMPLE_SUM: u32 = 2;
@@ -39,6 +48,7 @@ mod field {
         pub(crate) const ZERO_COUNT: u32 = 7;
         pub(crate) const POSITIVE_SPAN: u32 = 12;
         pub(crate) const POSITIVE_DELTA: u32 = 13;
+        pub(crate) const CREATED: u32 = 15;
     }
     pub(super) mod bucket {
         pub(crate) const CUMULATIVE_COUNT: u32 = 1;
@@ -126,13 +136,16 @@ impl Encoder for Protobuf {
         bytes(field::label::VALUE, value.as_bytes(), labels);
     }
 
-    fn sample(&mut self, labels: &[u8], value: Value) {
+    fn sample(&mut self, labels: &[u8], value: Value, created: Option<SystemTime>) {
         self.inner.clear();
         let value = match value {
             Value::Count(count) => as_float(count),
             Value::Float(float) => float,
         };
         double(field::VALUE, value, &mut self.inner);
+        if self.kind == Kind::Counter {
+            timestamp(field::counter::CREATED, created, &mut self.inner);
+        }
         let kind = match self.kind {
             Kind::Counter => field::metric::COUNTER,
             Kind::Gauge | Kind::Info | Kind::Histogram => field::metric::GAUGE,
@@ -141,7 +154,7 @@ impl Encoder for Protobuf {
     }
 
     fn histogram(&mut self, labels: &[u8], buckets: &Buckets) {
-        let Buckets { cumulative, count, sum, native } = buckets;
+        let Buckets { cumulative, count, sum, native, created } = buckets;
         let out = &mut self.inner;
         out.clear();
         number(field::histogram::SAMPLE_COUNT, *count, out);
@@ -156,6 +169,7 @@ impl Encoder for Protobuf {
         if let Some(native) = native {
             add_native(native, out);
         }
+        timestamp(field::histogram::CREATED, *created, out);
         self.metric(labels, field::metric::HISTOGRAM);
     }
 
@@ -192,6 +206,16 @@ fn tag(field: u32, wire_type: u32, out: &mut Vec<u8>) {
 fn number(field: u32, value: u64, out: &mut Vec<u8>) {
     tag(field, VARINT, out);
     varint(value, out);
+}
+
+/// Nothing where the time is not known.
+fn timestamp(field: u32, time: Option<SystemTime>, out: &mut Vec<u8>) {
+    let Some(since) = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()) else { return };
+    let (seconds, nanos) = (since.as_secs(), u64::from(since.subsec_nanos()));
+    tag(field, LENGTH_DELIMITED, out);
+    varint(length(2 + varint_length(seconds) + varint_length(nanos)), out);
+    number(field::timestamp::SECONDS, seconds, out);
+    number(field::timestamp::NANOS, nanos, out);
 }
 
 fn double(field: u32, value: f64, out: &mut Vec<u8>) {
@@ -254,7 +278,7 @@ mod tests {
         encoder.family(Heading { name: "a_total", help: "A.", unit: None, kind: Kind::Counter }, &[]);
         let mut labels = Vec::new();
         encoder.label("b", "c", &mut labels);
-        encoder.sample(&labels, Value::Count(1));
+        encoder.sample(&labels, Value::Count(1), None);
         let metric = b"\x0a\x06\x0a\x01b\x12\x01c\x1a\x09\x09\0\0\0\0\0\0\xf0\x3f";
         let family = [b"\x0a\x07a_total\x12\x02A.\x18\0\x22\x13".as_slice(), metric].concat();
         assert_eq!(encoder.finish(), [&[u8::try_from(family.len()).unwrap()], family.as_slice()].concat());

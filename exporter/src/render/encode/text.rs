@@ -5,6 +5,8 @@
 
 use std::io::Write;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::{Buckets, Encoder, Heading, Kind, Value, append, escape};
 
 /// Whose headings.
@@ -23,6 +25,9 @@ pub struct Text {
     out: Vec<u8>,
     /// Where the heading of this family is, as long as it has no samples.
     heading: Option<usize>,
+    kind: Kind,
+    /// Whether OpenMetrics has `_created` lines.
+    has_created: bool,
     name: String,
     /// `le="0.005"} ` for each bound of this family, then for +Inf.
     bounds: Vec<String>,
@@ -33,7 +38,39 @@ pub struct Text {
 impl Text {
     /// Writes to `out`, which may bring memory but nothing else.
     pub const fn new(syntax: Syntax, out: Vec<u8>) -> Self {
-        Self { syntax, out, heading: None, name: String::new(), bounds: Vec::new(), bucket: Vec::new() }
+        Self {
+            syntax,
+            out,
+            heading: None,
+            kind: Kind::Gauge,
+            has_created: false,
+            name: String::new(),
+            bounds: Vec::new(),
+            bucket: Vec::new(),
+        }
+    }
+
+    /// Adds `_created` lines to OpenMetrics.
+    pub const fn with_created(mut self, is_wanted: bool) -> Self {
+        self.has_created = is_wanted;
+        self
+    }
+
+    /// In seconds. Only what has the suffix of its type can have the line.
+    fn created(&mut self, labels: &[u8], created: Option<SystemTime>) {
+        let suffix = match self.kind {
+            Kind::Counter => "_total",
+            Kind::Histogram => "",
+            Kind::Gauge | Kind::Info => return,
+        };
+        let wanted = self.has_created && self.syntax == Syntax::OpenMetrics && self.name.ends_with(suffix);
+        let since = created.filter(|_| wanted).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        if let Some(since) = since {
+            let length = self.name.len();
+            self.name.truncate(length - suffix.len());
+            self.line("_created", labels, Value::Float(since.as_millis() as f64 / 1e3));
+            self.name.push_str(suffix);
+        }
     }
 
     fn drop_empty(&mut self) {
@@ -63,6 +100,7 @@ impl Encoder for Text {
     fn family(&mut self, heading: Heading<'_>, bounds: &[f64]) {
         self.drop_empty();
         self.heading = Some(self.out.len());
+        self.kind = heading.kind;
         heading.name.clone_into(&mut self.name);
         self.bounds.clear();
         self.bounds.extend(bounds.iter().map(|bound| format!("le=\"{}\"}} ", bound_text(*bound))));
@@ -80,15 +118,16 @@ impl Encoder for Text {
         append(labels, b"\",");
     }
 
-    fn sample(&mut self, labels: &[u8], value: Value) {
+    fn sample(&mut self, labels: &[u8], value: Value, created: Option<SystemTime>) {
         self.heading = None;
         self.line("", labels, value);
+        self.created(labels, created);
     }
 
     fn histogram(&mut self, labels: &[u8], buckets: &Buckets) {
         self.heading = None;
         // What the text formats know is the classic histogram.
-        let Buckets { cumulative, count, sum, native: _ } = buckets;
+        let Buckets { cumulative, count, sum, native: _, created } = buckets;
         let mut number = itoa::Buffer::new();
         self.bucket.clear();
         for part in [self.name.as_bytes(), b"_bucket{", labels] {
@@ -102,6 +141,7 @@ impl Encoder for Text {
         }
         self.line("_sum", labels, Value::Float(*sum));
         self.line("_count", labels, Value::Count(*count));
+        self.created(labels, *created);
     }
 
     fn finish(mut self) -> Vec<u8> {
@@ -203,7 +243,7 @@ mod tests {
             if !label.is_empty() {
                 encoder.label("b", label, &mut labels);
             }
-            encoder.sample(&labels, *value);
+            encoder.sample(&labels, *value, None);
         }
         String::from_utf8(encoder.finish()).unwrap()
     }
@@ -249,7 +289,10 @@ mod tests {
     fn a_histogram_without_labels_has_only_its_bounds() {
         let mut encoder = Text::new(Syntax::Prometheus, Vec::new());
         encoder.family(heading("a", Kind::Histogram), &[1.0]);
-        encoder.histogram(&[], &Buckets { cumulative: vec![1], count: 2, sum: 3.5, native: None });
+        encoder.histogram(
+            &[],
+            &Buckets { cumulative: vec![1], count: 2, sum: 3.5, native: None, created: None },
+        );
         let found = String::from_utf8(encoder.finish()).unwrap();
         let samples = "\na_bucket{le=\"1.0\"} 1\na_bucket{le=\"+Inf\"} 2\na_sum 3.5\na_count 2\n";
         assert!(found.ends_with(samples), "{found}");

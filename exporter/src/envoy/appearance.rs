@@ -1,0 +1,199 @@
+//! When each count appeared, for created timestamps.
+//!
+//! Envoy creates a counter with its first increment, so `rate()` would lose what is counted before the first scrape that
+//! shows it. A created timestamp tells Prometheus since when the count was 0: since the last read without it.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use scoretap_core::histogram::Histogram;
+use scoretap_core::outcome::{Outcome, Status};
+
+use crate::reading::decode::{Key, Reading};
+
+/// When a read began, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Began {
+    /// Orders reads.
+    pub instant: Instant,
+    /// For timestamps.
+    pub time: SystemTime,
+}
+
+impl Began {
+    /// A read that begins now.
+    pub fn now() -> Self {
+        Self { instant: Instant::now(), time: SystemTime::now() }
+    }
+}
+
+/// Remembers which counts there were, and since when.
+#[derive(Debug, Default)]
+pub struct Appearances {
+    hasher: RandomState,
+    last: Mutex<Option<Last>>,
+}
+
+/// The last read.
+#[derive(Debug)]
+struct Last {
+    began: SystemTime,
+    over: Instant,
+    uptime: Option<Duration>,
+    started: Option<SystemTime>,
+    /// By the hash of the key and the part: 16 bytes for each count instead of its name.
+    counts: HashMap<u64, Count>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    created: Option<SystemTime>,
+    value: u64,
+}
+
+/// A part of what was measured that appears by itself.
+#[derive(Hash)]
+enum Part {
+    Series,
+    Calls(Outcome, u16),
+    Distribution(Histogram, Status),
+}
+
+impl Appearances {
+    /// Dates everything in a read that is over now.
+    pub fn date(&self, began: Began, reading: &mut Reading) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // Reads may overtake each other. One that began before the last one was over cannot tell of a restart.
+        if let Some(last) = last.as_ref().filter(|last| began.instant < last.over) {
+            let known = |hash, _| last.counts.get(&hash).map_or(Some(last.began), |count| count.created);
+            self.visit(reading, known);
+            reading.started = last.started;
+            return;
+        }
+        let uptime = reading.uptime;
+        let before = last.take().filter(|last| !self.is_restarted(last, reading));
+        // Envoy rounds its uptime down.
+        let by_uptime = uptime.and_then(|uptime| began.time.checked_sub(uptime + Duration::from_secs(1)));
+        let started = before.as_ref().map_or(by_uptime, |before| before.started.or(by_uptime));
+        let appeared = before.as_ref().map_or(started, |before| Some(before.began));
+        let known = before.map(|before| before.counts).unwrap_or_default();
+        let mut counts = HashMap::with_capacity(known.len());
+        self.visit(reading, |hash, value| {
+            let created = known.get(&hash).map_or(appeared, |count| count.created);
+            counts.insert(hash, Count { created, value });
+            created
+        });
+        reading.started = started;
+        *last = Some(Last { began: began.time, over: Instant::now(), uptime, started, counts });
+    }
+
+    /// Whether Envoy has counted from zero since: a count is gone or lower, or its uptime is.
+    fn is_restarted(&self, last: &Last, reading: &mut Reading) -> bool {
+        if reading.uptime.zip(last.uptime).is_some_and(|(now, before)| now < before) {
+            return true;
+        }
+        let mut kept = 0_usize;
+        let mut is_lower = false;
+        self.visit(reading, |hash, value| {
+            if let Some(count) = last.counts.get(&hash) {
+                kept += 1;
+                is_lower |= value < count.value;
+            }
+            None
+        });
+        is_lower || kept < last.counts.len()
+    }
+
+    /// Sets the created time of every count to what `created` returns for its hash and value.
+    fn visit(&self, reading: &mut Reading, mut created: impl FnMut(u64, u64) -> Option<SystemTime>) {
+        for (key, measured) in &mut reading.series {
+            let hash = |part: Part| self.hasher.hash_one::<(&Key, Part)>((key, part));
+            measured.created = created(hash(Part::Series), 0);
+            for calls in &mut measured.calls {
+                calls.created = created(hash(Part::Calls(calls.outcome, calls.code)), calls.count);
+            }
+            for ((histogram, status), distribution) in measured.distributions_mut() {
+                let count =
+                    distribution.cells.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
+                distribution.created = created(hash(Part::Distribution(*histogram, *status)), count);
+            }
+        }
+    }
+}
+
+/// The earlier of two times, as far as they are known.
+pub fn earlier(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<SystemTime> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reading::decode::Decoder;
+    use crate::reading::identity::Identity;
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    /// Reads at these seconds; the created time of each model's successes.
+    struct Reads(Appearances);
+
+    impl Reads {
+        fn read(&self, second: u64, uptime: u64, calls: &[(&str, u64)]) -> Vec<u64> {
+            let identity = Identity::default();
+            let mut decoder = Decoder::new(&identity);
+            decoder.line(&format!("server.uptime: {uptime}")).unwrap();
+            for (model, count) in calls {
+                let name = format!("call.score.{model}.1.POST./score.200.success");
+                decoder.line(&format!("wasmcustom.scoretap.{name}: {count}")).unwrap();
+            }
+            let mut reading = decoder.finish(&[]);
+            let time = NOW + Duration::from_secs(second);
+            self.0.date(Began { instant: Instant::now(), time }, &mut reading);
+            let created =
+                |created: Option<SystemTime>| created.unwrap().duration_since(NOW).unwrap().as_secs();
+            reading.series.iter().map(|(_, measured)| created(measured.calls[0].created)).collect()
+        }
+    }
+
+    #[test]
+    fn first_read_dates_everything_at_envoys_start() {
+        let reads = Reads(Appearances::default());
+        assert_eq!(reads.read(1000, 99, &[("a", 1), ("b", 2)]), [900, 900]);
+    }
+
+    #[test]
+    fn new_count_is_dated_at_the_read_before() {
+        let reads = Reads(Appearances::default());
+        assert_eq!(reads.read(1000, 99, &[("a", 1)]), [900]);
+        assert_eq!(reads.read(1015, 114, &[("a", 1)]), [900]);
+        assert_eq!(reads.read(1030, 129, &[("a", 1), ("b", 1)]), [900, 1015]);
+        assert_eq!(reads.read(1045, 144, &[("a", 2), ("b", 9)]), [900, 1015]);
+    }
+
+    #[test]
+    fn restarted_envoy_dates_everything_at_its_start() {
+        for (uptime, calls) in
+            [(4, [("a", 9), ("b", 9)]), (200, [("a", 1), ("b", 9)]), (200, [("a", 9), ("c", 9)])]
+        {
+            let reads = Reads(Appearances::default());
+            reads.read(1000, 99, &[("a", 5), ("b", 5)]);
+            let started = 1300 - uptime - 1;
+            assert_eq!(reads.read(1300, uptime, &calls), [started, started], "{uptime} {calls:?}");
+        }
+    }
+
+    #[test]
+    fn overtaken_read_is_no_restart() {
+        let reads = Reads(Appearances::default());
+        let slow = Instant::now();
+        reads.read(1000, 99, &[("a", 5)]);
+        let mut reading = Reading::default();
+        reads.0.date(Began { instant: slow, time: NOW }, &mut reading);
+        assert_eq!(reads.read(1015, 114, &[("a", 5)]), [900]);
+    }
+}
