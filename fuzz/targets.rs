@@ -18,12 +18,12 @@ use scoretap_exporter::envoy::errors::ScrapeErrors;
 use scoretap_exporter::envoy::lines::{Broken, Lines};
 use scoretap_exporter::http::negotiate::{negotiate, wants_gzip};
 use scoretap_exporter::http::pages;
-use scoretap_exporter::http::requests::HttpRequests;
 use scoretap_exporter::http::scrape::{expose, limit};
 use scoretap_exporter::reading::decode::Decoder;
 use scoretap_exporter::render::encode::Format;
 use scoretap_exporter::render::self_metrics::SelfState;
-use scoretap_exporter::web;
+use scoretap_web::config as web;
+use scoretap_web::counts::Counts;
 
 /// What is done with an input.
 #[allow(dead_code, reason = "a fuzz target is one of them")]
@@ -104,7 +104,7 @@ pub(crate) fn stats(input: &[u8]) {
             &SelfState {
                 took: Duration::ZERO,
                 errors: &errors,
-                requests: &HttpRequests::default(),
+                requests: &Counts::default(),
                 resources: None,
             },
             format,

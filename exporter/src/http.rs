@@ -6,5 +6,5 @@ pub mod handler;
 pub mod memory;
 pub mod negotiate;
 pub mod pages;
-pub mod requests;
 pub mod scrape;
+pub mod server;

@@ -7,8 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use scoretap_exporter::cli::args::{Cli, Command, Scrape};
 use scoretap_exporter::cli::config::Config;
-use scoretap_exporter::http::scrape;
-use scoretap_exporter::{log, server};
+use scoretap_exporter::http::{scrape, server};
 
 /// The command line or the environment is wrong.
 const USAGE: u8 = 2;
@@ -19,7 +18,7 @@ fn main() -> ExitCode {
         None => (args, None),
         Some(Command::Scrape(Scrape { args, format })) => (args, Some(format)),
     };
-    log::set(args.log_level, args.log_format);
+    scoretap_web::log::init(args.log);
     match Config::new(&args, |name| std::env::var_os(name)) {
         Ok(_) if args.check_config => {
             say("the configuration is valid");
@@ -31,7 +30,7 @@ fn main() -> ExitCode {
         },
         Err(faults) => {
             for fault in &faults {
-                log::error(fault);
+                log::error!("{fault}");
             }
             if args.check_config { ExitCode::FAILURE } else { ExitCode::from(USAGE) }
         }
@@ -47,7 +46,7 @@ fn run<E: Display>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            log::error(fault);
+            log::error!("{fault}");
             ExitCode::FAILURE
         }
     }

@@ -12,12 +12,12 @@ use scoretap_exporter::cli::args::Args;
 use scoretap_exporter::cli::config::Config;
 use scoretap_exporter::envoy::appearance::{Appearances, Began};
 use scoretap_exporter::envoy::errors::ScrapeErrors;
-use scoretap_exporter::http::requests::HttpRequests;
 use scoretap_exporter::http::scrape::expose;
 use scoretap_exporter::process::Resources;
 use scoretap_exporter::reading::decode::{Decoder, Reading};
 use scoretap_exporter::render::encode::Format;
 use scoretap_exporter::render::self_metrics::SelfState;
+use scoretap_web::counts::Counts;
 
 /// How a pod is set up.
 #[derive(Default)]
@@ -70,7 +70,7 @@ fn check(name: &str, pod: &Pod) {
             &expose(
                 &config,
                 Some(&reading),
-                &state(&ScrapeErrors::default(), &HttpRequests::default()),
+                &state(&ScrapeErrors::default(), &Counts::default()),
                 format,
                 Vec::new(),
             ),
@@ -79,7 +79,7 @@ fn check(name: &str, pod: &Pod) {
 }
 
 /// The exporter itself, as it might be.
-fn state<'a>(errors: &'a ScrapeErrors, requests: &'a HttpRequests) -> SelfState<'a> {
+fn state<'a>(errors: &'a ScrapeErrors, requests: &'a Counts) -> SelfState<'a> {
     let resources = Resources {
         resident_bytes: 6_291_456,
         cpu_seconds: 0.25,
@@ -128,7 +128,7 @@ fn check_dialect(name: &'static str) {
         let exposition = expose(
             &config,
             Some(&reading),
-            &state(&ScrapeErrors::default(), &HttpRequests::default()),
+            &state(&ScrapeErrors::default(), &Counts::default()),
             format,
             Vec::new(),
         );
@@ -175,13 +175,7 @@ fn envoy_cannot_be_read() {
     for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
         check_file(
             &path("down", extension),
-            &expose(
-                &config,
-                None,
-                &state(&ScrapeErrors::default(), &HttpRequests::default()),
-                format,
-                Vec::new(),
-            ),
+            &expose(&config, None, &state(&ScrapeErrors::default(), &Counts::default()), format, Vec::new()),
         );
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
+use scoretap_web::log::LogArgs;
 
 use crate::render::encode::Format;
 
@@ -103,45 +104,18 @@ pub struct Args {
     #[arg(long = "openmetrics.created-samples", help_heading = METRICS)]
     pub created_samples: bool,
 
-    /// The least important lines to log
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_enum, help_heading = LOG)]
-    pub log_level: Level,
-
-    /// How a line of the log looks
-    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", value_enum, help_heading = LOG)]
-    pub log_format: LogFormat,
+    /// The log.
+    #[command(flatten)]
+    pub log: LogArgs,
 
     /// Say everything that is wrong with flags, environment and files, and end: 0 if nothing is, else 1; 2 if flags cannot be read
     #[arg(long = "check-config")]
     pub check_config: bool,
 }
 
-/// How important a line of the log is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Level {
-    /// Each scrape.
-    Debug,
-    /// What an operator may want to know.
-    Info,
-    /// What an operator should look at.
-    Warn,
-    /// What ends the process, or makes a file useless.
-    Error,
-}
-
-/// The syntax of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// key=value
-    Logfmt,
-    /// One JSON object per line.
-    Json,
-}
-
 const WEB: &str = "Serving";
 const ENVOY: &str = "Envoy";
 const METRICS: &str = "Metrics";
-const LOG: &str = "Log";
 
 const ENVIRONMENT: &str = "\
 Environment:

@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use scoretap_web::listen::Listen;
+
 use crate::cli::args::Args;
 use crate::cli::labels;
 use crate::dialect::{self, Dialect, Family};
 use crate::envoy::admin::Endpoint;
 use crate::envoy::query;
 use crate::http::pages;
-use crate::listen::Listen;
 use crate::reading::identity::Identity;
 use crate::render::families::Exposed;
 
@@ -35,7 +36,7 @@ impl Config {
         let mut faults = Faults::default();
         let listen = faults.take_all(Listen::parse_all(&args.listen_addresses)).unwrap_or_default();
         let telemetry_path = faults.take(telemetry_path(&args.telemetry_path));
-        if let Some(Err(more)) = args.web_config.as_deref().map(crate::web::check) {
+        if let Some(Err(more)) = args.web_config.as_deref().map(scoretap_web::config::check) {
             faults.0.extend(more);
         }
         let admin =

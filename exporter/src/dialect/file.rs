@@ -5,7 +5,7 @@ use scoretap_core::outcome::Status;
 
 use super::{Dialect, Dimension, Family, Label, Measure};
 use crate::cli::labels;
-use crate::yaml::{Faults, Field, Table};
+use scoretap_web::yaml::{Faults, Field, Table};
 
 const KEYS: [&str; 3] = ["dialect", "about", "families"];
 const FAMILY_KEYS: [&str; 6] = ["name", "help", "measure", "only", "bounds_seconds", "labels"];

@@ -7,8 +7,6 @@ use std::task::{Context, Poll};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::places::Busy;
-
 /// The most that the connection's own buffer holds.
 const PIECE: usize = 64 * 1024;
 
@@ -16,24 +14,17 @@ const PIECE: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub struct Answer {
     rest: Bytes,
-    /// As long as somebody waits for it.
-    _busy: Option<Busy>,
 }
 
 impl Answer {
     /// A body.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
-        Self { rest: bytes.into(), ..Self::default() }
+        Self { rest: bytes.into() }
     }
 
     /// A body that returns `permit` when its last piece is written or dropped.
     pub fn with_permit(bytes: impl Into<Bytes>, permit: OwnedSemaphorePermit) -> Self {
         Self::new(Bytes::from_owner(Permitted { bytes: bytes.into(), _permit: permit }))
-    }
-
-    /// The same, for whom the connection is busy.
-    pub(crate) fn awaited(self, busy: Busy) -> Self {
-        Self { _busy: Some(busy), ..self }
     }
 }
 

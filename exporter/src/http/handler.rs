@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName,
-    HeaderValue, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue,
+    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use scoretap_web::counts::Counts;
 use tokio::sync::Semaphore;
 
 use crate::cli::config::Config;
@@ -19,12 +20,9 @@ use crate::http::body::Answer;
 use crate::http::exposition::EncodeError;
 use crate::http::negotiate::{negotiate, wants_gzip};
 use crate::http::pages;
-use crate::http::requests::HttpRequests;
 use crate::http::scrape::{self, Source};
-use crate::log;
 use crate::reading::decode::Reading;
 use crate::render::families;
-use crate::web::{Access, Guard, Web, WebConfig};
 
 /// The header by which Prometheus says how long it waits.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
@@ -47,10 +45,7 @@ const HTML: &str = "text/html; charset=utf-8";
 #[derive(Debug)]
 pub struct Handler {
     config: Arc<Config>,
-    web: Arc<Web>,
-    guard: Guard,
     source: Source,
-    requests: Arc<HttpRequests>,
     scrape_permits: Arc<Semaphore>,
     page_permits: Arc<Semaphore>,
     news: News,
@@ -59,23 +54,13 @@ pub struct Handler {
 type Reply = Response<Answer>;
 
 impl Handler {
-    /// Answers as `config` and `web` say.
-    pub fn new(config: Config, web: Arc<Web>) -> Self {
+    /// Answers as `config` says, and exports `counts`.
+    pub fn new(config: Config, counts: Counts) -> Self {
         let config = Arc::new(config);
-        let requests = Arc::new(HttpRequests::default());
-        let source = Source::new(Arc::clone(&config), Arc::clone(&requests));
+        let source = Source::new(Arc::clone(&config), counts);
         let [scrape_permits, page_permits] =
             [MAX_SCRAPES, MAX_PAGES].map(|count| Arc::new(Semaphore::new(count)));
-        Self {
-            config,
-            web,
-            guard: Guard::default(),
-            source,
-            requests,
-            scrape_permits,
-            page_permits,
-            news: News::default(),
-        }
+        Self { config, source, scrape_permits, page_permits, news: News::default() }
     }
 
     /// How many more scrapes may begin.
@@ -84,23 +69,8 @@ impl Handler {
         self.scrape_permits.available_permits()
     }
 
-    /// The answer to one request, whose body, if any, is of no interest.
+    /// The answer to one request. Its body is ignored.
     pub async fn answer<B>(&self, request: &Request<B>) -> Reply {
-        let _in_flight = self.requests.begin();
-        let web = self.web.current();
-        let access = self.guard.check(&web, request.headers().get(AUTHORIZATION)).await;
-        let mut reply = match access {
-            Access::Granted => self.granted(request).await,
-            Access::Denied => denied(),
-            Access::Busy => busy("Too many passwords are being checked.\n"),
-            Access::TooOften => reply(StatusCode::TOO_MANY_REQUESTS, PLAIN, "Too many requests.\n"),
-        };
-        add_headers(&web, reply.headers_mut());
-        self.requests.count(reply.status());
-        reply
-    }
-
-    async fn granted<B>(&self, request: &Request<B>) -> Reply {
         let telemetry_path = self.config.telemetry_path.as_str();
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return not_allowed();
@@ -127,11 +97,8 @@ impl Handler {
             Ok(body) => body,
             Err(error) => return without_exposition(&error),
         };
-        let took = format!("{:.4}", begun.elapsed().as_secs_f64());
-        log::debug(
-            "scrape",
-            &[("format", format.content_type()), ("bytes", &body.len().to_string()), ("seconds", &took)],
-        );
+        let (bytes, seconds) = (body.len(), begun.elapsed().as_secs_f64());
+        log::debug!(format = format.content_type(), bytes, seconds; "scrape");
         let mut reply = reply(StatusCode::OK, format.content_type(), Bytes::new());
         *reply.body_mut() = Answer::with_permit(body, permit);
         reply.headers_mut().insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
@@ -180,7 +147,7 @@ fn without_exposition(error: &EncodeError) -> Reply {
     match error {
         EncodeError::OverBudget => busy(format!("{error}\n")),
         EncodeError::Compression(_) => {
-            log::error(error);
+            log::error!("{error}");
             reply(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, format!("{error}\n"))
         }
     }
@@ -196,21 +163,9 @@ fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>)
     response
 }
 
-fn add_headers(web: &WebConfig, headers: &mut HeaderMap) {
-    for (name, value) in &web.headers {
-        headers.insert(name.clone(), value.clone());
-    }
-}
-
 fn not_allowed() -> Reply {
     let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "Only GET and HEAD are answered here.\n");
     response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-    response
-}
-
-fn denied() -> Reply {
-    let mut response = reply(StatusCode::UNAUTHORIZED, PLAIN, "Unauthorized\n");
-    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"));
     response
 }
 
@@ -234,9 +189,9 @@ impl News {
         match outcome {
             Err(fault) if !was_down => {
                 let reason = Reason::from(fault).as_str();
-                log::warn(format_args!("reading {}: {fault}", config.admin), &[("reason", reason)]);
+                log::warn!(reason; "reading {}: {fault}", config.admin);
             }
-            Ok(_) if was_down => log::info(format_args!("reading {} succeeds again", config.admin)),
+            Ok(_) if was_down => log::info!("reading {} succeeds again", config.admin),
             Ok(_) | Err(_) => {}
         }
         let Ok(reading) = outcome else { return };
@@ -246,11 +201,10 @@ impl News {
 
     fn tell_unknown(&self, unknown: usize) {
         if self.unknown.swap(unknown, Ordering::Relaxed) != unknown && unknown > 0 {
-            let message = format_args!(
+            log::warn!(
                 "{unknown} statistics of the filter are not understood and left out; use the filter and the \
                  exporter of one release"
             );
-            log::warn(message, &[]);
         }
     }
 
@@ -261,12 +215,11 @@ impl News {
         }
         for (family, bounds) in missing {
             let seconds: Vec<String> = bounds.iter().map(|bound| (*bound as f64 / 1e9).to_string()).collect();
-            let message = format_args!(
+            log::warn!(
                 "{family} lacks the buckets of {}: the filter does not measure by these bounds; add them to its \
                  bounds_seconds",
                 seconds.join(", ")
             );
-            log::warn(message, &[]);
         }
     }
 }
@@ -286,7 +239,7 @@ mod tests {
         let label = format!("a={}", "x".repeat(60_000));
         let args = Args::parse_from(["exporter", "--envoy.admin", "unix:///nonexistent", "--label", &label]);
         let config = Config::new(&args, |_| None).unwrap();
-        Handler::new(config, Arc::new(Web::open(None).unwrap()))
+        Handler::new(config, Counts::default())
     }
 
     #[track_caller]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use hyper::body::Bytes;
+use scoretap_web::counts::Counts;
 
 use crate::cli::config::Config;
 use crate::envoy::admin::{self, ReadError};
@@ -17,7 +18,6 @@ use crate::envoy::monotonic::Monotonic;
 use crate::envoy::query;
 use crate::http::exposition::{EncodeError, Expositions};
 use crate::http::memory::Memory;
-use crate::http::requests::HttpRequests;
 use crate::process::Resources;
 use crate::reading::decode::{Decoder, Reading};
 use crate::render::encode::{Encoder, Format, Protobuf, Syntax, Text};
@@ -75,13 +75,13 @@ pub struct Source {
     requests: Arc<Monotonic>,
     appearances: Arc<Appearances>,
     errors: ScrapeErrors,
-    http: Arc<HttpRequests>,
+    http: Counts,
     memory: Memory,
 }
 
 impl Source {
     /// Reads as `config` says.
-    pub fn new(config: Arc<Config>, http: Arc<HttpRequests>) -> Self {
+    pub fn new(config: Arc<Config>, http: Counts) -> Self {
         Self {
             config,
             latest: Mutex::default(),
@@ -154,7 +154,7 @@ impl Source {
 
 /// Prints one exposition to standard output. Without Envoy it says so, as `/metrics` would, and the result is the reason.
 pub async fn print(config: Config, format: Format) -> Result<(), String> {
-    let source = Source::new(Arc::new(config), Arc::default());
+    let source = Source::new(Arc::new(config), Counts::default());
     let (exposition, outcome) = source.scrape(limit(None), format, false).await;
     let exposition = exposition.map_err(|error| error.to_string())?;
     let mut stdout = std::io::stdout().lock();

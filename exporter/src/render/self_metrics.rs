@@ -3,10 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::envoy::errors::{Reason, ScrapeErrors};
-use crate::http::requests::HttpRequests;
 use crate::process::Resources;
 use crate::reading::decode::{Reading, VmReloads};
 use crate::render::encode::{Encoder, Heading, Kind, Value};
+use scoretap_web::counts::Counts;
 
 /// The version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -140,7 +140,7 @@ pub struct SelfState<'a> {
     /// Failed scrapes.
     pub errors: &'a ScrapeErrors,
     /// Answered requests.
-    pub requests: &'a HttpRequests,
+    pub requests: &'a Counts,
     /// Memory, CPU time and files; `None` where they cannot be read.
     pub resources: Option<Resources>,
 }
@@ -169,10 +169,11 @@ impl<'a, E: Encoder> SelfMetrics<'a, E> {
         self.one(DURATION, Value::Float(took.as_secs_f64()));
         self.many(ERRORS, &Reason::ALL.map(|reason| (reason.as_str(), errors.of(reason))));
         self.many(BUILD, &[(VERSION, 1)]);
-        let by_code = requests.by_code();
-        let by_code: Vec<(&str, u64)> = by_code.iter().map(|(code, count)| (code.as_str(), *count)).collect();
+        let web = requests.snapshot();
+        let by_code: Vec<(&str, u64)> =
+            web.requests.iter().map(|(code, count)| (code.as_str(), *count)).collect();
         self.many(REQUESTS, &by_code);
-        self.one(IN_FLIGHT, Value::Count(requests.in_flight()));
+        self.one(IN_FLIGHT, Value::Count(web.in_flight));
         if let Some(resources) = resources {
             self.resources(resources);
         }

@@ -72,7 +72,7 @@ impl Exporter {
         let mut log = BufReader::new(process.stderr.take().unwrap());
         let mut line = String::new();
         log.read_line(&mut line).unwrap();
-        let url = line.split_once(" serves ").and_then(|(_, url)| url.split_once("://"));
+        let url = line.split_once(" url=").and_then(|(_, url)| url.split_once("://"));
         let (_, url) = url.unwrap_or_else(|| panic!("it does not serve: {line}"));
         let address = url.split('/').next().unwrap().to_owned();
         // What follows is read, so that it never waits for a reader, and shown where a test fails.

@@ -401,5 +401,8 @@ fn logs_are_json_where_that_is_asked_for() {
     let folder = Folder::new();
     let missing = Path::new(&folder.0).join("none.yaml").display().to_string();
     let (_, said) = run(&["--check-config", "--log.format", "json", "--dialect-file", &missing], &[]);
-    assert!(said.starts_with("{\"time\":\"") && said.contains("\"level\":\"error\",\"msg\":\""), "{said}");
+    assert!(
+        said.starts_with("{\"time\":\"") && said.contains("\"level\":\"ERROR\",\"source\":\"main.rs:"),
+        "{said}"
+    );
 }

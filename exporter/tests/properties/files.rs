@@ -9,7 +9,7 @@ use scoretap_exporter::cli::args::Args;
 use scoretap_exporter::cli::config::Config;
 use scoretap_exporter::cli::labels::constants;
 use scoretap_exporter::dialect::Dialect;
-use scoretap_exporter::web;
+use scoretap_web::config as web;
 use serde_norway::Value;
 
 use crate::cases;

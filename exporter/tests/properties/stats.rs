@@ -13,11 +13,11 @@ use scoretap_core::outcome::{Outcome, Status};
 use scoretap_exporter::cli::args::Args;
 use scoretap_exporter::cli::config::Config;
 use scoretap_exporter::envoy::errors::ScrapeErrors;
-use scoretap_exporter::http::requests::HttpRequests;
 use scoretap_exporter::http::scrape::expose;
 use scoretap_exporter::reading::decode::Decoder;
 use scoretap_exporter::render::encode::Format;
 use scoretap_exporter::render::self_metrics::SelfState;
+use scoretap_web::counts::Counts;
 
 use crate::cases;
 use crate::formats::{Samples, samples};
@@ -110,7 +110,7 @@ fn exposition(config: &Config, lines: &[String], format: Format) -> Vec<u8> {
         &SelfState {
             took: Duration::ZERO,
             errors: &ScrapeErrors::default(),
-            requests: &HttpRequests::default(),
+            requests: &Counts::default(),
             resources: None,
         },
         format,

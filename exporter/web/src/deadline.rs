@@ -1,52 +1,47 @@
-//! A stream on which an answer must be taken within a time, however slowly its reader reads, and which says when that
-//! is done.
+//! A stream whose answers must be read within a time limit, however slowly the client reads.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use crate::places::Seat;
+use crate::slots::Slot;
 
-/// How many answers a connection has begun: each has its own time.
-pub(crate) type Answers = Arc<AtomicU64>;
-
-/// A stream with a limit to the time that an answer takes.
-pub(crate) struct Patient<S> {
+/// A stream with a write deadline for each answer.
+pub(crate) struct WriteDeadline<S> {
     stream: S,
     limit: Duration,
-    answers: Answers,
-    seat: Arc<Seat>,
-    /// The answer that is being written, and when that must be over.
-    current: u64,
+    slot: Arc<Slot>,
+    /// The answer that is being written.
+    answer: u64,
+    /// When it must be written. Cleared when it is.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
-    pub(crate) const fn new(stream: S, limit: Duration, answers: Answers, seat: Arc<Seat>) -> Self {
-        Self { stream, limit, answers, seat, current: 0, deadline: None }
+impl<S> WriteDeadline<S> {
+    pub(crate) const fn new(stream: S, limit: Duration, slot: Arc<Slot>) -> Self {
+        Self { stream, limit, slot, answer: 0, deadline: None }
     }
 
-    /// An error where the answer in hand has taken too long; else the context is woken when it has.
+    /// Fails after the deadline; before it, wakes the context when the deadline comes.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let current = self.answers.load(Ordering::Relaxed);
-        let limit = self.limit;
-        if self.current != current || self.deadline.is_none() {
-            self.current = current;
-            self.deadline = Some(Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
+        let answer = self.slot.answers();
+        if self.answer != answer {
+            self.answer = answer;
+            self.deadline = None;
         }
-        let is_over =
-            self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(context).is_ready());
-        if is_over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+        let limit = self.limit;
+        let deadline =
+            self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + limit)));
+        if deadline.as_mut().poll(context).is_ready() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteDeadline<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -56,7 +51,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -70,8 +65,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
         match flushed {
             Poll::Pending => self.check(context)?,
-            Poll::Ready(Ok(())) => self.seat.sent(),
-            Poll::Ready(Err(_)) => {}
+            Poll::Ready(Ok(())) if self.slot.flushed() => self.deadline = None,
+            Poll::Ready(_) => {}
         }
         flushed
     }

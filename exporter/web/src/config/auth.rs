@@ -1,48 +1,53 @@
-//! Who is let in: no more requests than the limit, if there is one, and of those the ones with basic authentication
-//! against bcrypt's hashes, at a price that a caller cannot drive up.
+//! Access: the rate limit, then basic authentication against bcrypt hashes, at a price that a client cannot drive up.
 //!
-//! A check of a password takes tens of milliseconds by design. So each is made once and remembered by a digest, it is made off the
-//! event loop and one at a time, and only so many wait for theirs.
+//! bcrypt takes tens of milliseconds by design. Each password is checked once and remembered as a digest. Checks run off
+//! the event loop, one at a time, and only so many wait: some in total, fewer from one address.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hyper::header::HeaderValue;
 use ring::digest::{SHA256, digest};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::WebConfig;
 use super::limit::Bucket;
+use crate::threads;
 
-/// Checks that were made already, of right and of wrong passwords.
+/// Results that are remembered, of right and of wrong passwords.
 const REMEMBERED: usize = 100;
 
-/// Checks that wait for theirs; who comes then is told to come back.
+/// Checks that wait or run. Further ones are rejected.
 const WAITING: usize = 16;
 
-/// bcrypt looks at no more than that.
+/// The same for one client address, so that wrong passwords from one address leave room for the first right one from
+/// another.
+const WAITING_PER_PEER: usize = 4;
+
+/// bcrypt ignores the rest.
 const LONGEST_PASSWORD: usize = 72;
 
-/// Checked for users that there are not, so that an answer takes as long as for those that there are.
+/// Checked for unknown users, so that the answer takes as long as for known ones.
 const NOBODY: &str = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
 
 /// Whether a request may be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// It may.
+    /// Yes.
     Granted,
-    /// Not without a name and a password that are right.
+    /// No: the name or the password is missing or wrong.
     Denied,
-    /// Nobody has the time to say.
+    /// Not now: the password could not be checked.
     Busy,
-    /// Not now: there were more requests than are let through.
+    /// Not now: the rate limit is exhausted.
     TooOften,
 }
 
-/// Counts requests, checks passwords and remembers what came of it.
+/// Counts requests, checks passwords and remembers the results.
 #[derive(Debug)]
 pub struct Guard {
     bucket: Bucket,
@@ -50,6 +55,16 @@ pub struct Guard {
     /// One check at a time.
     turn: Semaphore,
     waiting: Semaphore,
+    waiting_peers: Mutex<HashMap<IpAddr, usize>>,
+    /// The stack of the thread that checks.
+    stack: usize,
+}
+
+/// A place among those that wait.
+struct Waiting<'a> {
+    guard: &'a Guard,
+    peer: IpAddr,
+    _permit: SemaphorePermit<'a>,
 }
 
 impl Default for Guard {
@@ -59,14 +74,16 @@ impl Default for Guard {
             known: Mutex::default(),
             turn: Semaphore::new(1),
             waiting: Semaphore::new(WAITING),
+            waiting_peers: Mutex::default(),
+            stack: threads::STACK,
         }
     }
 }
 
 impl Guard {
-    /// Whether a request with this `Authorization` header may be answered.
-    pub async fn check(&self, config: &Arc<WebConfig>, header: Option<&HeaderValue>) -> Access {
-        // Those who are not let in count, too.
+    /// Whether a request from `peer` with this `Authorization` header may be answered.
+    pub async fn check(&self, config: &Arc<WebConfig>, peer: IpAddr, header: Option<&HeaderValue>) -> Access {
+        // Rejected requests count, too.
         if config.rate_limit.is_some_and(|limit| !self.bucket.take(limit, Instant::now())) {
             return Access::TooOften;
         }
@@ -79,28 +96,48 @@ impl Guard {
         if let Some(is_right) = self.remembered(&key) {
             return access(is_right);
         }
-        let Ok(_place) = self.waiting.try_acquire() else { return Access::Busy };
+        let Some(_waiting) = self.wait(peer) else { return Access::Busy };
         let Ok(_turn) = self.turn.acquire().await else { return Access::Busy };
-        // Whoever was before us may have had the same question.
+        // An earlier check may have been for the same password.
         if let Some(is_right) = self.remembered(&key) {
             return access(is_right);
         }
-        let is_right = tokio::task::spawn_blocking(move || {
+        let is_right = threads::run(self.stack, move || {
             let verified = bcrypt::verify(&password, hash.as_deref().unwrap_or(NOBODY));
             hash.is_some() && verified.unwrap_or(false)
         });
-        let is_right = is_right.await.unwrap_or(false);
-        self.remember(key, is_right);
-        access(is_right)
+        match is_right.await {
+            Ok(is_right) => {
+                self.remember(key, is_right);
+                access(is_right)
+            }
+            // The result is unknown, so there is nothing to remember.
+            Err(cause) => {
+                log::error!("cannot check a password: {cause}");
+                Access::Busy
+            }
+        }
+    }
+
+    fn wait(&self, peer: IpAddr) -> Option<Waiting<'_>> {
+        let peer = network(peer);
+        let permit = self.waiting.try_acquire().ok()?;
+        let mut peers = locked(&self.waiting_peers);
+        let count = peers.entry(peer).or_default();
+        if *count >= WAITING_PER_PEER {
+            return None;
+        }
+        *count += 1;
+        Some(Waiting { guard: self, peer, _permit: permit })
     }
 
     fn remembered(&self, key: &[u8; 32]) -> Option<bool> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+        locked(&self.known).get(key).copied()
     }
 
-    /// Makes room by forgetting wrong passwords first: guesses must not cost the scraper its place.
+    /// Makes room by forgetting wrong passwords first: guesses must not evict the scraper's password.
     fn remember(&self, key: [u8; 32], is_right: bool) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = locked(&self.known);
         if known.len() >= REMEMBERED {
             let wrong = known.iter().find(|(_, is_right)| !**is_right);
             if let Some(forgotten) = wrong.or(known.iter().next()).map(|(key, _)| *key) {
@@ -109,6 +146,30 @@ impl Guard {
         }
         known.insert(key, is_right);
     }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut peers = locked(&self.guard.waiting_peers);
+        if let Some(count) = peers.get_mut(&self.peer) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                peers.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// An IPv4 address, or the /64 network of an IPv6 address, within which a host chooses its addresses.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const fn access(is_right: bool) -> Access {
@@ -139,6 +200,8 @@ fn credentials(header: &HeaderValue) -> Option<(String, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use futures_util::future::{join, join_all};
     use proptest::collection;
     use proptest::prelude::{ProptestConfig, any, proptest};
@@ -187,28 +250,59 @@ mod tests {
         }
     }
 
-    #[test]
-    fn of_many_guesses_at_once_some_wait_and_who_is_known_is_let_in() {
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn alice() -> Arc<WebConfig> {
         let users = vec![("alice".to_owned(), bcrypt::hash("secret", 4).unwrap())];
-        let config = Arc::new(WebConfig { users, ..WebConfig::default() });
-        let (guard, right) = (Guard::default(), basic(b"alice:secret"));
+        Arc::new(WebConfig { users, ..WebConfig::default() })
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn guesses_are_rejected_while_the_known_password_passes() {
+        let (config, guard, right) = (alice(), Guard::default(), basic(b"alice:secret"));
         let guesses: Vec<HeaderValue> =
             (0..40).map(|number| basic(format!("alice:{number}").as_bytes())).collect();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            assert_eq!(guard.check(&config, Some(&right)).await, Access::Granted);
-            // None has its turn before all have asked: on a busy machine the first would be gone by then.
+        block_on(async {
+            assert_eq!(guard.check(&config, PEER, Some(&right)).await, Access::Granted);
+            // No check runs before all have asked: on a busy machine the first would be finished by then.
             let turn = guard.turn.acquire().await.unwrap();
             let begin = async {
                 tokio::task::yield_now().await;
                 drop(turn);
             };
-            let all = guesses.iter().chain([&right]).map(|header| guard.check(&config, Some(header)));
+            let all = guesses.iter().chain([&right]).map(|header| guard.check(&config, PEER, Some(header)));
             let (answers, ()) = join(join_all(all), begin).await;
             let are = |access| answers.iter().filter(|answer| **answer == access).count();
-            assert_eq!((are(Access::Denied), are(Access::Busy)), (WAITING, guesses.len() - WAITING));
+            let denied = WAITING_PER_PEER;
+            assert_eq!((are(Access::Denied), are(Access::Busy)), (denied, guesses.len() - denied));
             assert_eq!(answers.last(), Some(&Access::Granted));
+            assert!(locked(&guard.waiting_peers).is_empty());
         });
+    }
+
+    #[test]
+    fn unchecked_password_is_not_remembered_as_wrong() {
+        let (config, right) = (alice(), basic(b"alice:secret"));
+        // No system has a stack of this size, so it has no thread either.
+        let mut guard = Guard { stack: usize::MAX / 4, ..Guard::default() };
+        block_on(async {
+            assert_eq!(guard.check(&config, PEER, Some(&right)).await, Access::Busy);
+            guard.stack = threads::STACK;
+            assert_eq!(guard.check(&config, PEER, Some(&right)).await, Access::Granted);
+        });
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_share_a_limit() {
+        let of = |address: &str| network(address.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:1:2:ffff::"));
+        assert_ne!(of("2001:db8:1:2::3"), of("2001:db8:1:3::3"));
+        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
     }
 
     #[test]

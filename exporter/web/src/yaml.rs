@@ -6,14 +6,14 @@ use serde_norway::{Mapping, Value};
 
 /// Everything that was wrong so far.
 #[derive(Debug)]
-pub(crate) struct Faults<'f> {
+pub struct Faults<'f> {
     file: &'f str,
     found: Vec<String>,
 }
 
 /// A mapping whose keys are all known, and where it is.
 #[derive(Clone, Debug)]
-pub(crate) struct Table<'v> {
+pub struct Table<'v> {
     /// `families[2].`, or nothing for the document itself.
     at: String,
     fields: &'v Mapping,
@@ -21,20 +21,21 @@ pub(crate) struct Table<'v> {
 
 /// A value and where it is.
 #[derive(Clone, Debug)]
-pub(crate) struct Field<'v> {
+pub struct Field<'v> {
     /// `families[2].name`
-    pub(crate) at: String,
-    pub(crate) value: &'v Value,
+    pub at: String,
+    /// The value.
+    pub value: &'v Value,
 }
 
 impl<'f> Faults<'f> {
     /// None yet, in `file`.
-    pub(crate) const fn new(file: &'f str) -> Self {
+    pub const fn new(file: &'f str) -> Self {
         Self { file, found: Vec::new() }
     }
 
     /// The document, as far as it is one.
-    pub(crate) fn parse(&mut self, text: &str) -> Option<Value> {
+    pub fn parse(&mut self, text: &str) -> Option<Value> {
         match serde_norway::from_str::<Value>(text) {
             // `<<` and nothing else; an alias is resolved already.
             Ok(mut value) => value.apply_merge().map(|()| value).map_err(|cause| self.document(&cause)).ok(),
@@ -46,7 +47,7 @@ impl<'f> Faults<'f> {
     }
 
     /// One more.
-    pub(crate) fn add(&mut self, at: &str, problem: impl AsRef<str>) {
+    pub fn add(&mut self, at: &str, problem: impl AsRef<str>) {
         let colon = if at.is_empty() { "" } else { ": " };
         let fault = format!("{}: {at}{colon}{}", self.file, problem.as_ref());
         // A key, a tag or a path may hold the end of a line.
@@ -56,7 +57,7 @@ impl<'f> Faults<'f> {
     }
 
     /// What to do with what was read: `value` if it is whole.
-    pub(crate) fn conclude<T>(self, value: Option<T>) -> Result<T, Vec<String>> {
+    pub fn conclude<T>(self, value: Option<T>) -> Result<T, Vec<String>> {
         match value {
             Some(value) if self.found.is_empty() => Ok(value),
             _ => Err(self.found),
@@ -64,7 +65,7 @@ impl<'f> Faults<'f> {
     }
 
     /// A mapping with keys of `allowed` only.
-    pub(crate) fn table<'v>(&mut self, field: &Field<'v>, allowed: &[&str]) -> Option<Table<'v>> {
+    pub fn table<'v>(&mut self, field: &Field<'v>, allowed: &[&str]) -> Option<Table<'v>> {
         let Value::Mapping(fields) = field.value else {
             self.expected(field, &format!("a mapping with the keys {}", allowed.join(", ")));
             return None;
@@ -83,7 +84,7 @@ impl<'f> Faults<'f> {
     }
 
     /// Text that is not empty.
-    pub(crate) fn text<'v>(&mut self, field: &Field<'v>) -> Option<&'v str> {
+    pub fn text<'v>(&mut self, field: &Field<'v>) -> Option<&'v str> {
         let text = field.value.as_str().filter(|text| !text.is_empty());
         if text.is_none() {
             self.expected(field, "text");
@@ -92,7 +93,7 @@ impl<'f> Faults<'f> {
     }
 
     /// true or false.
-    pub(crate) fn flag(&mut self, field: &Field<'_>) -> Option<bool> {
+    pub fn flag(&mut self, field: &Field<'_>) -> Option<bool> {
         let flag = field.value.as_bool();
         if flag.is_none() {
             self.expected(field, "true or false");
@@ -101,7 +102,7 @@ impl<'f> Faults<'f> {
     }
 
     /// The items of a list.
-    pub(crate) fn items<'v>(&mut self, field: &Field<'v>) -> Vec<Field<'v>> {
+    pub fn items<'v>(&mut self, field: &Field<'v>) -> Vec<Field<'v>> {
         let Value::Sequence(items) = field.value else {
             self.expected(field, "a list");
             return Vec::new();
@@ -111,7 +112,7 @@ impl<'f> Faults<'f> {
     }
 
     /// The names and values of a mapping from text to text.
-    pub(crate) fn pairs<'v>(&mut self, field: &Field<'v>) -> Vec<(&'v str, Field<'v>)> {
+    pub fn pairs<'v>(&mut self, field: &Field<'v>) -> Vec<(&'v str, Field<'v>)> {
         let Value::Mapping(fields) = field.value else {
             self.expected(field, "a mapping from names to values");
             return Vec::new();
@@ -128,7 +129,7 @@ impl<'f> Faults<'f> {
     }
 
     /// One of a closed set.
-    pub(crate) fn choice<T: Copy>(
+    pub fn choice<T: Copy>(
         &mut self,
         field: &Field<'_>,
         all: &[T],
@@ -143,7 +144,7 @@ impl<'f> Faults<'f> {
     }
 
     /// Says that something else was found than `allowed`.
-    pub(crate) fn expected(&mut self, field: &Field<'_>, allowed: &str) {
+    pub fn expected(&mut self, field: &Field<'_>, allowed: &str) {
         self.add(&field.at, format!("found {}; write {allowed}", shown(field.value)));
     }
 
@@ -154,18 +155,18 @@ impl<'f> Faults<'f> {
 
 impl<'v> Table<'v> {
     /// `families[2].`, or nothing for the document itself.
-    pub(crate) fn at(&self) -> &str {
+    pub fn at(&self) -> &str {
         &self.at
     }
 
     /// What stands under `key`; what is null is as good as not there.
-    pub(crate) fn get(&self, key: &str) -> Option<Field<'v>> {
+    pub fn get(&self, key: &str) -> Option<Field<'v>> {
         let value = self.fields.get(key).filter(|value| !value.is_null())?;
         Some(Field { at: format!("{}{key}", self.at), value })
     }
 
     /// What must stand under `key`.
-    pub(crate) fn required(&self, key: &str, faults: &mut Faults<'_>) -> Option<Field<'v>> {
+    pub fn required(&self, key: &str, faults: &mut Faults<'_>) -> Option<Field<'v>> {
         let field = self.get(key);
         if field.is_none() {
             faults.add(self.at.trim_end_matches('.'), format!("has no {key}; add `{key}: …`"));

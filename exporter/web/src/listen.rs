@@ -33,7 +33,7 @@ impl fmt::Display for Listen {
 
 impl Listen {
     /// The addresses of all flags; none of them is another's, too.
-    pub(crate) fn parse_all(texts: &[String]) -> Result<Vec<Self>, Vec<String>> {
+    pub fn parse_all(texts: &[String]) -> Result<Vec<Self>, Vec<String>> {
         let mut faults = Vec::new();
         let mut all: Vec<(&str, Self)> = Vec::new();
         for text in texts {
@@ -79,7 +79,7 @@ impl Listen {
     }
 
     /// The socket, with which connections can be accepted from now on.
-    pub(crate) async fn bind(self) -> io::Result<TcpListener> {
+    pub async fn bind(self) -> io::Result<TcpListener> {
         match self {
             Self::Everywhere(port) => or_ipv4(both(port), port).await,
             Self::At(address) => TcpListener::bind(address).await,

@@ -60,6 +60,27 @@ pub(super) fn read(
     faults.conclude(config)
 }
 
+/// TLS with one certificate, for HTTP/1 and HTTP/2.
+#[cfg(feature = "http2")]
+pub(super) fn certificate(
+    certificate: &Path,
+    key: &Path,
+    seen: &mut Vec<Seen>,
+) -> Result<WebConfig, Vec<String>> {
+    let mut faults = Faults::new("TLS");
+    let mut reader = Reader { folder: Path::new(""), seen, faults: &mut faults };
+    let at = |path: &Path| path.display().to_string();
+    let chain = reader.bytes(&at(certificate), certificate);
+    let chain = chain.and_then(|pem| reader.certificates(&at(certificate), &pem));
+    let private = reader.bytes(&at(key), key).and_then(|pem| reader.key(&at(key), &pem));
+    let tls = chain.zip(private).and_then(|(chain, key)| {
+        let built = Settings::with_certificate(chain, key).build();
+        built.map_err(|cause| faults.add(&at(certificate), cause)).ok()
+    });
+    let config = tls.map(|tls| WebConfig { tls: Some(tls), ..WebConfig::default() });
+    faults.conclude(config)
+}
+
 fn document(text: &str, folder: &Path, seen: &mut Vec<Seen>, faults: &mut Faults<'_>) -> Option<WebConfig> {
     let value = faults.parse(text)?;
     let mut config = WebConfig::default();
@@ -193,6 +214,7 @@ impl Reader<'_, '_, '_> {
             chain: chain?,
             key: key?,
             roots: roots.unwrap_or_default(),
+            http2: false,
         };
         if let Some(field) = table.get("prefer_server_cipher_suites") {
             self.faults.flag(&field);
@@ -218,13 +240,17 @@ impl Reader<'_, '_, '_> {
             self.faults.add(&field.at, format!("{name} is given, too; keep one of them"));
         }
         let path = self.folder.join(self.faults.text(&field)?);
-        self.seen.push(Seen::now(&path));
-        match std::fs::read(&path) {
-            Ok(pem) => Some((field.at, pem)),
+        let pem = self.bytes(&field.at, &path)?;
+        Some((field.at, pem))
+    }
+
+    fn bytes(&mut self, at: &str, path: &Path) -> Option<Vec<u8>> {
+        self.seen.push(Seen::now(path));
+        match std::fs::read(path) {
+            Ok(bytes) => Some(bytes),
             Err(cause) => {
                 let path = path.display();
-                self.faults
-                    .add(&field.at, format!("{path} cannot be read: {cause}; give the path of a PEM file"));
+                self.faults.add(at, format!("{path} cannot be read: {cause}; give the path of a PEM file"));
                 None
             }
         }

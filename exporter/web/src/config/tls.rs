@@ -118,6 +118,7 @@ pub(super) struct Settings {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) key: PrivateKeyDer<'static>,
     pub(super) roots: Vec<CertificateDer<'static>>,
+    pub(super) http2: bool,
 }
 
 /// How to speak TLS, and with whom.
@@ -135,6 +136,25 @@ impl fmt::Debug for Tls {
 }
 
 impl Settings {
+    /// Any client, and what rustls offers by default.
+    #[cfg(feature = "http2")]
+    pub(super) const fn with_certificate(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Self {
+        Self {
+            client_auth: ClientAuth::None,
+            sans: Vec::new(),
+            versions: (Version::Tls12, Version::Tls13),
+            suites: Vec::new(),
+            curves: Vec::new(),
+            chain,
+            key,
+            roots: Vec::new(),
+            http2: true,
+        }
+    }
+
     pub(super) fn build(self) -> Result<Tls, String> {
         let provider = Arc::new(self.provider());
         let (min, max) = self.versions;
@@ -159,7 +179,8 @@ impl Settings {
             .with_client_cert_verifier(verifier)
             .with_single_cert(self.chain, self.key)
             .map_err(|cause| format!("certificate and key cannot be used: {cause}"))?;
-        server.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let protocols: &[&[u8]] = if self.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+        server.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(Tls { server: Arc::new(server), sans: self.sans })
     }
 

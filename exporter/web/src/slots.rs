@@ -1,0 +1,275 @@
+//! Connection slots. When all are taken, a new connection evicts the one that has been idle for longest, so that clients
+//! which send nothing, or a byte now and then, keep nobody out.
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// The slots of one server.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    free: Arc<Semaphore>,
+    /// Slots of connections that are open and not evicted.
+    taken: Vec<Arc<Slot>>,
+    /// Notified when a connection becomes idle.
+    idle: Arc<Notify>,
+}
+
+/// What is known of one connection.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    state: Mutex<State>,
+    evicted: Notify,
+    idle: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Requests whose answers are not completely handed to the connection.
+    pending: usize,
+    /// Answers that were begun: each has its own write deadline.
+    answers: u64,
+    /// Bytes of an answer may be in the connection's buffer.
+    unsent: bool,
+    idle_since: Instant,
+    is_closed: bool,
+}
+
+/// A connection's hold on its slot. Dropping it frees the slot, also when the connection's task panics.
+#[derive(Debug)]
+pub(crate) struct Held {
+    slot: Arc<Slot>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A request that waits for its answer. Dropped when the answer was handed to the connection.
+#[derive(Debug)]
+pub(crate) struct Pending(Arc<Slot>);
+
+impl Slots {
+    pub(crate) fn new(count: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(count)), taken: Vec::new(), idle: Arc::default() }
+    }
+
+    /// Waits for a slot. The semaphore is never closed, so this never returns `None`.
+    pub(crate) async fn take(&mut self) -> Option<Held> {
+        let permit = self.permit().await?;
+        let state =
+            State { pending: 0, answers: 0, unsent: false, idle_since: Instant::now(), is_closed: false };
+        let slot =
+            Arc::new(Slot { state: Mutex::new(state), evicted: Notify::new(), idle: Arc::clone(&self.idle) });
+        self.taken.retain(|slot| !slot.state().is_closed);
+        self.taken.push(Arc::clone(&slot));
+        Some(Held { slot, _permit: permit })
+    }
+
+    async fn permit(&mut self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+                return Some(permit);
+            }
+            let free = Arc::clone(&self.free).acquire_owned();
+            if self.evict() {
+                return free.await.ok();
+            }
+            tokio::select! {
+                permit = free => return permit.ok(),
+                () = self.idle.notified() => {}
+            }
+        }
+    }
+
+    /// Evicts the connection that has been idle for longest, if one is idle.
+    fn evict(&mut self) -> bool {
+        let idle = self.taken.iter().enumerate();
+        let idle = idle.filter_map(|(index, slot)| Some((slot.state().idle_since()?, index)));
+        let Some((_, index)) = idle.min() else { return false };
+        self.taken.swap_remove(index).evicted.notify_one();
+        true
+    }
+}
+
+impl State {
+    fn idle_since(&self) -> Option<Instant> {
+        let is_idle = self.pending == 0 && !self.unsent && !self.is_closed;
+        is_idle.then_some(self.idle_since)
+    }
+}
+
+impl Slot {
+    /// Notes a complete request.
+    pub(crate) fn request(self: &Arc<Self>) -> Pending {
+        self.state().pending += 1;
+        Pending(Arc::clone(self))
+    }
+
+    /// Notes that an answer begins.
+    pub(crate) fn answer(&self) {
+        let mut state = self.state();
+        state.answers = state.answers.wrapping_add(1);
+        state.unsent = true;
+    }
+
+    /// How many answers have begun.
+    pub(crate) fn answers(&self) -> u64 {
+        self.state().answers
+    }
+
+    /// Notes that the connection's buffer is empty, and returns whether all answers are sent.
+    pub(crate) fn flushed(&self) -> bool {
+        let mut state = self.state();
+        if state.pending > 0 {
+            return false;
+        }
+        if state.unsent {
+            state.unsent = false;
+            state.idle_since = Instant::now();
+            self.idle.notify_one();
+        }
+        true
+    }
+
+    /// Waits until another connection needs the slot.
+    pub(crate) async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    pub(crate) fn slot(&self) -> Arc<Slot> {
+        Arc::clone(&self.slot)
+    }
+}
+
+impl Deref for Held {
+    type Target = Slot;
+
+    fn deref(&self) -> &Slot {
+        &self.slot
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.slot.state().is_closed = true;
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.pending = state.pending.saturating_sub(1);
+        // A request that was cancelled has no answer whose flush would make the connection idle.
+        if state.pending == 0 && !state.unsent {
+            state.idle_since = Instant::now();
+            self.0.idle.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            tokio::time::timeout(Duration::from_secs(5), future).await.expect("no slot within 5 s")
+        })
+    }
+
+    async fn leave(held: Held) {
+        held.evicted().await;
+        drop(held);
+    }
+
+    fn answer(held: &Held) {
+        let pending = held.slot().request();
+        held.answer();
+        drop(pending);
+    }
+
+    #[test]
+    fn evicts_the_idle_and_never_the_busy() {
+        block_on(async {
+            let mut slots = Slots::new(3);
+            let busy = slots.take().await.unwrap();
+            let _pending = busy.slot().request();
+            let sending = slots.take().await.unwrap();
+            answer(&sending);
+            let idle = slots.take().await.unwrap();
+            let ((), taken) = tokio::join!(leave(idle), slots.take());
+            assert!(taken.is_some());
+        });
+    }
+
+    #[test]
+    fn evicts_connections_that_never_sent_a_request() {
+        block_on(async {
+            let mut slots = Slots::new(3);
+            let first = slots.take().await.unwrap();
+            let second = slots.take().await.unwrap();
+            let _third = slots.take().await.unwrap();
+            answer(&first);
+            assert!(first.flushed());
+            let ((), taken) = tokio::join!(leave(second), slots.take());
+            assert!(taken.is_some());
+        });
+    }
+
+    #[test]
+    fn connection_that_becomes_idle_is_evicted() {
+        block_on(async {
+            let mut slots = Slots::new(1);
+            let held = slots.take().await.unwrap();
+            let pending = held.slot().request();
+            let becomes_idle = async {
+                // The other task has found no idle connection.
+                tokio::task::yield_now().await;
+                held.answer();
+                drop(pending);
+                held.flushed();
+                leave(held).await;
+            };
+            let (taken, ()) = tokio::join!(slots.take(), becomes_idle);
+            assert!(taken.is_some());
+        });
+    }
+
+    #[test]
+    fn one_new_connection_evicts_one() {
+        block_on(async {
+            let mut slots = Slots::new(2);
+            let first = slots.take().await.unwrap();
+            let second = slots.take().await.unwrap();
+            let ((), third) = tokio::join!(leave(first), slots.take());
+            assert!(third.is_some());
+            assert!(tokio::time::timeout(Duration::ZERO, second.evicted()).await.is_err());
+        });
+    }
+
+    #[test]
+    fn panicked_connection_frees_its_slot() {
+        block_on(async {
+            let mut slots = Slots::new(1);
+            let panicking = slots.take().await.unwrap();
+            let task = tokio::spawn(async move {
+                let _held = panicking;
+                panic!("on purpose");
+            });
+            assert!(task.await.is_err());
+            let second = slots.take().await.unwrap();
+            // The slot of the panicked connection is older, but no longer taken.
+            let ((), third) = tokio::join!(leave(second), slots.take());
+            assert!(third.is_some());
+        });
+    }
+}
