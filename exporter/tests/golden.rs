@@ -198,7 +198,7 @@ fn created_samples_follow_their_series() {
                  wasmcustom.scoretap.cell.score.~.~.POST./score.duration.failure.1000000: 1\n\
                  wasmcustom.scoretap.call.kserve-v1.iris.~.POST./v1/models/{model}%3Apredict.200.success: 1\n";
     let reading = date(calls, 90);
-    let (errors, requests) = (ScrapeErrors::default(), HttpRequests::default());
+    let (errors, requests) = (ScrapeErrors::default(), Counts::default());
     let state = state(&errors, &requests);
     let exposition = expose(&config, Some(&reading), &state, Format::OpenMetrics, Vec::new());
     check_file(&path("created", "openmetrics"), &exposition);
