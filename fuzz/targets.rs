@@ -18,9 +18,10 @@ use scoretap_exporter::envoy::errors::ScrapeErrors;
 use scoretap_exporter::envoy::lines::{Broken, Lines};
 use scoretap_exporter::http::negotiate::{negotiate, wants_gzip};
 use scoretap_exporter::http::pages;
-use scoretap_exporter::http::scrape::{expose, limit};
+use scoretap_exporter::http::scrape::limit;
 use scoretap_exporter::reading::decode::Decoder;
 use scoretap_exporter::render::encode::Format;
+use scoretap_exporter::render::exposition;
 use scoretap_exporter::render::self_metrics::SelfState;
 use scoretap_web::config as web;
 use scoretap_web::counts::Counts;
@@ -98,8 +99,8 @@ pub(crate) fn stats(input: &[u8]) {
     let reading = decoder.finish(config.expected_routes());
     for format in Format::ALL {
         let errors = ScrapeErrors::default();
-        expose(
-            config,
+        exposition(
+            config.render(),
             Some(&reading),
             &SelfState {
                 took: Duration::ZERO,

@@ -4,6 +4,7 @@
 
 mod file;
 mod merge;
+pub(crate) mod names;
 
 use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::{Outcome, Status};

@@ -24,3 +24,8 @@ pub mod http;
 pub mod process;
 pub mod reading;
 pub mod render;
+
+#[expect(clippy::cast_precision_loss, reason = "a sample is a float; 2^53 ns are 104 days")]
+pub(crate) const fn as_float(value: u64) -> f64 {
+    value as f64
+}

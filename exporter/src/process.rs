@@ -48,12 +48,12 @@ fn read() -> ProcResult<Resources> {
         cpu_seconds: seconds(stat.utime.saturating_add(stat.stime)),
         open_fds: process.fd_count()?.try_into().unwrap_or(u64::MAX),
         max_fds,
-        start_seconds: crate::render::encode::as_float(boot) + seconds(stat.starttime),
+        start_seconds: crate::as_float(boot) + seconds(stat.starttime),
     })
 }
 
 fn seconds(ticks: u64) -> f64 {
-    crate::render::encode::as_float(ticks) / crate::render::encode::as_float(ticks_per_second())
+    crate::as_float(ticks) / crate::as_float(ticks_per_second())
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use scoretap_exporter::cli::args::Args;
 use scoretap_exporter::cli::config::Config;
 use scoretap_exporter::envoy::appearance::{Appearances, Began};
 use scoretap_exporter::envoy::errors::ScrapeErrors;
-use scoretap_exporter::http::scrape::expose;
 use scoretap_exporter::process::Resources;
 use scoretap_exporter::reading::decode::{Decoder, Reading};
 use scoretap_exporter::render::encode::Format;
+use scoretap_exporter::render::exposition;
 use scoretap_exporter::render::self_metrics::SelfState;
 use scoretap_web::counts::Counts;
 
@@ -67,8 +67,8 @@ fn check(name: &str, pod: &Pod) {
     for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
         check_file(
             &path(name, extension),
-            &expose(
-                &config,
+            &exposition(
+                config.render(),
                 Some(&reading),
                 &state(&ScrapeErrors::default(), &Counts::default()),
                 format,
@@ -125,8 +125,8 @@ fn check_dialect(name: &'static str) {
     let stats = std::fs::read_to_string(path("calls", "stats")).unwrap();
     let reading = reading(&config, &stats);
     for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
-        let exposition = expose(
-            &config,
+        let exposition = exposition(
+            config.render(),
             Some(&reading),
             &state(&ScrapeErrors::default(), &Counts::default()),
             format,
@@ -175,7 +175,13 @@ fn envoy_cannot_be_read() {
     for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
         check_file(
             &path("down", extension),
-            &expose(&config, None, &state(&ScrapeErrors::default(), &Counts::default()), format, Vec::new()),
+            &exposition(
+                config.render(),
+                None,
+                &state(&ScrapeErrors::default(), &Counts::default()),
+                format,
+                Vec::new(),
+            ),
         );
     }
 }
@@ -200,6 +206,6 @@ fn created_samples_follow_their_series() {
     let reading = date(calls, 90);
     let (errors, requests) = (ScrapeErrors::default(), Counts::default());
     let state = state(&errors, &requests);
-    let exposition = expose(&config, Some(&reading), &state, Format::OpenMetrics, Vec::new());
+    let exposition = exposition(config.render(), Some(&reading), &state, Format::OpenMetrics, Vec::new());
     check_file(&path("created", "openmetrics"), &exposition);
 }

@@ -12,7 +12,7 @@ use crate::envoy::admin::Endpoint;
 use crate::envoy::query;
 use crate::http::pages;
 use crate::reading::identity::Identity;
-use crate::render::families::Exposed;
+use crate::render::RenderConfig;
 
 /// Everything that is fixed when the process starts.
 #[derive(Clone, Debug)]
@@ -24,9 +24,7 @@ pub struct Config {
     pub(crate) admin: Endpoint,
     /// What to ask Envoy for.
     pub(crate) stats: String,
-    /// Whether OpenMetrics has `_created` lines.
-    pub(crate) created_samples: bool,
-    pub(crate) exposed: Exposed,
+    pub(crate) render: RenderConfig,
     pub(crate) expected_routes: Vec<String>,
 }
 
@@ -64,8 +62,7 @@ impl Config {
                 web_config: args.web_config.clone(),
                 admin,
                 stats: query::everything(&args.stat_prefix, &args.app_cluster),
-                created_samples: args.created_samples,
-                exposed: Exposed { families, identity, constants },
+                render: RenderConfig { families, identity, constants, created_samples: args.created_samples },
                 expected_routes: args.expected_routes.clone(),
             }),
             (_, _, faults) => Err(faults),
@@ -74,9 +71,14 @@ impl Config {
 }
 
 impl Config {
+    /// How to render what was measured.
+    pub const fn render(&self) -> &RenderConfig {
+        &self.render
+    }
+
     /// Who this pod is.
     pub const fn identity(&self) -> &Identity {
-        &self.exposed.identity
+        &self.render.identity
     }
 
     /// The routes whose series exist before their first call.
@@ -203,9 +205,9 @@ mod tests {
         assert_eq!(config.telemetry_path, "/metrics");
         assert_eq!(config.admin, Endpoint::parse("unix:///run/scoretap/admin.sock").unwrap());
         assert_eq!(config.stats, query::everything("inbound.*", r"app|inbound\|.*"));
-        assert_eq!(config.exposed.identity, Identity::default());
-        assert_eq!(config.exposed.constants, []);
-        assert_eq!(config.exposed.families, Dialect::built_in("prediction").unwrap().unwrap().families);
+        assert_eq!(config.render.identity, Identity::default());
+        assert_eq!(config.render.constants, []);
+        assert_eq!(config.render.families, Dialect::built_in("prediction").unwrap().unwrap().families);
         assert_eq!(config.web_config, None);
         assert_eq!(config.expected_routes, ["score"]);
     }
@@ -262,7 +264,7 @@ mod tests {
         assert_eq!(config.identity().deployment(), "iris-blue");
         assert_eq!(config.identity().framework(), "unknown");
         let labels = [("tenant", "acme"), ("env", "prod")];
-        assert_eq!(config.exposed.constants, labels.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(config.render.constants, labels.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 
     #[test]

@@ -3,13 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::dialect::Family;
+use crate::dialect::names::{RESERVED_LABELS, is_name};
 use crate::render::self_metrics;
 
 /// The label that the environment's `TENANT` becomes.
 const TENANT: &str = "tenant";
-
-/// Names that Prometheus gives a meaning of their own.
-const PROMETHEUS: [&str; 2] = ["le", "quantile"];
 
 /// Names and values, the tenant first; or everything that is wrong with them. The labels of `families` are taken.
 pub fn constants(
@@ -69,21 +67,10 @@ fn parse(
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// <https://prometheus.io/docs/concepts/data_model/>
-pub(crate) fn is_name(name: &str) -> bool {
-    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        && name.starts_with(|first: char| !first.is_ascii_digit())
-}
-
-/// Whether a dialect can give a label this name.
-pub(crate) fn is_free(name: &str) -> bool {
-    is_name(name) && !name.starts_with("__") && !PROMETHEUS.contains(&name)
-}
-
 /// The labels that series have of their own.
 fn taken(families: &[Family]) -> BTreeSet<&str> {
     let of_calls = families.iter().flat_map(|family| &family.labels).map(|label| label.name.as_str());
-    of_calls.chain(self_metrics::LABELS).chain(PROMETHEUS).collect()
+    of_calls.chain(self_metrics::LABELS).chain(RESERVED_LABELS).collect()
 }
 
 #[cfg(test)]

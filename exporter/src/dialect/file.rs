@@ -2,10 +2,10 @@
 
 use scoretap_core::histogram::{LONGEST_BOUND_SECONDS, MOST_BOUNDS, time_bound};
 use scoretap_core::outcome::Status;
-
-use super::{Dialect, Dimension, Family, Label, Measure};
-use crate::cli::labels;
 use scoretap_web::yaml::{Faults, Field, Table};
+
+use super::names::{is_label, is_name};
+use super::{Dialect, Dimension, Family, Label, Measure};
 
 const KEYS: [&str; 3] = ["dialect", "about", "families"];
 const FAMILY_KEYS: [&str; 6] = ["name", "help", "measure", "only", "bounds_seconds", "labels"];
@@ -67,7 +67,7 @@ fn required_text(table: &Table<'_>, key: &str, faults: &mut Faults<'_>) -> Optio
 fn family_name(table: &Table<'_>, measure: Option<Measure>, faults: &mut Faults<'_>) -> Option<String> {
     let field = table.required("name", faults)?;
     let name = faults.text(&field)?;
-    if !labels::is_name(name) {
+    if !is_name(name) {
         faults.expected(&field, "letters, digits and \"_\", not starting with a digit");
         return None;
     }
@@ -134,7 +134,7 @@ fn label(field: &Field<'_>, measure: Measure, faults: &mut Faults<'_>) -> Option
 
 fn label_name(field: &Field<'_>, faults: &mut Faults<'_>) -> Option<String> {
     let name = faults.text(field)?;
-    if labels::is_free(name) {
+    if is_label(name) {
         return Some(name.to_owned());
     }
     faults.expected(

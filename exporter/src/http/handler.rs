@@ -209,7 +209,7 @@ impl News {
     }
 
     fn tell_missing_bounds(&self, config: &Config, reading: &Reading) {
-        let missing = families::missing_bounds(&config.exposed, reading);
+        let missing = families::missing_bounds(&config.render, reading);
         if self.missing_bounds.swap(missing.len(), Ordering::Relaxed) == missing.len() {
             return;
         }

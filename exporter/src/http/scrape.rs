@@ -20,9 +20,9 @@ use crate::http::exposition::{EncodeError, Expositions};
 use crate::http::memory::Memory;
 use crate::process::Resources;
 use crate::reading::decode::{Decoder, Reading};
-use crate::render::encode::{Encoder, Format, Protobuf, Syntax, Text};
-use crate::render::families;
-use crate::render::self_metrics::{SelfMetrics, SelfState};
+use crate::render;
+use crate::render::encode::Format;
+use crate::render::self_metrics::SelfState;
 
 /// How long a read of Envoy may take where the scraper does not say how long it waits: just under the 10 s that are
 /// Prometheus' default.
@@ -117,7 +117,7 @@ impl Source {
         let encode = |buffer| {
             let resources = Resources::now();
             let state = SelfState { took, errors: &self.errors, requests: &self.http, resources };
-            expose(&self.config, reading, &state, format, buffer)
+            render::exposition(&self.config.render, reading, &state, format, buffer)
         };
         (expositions.get(format, gzip, &self.memory, encode).await, outcome)
     }
@@ -176,44 +176,6 @@ async fn read(config: Arc<Config>, requests: Arc<Monotonic>, appearances: Arc<Ap
         appearances.date(began, &mut reading);
         reading
     }))
-}
-
-/// The exposition of a read, in the memory of `out`, which is empty; without a reading there is
-/// nothing that would have come from it.
-pub fn expose(
-    config: &Config,
-    reading: Option<&Reading>,
-    state: &SelfState<'_>,
-    format: Format,
-    out: Vec<u8>,
-) -> Vec<u8> {
-    match format {
-        Format::Text => encoded(config, reading, state, Text::new(Syntax::Prometheus, out)),
-        Format::OpenMetrics => encoded(
-            config,
-            reading,
-            state,
-            Text::new(Syntax::OpenMetrics, out).with_created(config.created_samples),
-        ),
-        Format::Protobuf => encoded(config, reading, state, Protobuf::new(out)),
-    }
-}
-
-fn encoded(
-    config: &Config,
-    reading: Option<&Reading>,
-    state: &SelfState<'_>,
-    mut encoder: impl Encoder,
-) -> Vec<u8> {
-    if let Some(reading) = reading {
-        families::families(&config.exposed, reading, &mut encoder);
-    }
-    let mut self_metrics = SelfMetrics::new(&mut encoder, &config.exposed.constants);
-    self_metrics.always(reading.is_some(), state);
-    if let Some(reading) = reading {
-        self_metrics.of_reading(reading);
-    }
-    encoder.finish()
 }
 
 #[cfg(test)]

@@ -8,13 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use hashbrown::hash_map::EntryRef;
 use hashbrown::{Equivalent, HashMap};
-use scoretap_core::histogram::{Cell, DEFAULT_TIME_BOUNDS, Histogram, SIZE_BOUNDS};
+use scoretap_core::histogram::{Cell, DEFAULT_TIME_BOUNDS, Histogram, SIZE_BOUNDS, cell_index};
 use scoretap_core::name::{ENVOY_PREFIX, Endpoint, InForce, Model, Series, Stat};
 use scoretap_core::outcome::{Outcome, Status};
 use scoretap_core::route::PRESETS;
 
+use crate::as_float;
 use crate::reading::identity::Identity;
-use crate::render::encode::as_float;
 
 /// What Envoy said in one read.
 #[derive(Debug, Default)]
@@ -114,6 +114,12 @@ pub struct Distribution {
     pub sum: u64,
     /// Since when they have been counted.
     pub created: Option<SystemTime>,
+}
+
+/// The index of the bucket that a cell counts for; the number of bounds is the +Inf bucket. A cell whose own bound is not
+/// among `bounds` counts for the next one above, so that no value is shown as smaller than it was.
+pub fn bucket_index(bounds: &[u64], cell: Cell) -> usize {
+    cell.le.map_or(bounds.len(), |le| cell_index(bounds, le))
 }
 
 impl Measured {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::Status;
 
-use crate::reading::decode::{Key, Measured, Reading};
-use crate::render::encode::as_float;
+use crate::as_float;
+use crate::reading::decode::{Key, Measured, Reading, bucket_index};
 
 /// One route of one model.
 #[derive(Debug, PartialEq)]
@@ -86,9 +86,9 @@ fn quantiles(bounds: &[u64], measured: &[&Measured]) -> Quantiles {
     for status in Status::ALL {
         let distributions = measured.iter().filter_map(|one| one.distribution(Histogram::Duration, status));
         for (cell, count) in distributions.flat_map(|distribution| &distribution.cells) {
-            let bucket = cell.le.map_or(bounds.len(), |le| bounds.partition_point(|bound| *bound < le));
-            if let Some(own) = cells.get_mut(bucket) {
-                *own = own.saturating_add(*count);
+            let bucket = bucket_index(bounds, *cell);
+            if let Some(sum) = cells.get_mut(bucket) {
+                *sum = sum.saturating_add(*count);
             }
         }
     }

@@ -128,8 +128,3 @@ fn append(out: &mut Vec<u8>, bytes: &[u8]) {
         out.push(*byte);
     }
 }
-
-#[expect(clippy::cast_precision_loss, reason = "a sample is a float; 2^53 ns are 104 days")]
-pub(crate) const fn as_float(value: u64) -> f64 {
-    value as f64
-}

@@ -6,32 +6,22 @@ use hashbrown::HashMap;
 use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::{Outcome, Status};
 
+use crate::as_float;
 use crate::dialect::{Dimension, Family, Label, Measure};
 use crate::envoy::appearance::earlier;
-use crate::reading::decode::{Calls, Distribution, Key, Measured, Reading};
-use crate::reading::identity::Identity;
-use crate::render::encode::{Buckets, Encoder, Heading, Kind, Native, Value, as_float};
+use crate::reading::decode::{Calls, Distribution, Key, Measured, Reading, bucket_index};
+use crate::render::RenderConfig;
+use crate::render::encode::{Buckets, Encoder, Heading, Kind, Native, Value};
 
-/// What is the same for every sample of every exposition.
-#[derive(Clone, Debug)]
-pub struct Exposed {
-    /// Merged from all dialects.
-    pub families: Vec<Family>,
-    /// Who the pod is.
-    pub identity: Identity,
-    /// Labels of every series.
-    pub constants: Vec<(String, String)>,
-}
-
-/// Encodes all families of `exposed` as far as `reading` has something to say of them.
-pub fn families(exposed: &Exposed, reading: &Reading, encoder: &mut impl Encoder) {
-    for family in &exposed.families {
-        Exposure { family, exposed, reading, encoder, labels: Vec::new(), common: 0 }.run();
+/// Writes the families of the configured dialects. A family without samples is left out.
+pub fn write(config: &RenderConfig, reading: &Reading, encoder: &mut impl Encoder) {
+    for family in &config.families {
+        FamilyWriter { family, config, reading, encoder, labels: Vec::new(), common: 0 }.run();
     }
 }
 
-/// Bounds that a family wants to show and that the filter does not measure by.
-pub fn missing_bounds<'a>(exposed: &'a Exposed, reading: &Reading) -> Vec<(&'a str, Vec<u64>)> {
+/// The bounds that a family asks for and the filter does not measure by.
+pub fn missing_bounds<'a>(config: &'a RenderConfig, reading: &Reading) -> Vec<(&'a str, Vec<u64>)> {
     let of = |family: &'a Family| {
         let Measure::Distribution(histogram) = family.measure else { return None };
         let there = reading.bounds.of(histogram);
@@ -39,13 +29,13 @@ pub fn missing_bounds<'a>(exposed: &'a Exposed, reading: &Reading) -> Vec<(&'a s
         let missing: Vec<u64> = wanted.filter(|bound| there.binary_search(bound).is_err()).collect();
         (!missing.is_empty()).then_some((family.name.as_str(), missing))
     };
-    exposed.families.iter().filter_map(of).collect()
+    config.families.iter().filter_map(of).collect()
 }
 
-/// One family on its way out.
-struct Exposure<'a, E> {
+/// Writes one family.
+struct FamilyWriter<'a, E> {
     family: &'a Family,
-    exposed: &'a Exposed,
+    config: &'a RenderConfig,
     reading: &'a Reading,
     encoder: &'a mut E,
     /// Of the sample in hand, encoded; kept for its memory.
@@ -57,7 +47,7 @@ struct Exposure<'a, E> {
 /// What was measured of all keys that have the same labels.
 type Group<'a> = Vec<&'a (Key, Measured)>;
 
-impl<'a, E: Encoder> Exposure<'a, E> {
+impl<'a, E: Encoder> FamilyWriter<'a, E> {
     fn run(&mut self) {
         let bounds = self.bounds();
         let Family { name, help, measure, .. } = self.family;
@@ -241,7 +231,7 @@ impl<'a, E: Encoder> Exposure<'a, E> {
     }
 
     fn models(&mut self) {
-        let identity = &self.exposed.identity;
+        let identity = &self.config.identity;
         for group in self.groups() {
             let key = group.first().map(|(key, _)| Facts::of_key(key)).unwrap_or_default();
             let facts = Facts { deployment: identity.deployment(), framework: identity.framework(), ..key };
@@ -280,7 +270,7 @@ impl<'a, E: Encoder> Exposure<'a, E> {
                 self.encoder.label(name, facts.get(*value), &mut self.labels);
             }
         }
-        for (name, value) in &self.exposed.constants {
+        for (name, value) in &self.config.constants {
             self.encoder.label(name, value, &mut self.labels);
         }
     }
@@ -366,8 +356,6 @@ impl<'a> Facts<'a> {
 
 /// Adds up cells; tells whether there were any.
 ///
-/// A cell lies in every bucket whose bound it does not exceed. Cells of bounds that are no longer in force, or that are
-/// not shown, count for the next bound above, so that no value is ever shown as smaller than it was.
 fn fill<'a>(
     buckets: &mut Buckets,
     distributions: impl Iterator<Item = &'a Distribution>,
@@ -388,9 +376,9 @@ fn fill<'a>(
         buckets.created = earlier(buckets.created, distribution.created);
         for (cell, values) in &distribution.cells {
             buckets.count = buckets.count.saturating_add(*values);
-            let bucket = cell.le.map_or(bounds.len(), |le| bounds.partition_point(|bound| *bound < le));
-            if let Some(own) = buckets.cumulative.get_mut(bucket) {
-                *own = own.saturating_add(*values);
+            let bucket = bucket_index(bounds, *cell);
+            if let Some(sum) = buckets.cumulative.get_mut(bucket) {
+                *sum = sum.saturating_add(*values);
             }
             if let Some(native) = &mut buckets.native {
                 native.add(*cell, *values);

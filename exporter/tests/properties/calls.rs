@@ -11,9 +11,9 @@ use scoretap_exporter::cli::args::Args;
 use scoretap_exporter::cli::config::Config;
 use scoretap_exporter::envoy::errors::ScrapeErrors;
 use scoretap_exporter::envoy::lines::{Broken, Lines};
-use scoretap_exporter::http::scrape::expose;
 use scoretap_exporter::reading::decode::{Decoder, Reading};
 use scoretap_exporter::render::encode::Format;
+use scoretap_exporter::render::exposition;
 use scoretap_exporter::render::self_metrics::SelfState;
 use scoretap_web::counts::Counts;
 
@@ -282,7 +282,7 @@ proptest! {
         let reading = read(&config, body.as_bytes(), piece);
         for format in Format::ALL {
             let errors = ScrapeErrors::default();
-            let exposition = expose(&config, Some(&reading), &SelfState { took: Duration::ZERO, errors: &errors, requests: &Counts::default(), resources: None }, format, Vec::new());
+            let exposition = exposition(config.render(), Some(&reading), &SelfState { took: Duration::ZERO, errors: &errors, requests: &Counts::default(), resources: None }, format, Vec::new());
             assert_eq!(found(samples(format, &exposition)), expected(&calls), "{format:?}");
         }
     }

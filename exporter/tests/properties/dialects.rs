@@ -7,7 +7,7 @@ use scoretap_exporter::dialect::{Dialect, Dimension, Measure, merge};
 use scoretap_exporter::reading::decode::Decoder;
 use scoretap_exporter::reading::identity::Identity;
 use scoretap_exporter::render::encode::{Encoder, Format, Protobuf, Syntax, Text};
-use scoretap_exporter::render::families::{Exposed, families};
+use scoretap_exporter::render::{RenderConfig, families};
 
 use crate::cases;
 use crate::files::check_faults;
@@ -89,12 +89,12 @@ fn dialects() -> impl Strategy<Value = String> {
         .prop_map(|(name, families)| format!("{{{name}{families}}}"))
 }
 
-fn exposition(exposed: &Exposed, lines: &[String], mut encoder: impl Encoder) -> Vec<u8> {
-    let mut decoder = Decoder::new(&exposed.identity);
+fn exposition(config: &RenderConfig, lines: &[String], mut encoder: impl Encoder) -> Vec<u8> {
+    let mut decoder = Decoder::new(&config.identity);
     for line in lines {
         decoder.line(line.trim_end_matches('\n')).unwrap();
     }
-    families(exposed, &decoder.finish(&[]), &mut encoder);
+    families::write(config, &decoder.finish(&[]), &mut encoder);
     encoder.finish()
 }
 
@@ -113,15 +113,15 @@ fn check(text: &str, lines: &[String], tenant: Option<&str>, beside: &str) {
         Ok(constants) => constants,
         Err(faults) => return check_origin(&faults, &["--label \"env=prod\": ", "environment TENANT="]),
     };
-    let exposed = Exposed { families, identity: Identity::default(), constants };
-    let said = samples(Format::Text, &exposition(&exposed, lines, Text::new(Syntax::Prometheus, Vec::new())));
-    let openmetrics = exposition(&exposed, lines, Text::new(Syntax::OpenMetrics, Vec::new()));
+    let config = RenderConfig { families, identity: Identity::default(), constants, created_samples: false };
+    let said = samples(Format::Text, &exposition(&config, lines, Text::new(Syntax::Prometheus, Vec::new())));
+    let openmetrics = exposition(&config, lines, Text::new(Syntax::OpenMetrics, Vec::new()));
     assert_eq!(samples(Format::OpenMetrics, &openmetrics), said);
-    let protobuf = exposition(&exposed, lines, Protobuf::new(Vec::new()));
+    let protobuf = exposition(&config, lines, Protobuf::new(Vec::new()));
     assert_eq!(samples(Format::Protobuf, &protobuf), said);
     for (_, labels) in said.keys() {
         let constant = |(name, value): &(String, String)| labels.get(name) == Some(value);
-        assert!(exposed.constants.iter().all(constant), "{labels:?}");
+        assert!(config.constants.iter().all(constant), "{labels:?}");
     }
 }
 
@@ -149,10 +149,15 @@ fn statuses_of_one_name_are_one_histogram() {
     let text = "{dialect: mine, families: [{name: a_seconds, help: A., measure: duration, labels: \
                 [{name: status, value: status, rename: {failure: bad, cancelled: bad}}]}]}";
     let families = Dialect::parse("mine.yaml", text).unwrap().families;
-    let exposed = Exposed { families, identity: Identity::default(), constants: Vec::new() };
+    let config = RenderConfig {
+        families,
+        identity: Identity::default(),
+        constants: Vec::new(),
+        created_samples: false,
+    };
     let line = |status| format!("wasmcustom.scoretap.cell.r.~.~.POST./r.duration.{status}.inf: 1\n");
     let lines = [line("failure"), line("cancelled"), line("success")];
-    let text = exposition(&exposed, &lines, Text::new(Syntax::Prometheus, Vec::new()));
+    let text = exposition(&config, &lines, Text::new(Syntax::Prometheus, Vec::new()));
     let said = String::from_utf8(text.clone()).unwrap();
     assert!(said.contains("\na_seconds_count{status=\"bad\"} 2\n"), "{said}");
     samples(Format::Text, &text);

@@ -13,9 +13,9 @@ use scoretap_core::outcome::{Outcome, Status};
 use scoretap_exporter::cli::args::Args;
 use scoretap_exporter::cli::config::Config;
 use scoretap_exporter::envoy::errors::ScrapeErrors;
-use scoretap_exporter::http::scrape::expose;
 use scoretap_exporter::reading::decode::Decoder;
 use scoretap_exporter::render::encode::Format;
+use scoretap_exporter::render::exposition;
 use scoretap_exporter::render::self_metrics::SelfState;
 use scoretap_web::counts::Counts;
 
@@ -98,14 +98,14 @@ pub(crate) fn lines() -> impl Strategy<Value = Vec<String>> {
     })
 }
 
-fn exposition(config: &Config, lines: &[String], format: Format) -> Vec<u8> {
+fn rendered(config: &Config, lines: &[String], format: Format) -> Vec<u8> {
     let mut decoder = Decoder::new(config.identity());
     for line in lines {
         decoder.line(line.trim_end_matches('\n')).unwrap();
     }
     let reading = decoder.finish(config.expected_routes());
-    expose(
-        config,
+    exposition(
+        config.render(),
         Some(&reading),
         &SelfState {
             took: Duration::ZERO,
@@ -144,13 +144,13 @@ proptest! {
     ) {
         let args = Args::parse_from(["exporter", "--dialect", dialect, "--label", "a=\"\n\\", "--expect-route", "b"]);
         let config = Config::new(&args, |_| None).unwrap();
-        let text = exposition(&config, &lines, Format::Text);
+        let text = rendered(&config, &lines, Format::Text);
         let said = samples(Format::Text, &text);
         check_histograms(&said);
         for format in Format::ALL {
-            assert_eq!(samples(format, &exposition(&config, &shuffled, format)), said, "{format:?}");
+            assert_eq!(samples(format, &rendered(&config, &shuffled, format)), said, "{format:?}");
         }
-        assert_eq!(exposition(&config, &shuffled, Format::Text), text);
+        assert_eq!(rendered(&config, &shuffled, Format::Text), text);
     }
 
     #[test]

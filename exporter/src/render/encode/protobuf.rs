@@ -9,7 +9,8 @@ use scoretap_core::histogram::NATIVE_SCHEMA;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::native::Span;
-use super::{Buckets, Encoder, Heading, Kind, Native, Value, append, as_float};
+use super::{Buckets, Encoder, Heading, Kind, Native, Value, append};
+use crate::as_float;
 
 /// Numbers of fields, by message.
 mod field {

@@ -1,0 +1,17 @@
+//! The names that a metric or a label can have.
+//!
+//! <https://prometheus.io/docs/concepts/data_model/>
+
+/// Label names that Prometheus reserves for histograms and summaries.
+pub(crate) const RESERVED_LABELS: [&str; 2] = ["le", "quantile"];
+
+/// Whether `name` can name a metric or a label.
+pub(crate) fn is_name(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.starts_with(|first: char| !first.is_ascii_digit())
+}
+
+/// Whether a dialect can have a label of this name.
+pub(crate) fn is_label(name: &str) -> bool {
+    is_name(name) && !name.starts_with("__") && !RESERVED_LABELS.contains(&name)
+}
