@@ -2,4 +2,5 @@
 
 pub mod decode;
 pub mod identity;
+pub mod measured;
 pub mod summary;

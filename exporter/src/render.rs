@@ -5,8 +5,8 @@ pub mod families;
 pub mod self_metrics;
 
 use crate::dialect::Family;
-use crate::reading::decode::Reading;
 use crate::reading::identity::Identity;
+use crate::reading::measured::Reading;
 use crate::render::encode::{Encoder, Format, Protobuf, Syntax, Text};
 use crate::render::self_metrics::{SelfMetrics, SelfState};
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::{Outcome, Status};
 
-use crate::reading::decode::{Key, Reading};
+use crate::reading::measured::{Key, Reading};
 
 /// When a read began, by both clocks.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::reading::decode::EnvoyRequests;
+use crate::reading::measured::EnvoyRequests;
 
 /// What the last read said.
 #[derive(Debug, Default)]

@@ -21,7 +21,7 @@ use crate::http::exposition::EncodeError;
 use crate::http::negotiate::{negotiate, wants_gzip};
 use crate::http::pages;
 use crate::http::scrape::{self, Source};
-use crate::reading::decode::Reading;
+use crate::reading::measured::Reading;
 use crate::render::families;
 
 /// The header by which Prometheus says how long it waits.

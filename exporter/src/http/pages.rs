@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::reading::decode::Reading;
+use crate::reading::measured::Reading;
 use crate::reading::summary::{self, Quantile, Quantiles, Row};
 use crate::render::self_metrics::VERSION;
 

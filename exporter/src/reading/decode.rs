@@ -1,194 +1,25 @@
-//! From Envoy's lines to what was measured: names are decoded, models get their labels, equal series are added up.
+//! Decodes Envoy's lines: decodes names, resolves models to labels, and adds up series with equal labels.
 //!
-//! This is the only place that sees a statistic's name, and it leaves the grammar to `scoretap_core::name`. What
-//! the result is called in an exposition is none of its business.
+//! The only module that sees the name of a statistic. The grammar is in `scoretap_core::name`.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hashbrown::hash_map::EntryRef;
 use hashbrown::{Equivalent, HashMap};
-use scoretap_core::histogram::{Cell, DEFAULT_TIME_BOUNDS, Histogram, SIZE_BOUNDS, cell_index};
 use scoretap_core::name::{ENVOY_PREFIX, Endpoint, InForce, Model, Series, Stat};
-use scoretap_core::outcome::{Outcome, Status};
 use scoretap_core::route::PRESETS;
 
-use crate::as_float;
 use crate::reading::identity::Identity;
+use crate::reading::measured::{EnvoyRequests, Key, Measured, Reading};
 
-/// What Envoy said in one read.
-#[derive(Debug, Default)]
-pub struct Reading {
-    /// In the order of their keys; no key occurs twice.
-    pub series: Vec<(Key, Measured)>,
-    /// In force for each histogram, increasing.
-    pub bounds: Bounds,
-    /// Calls that a route matched.
-    pub matched: u64,
-    /// Calls that none did.
-    pub unmatched: u64,
-    /// Calls whose model went into the series that stands for all beyond the limit.
-    pub overflow: u64,
-    /// Whether the filter runs as configured; `None` where none ever ran.
-    pub config_valid: Option<bool>,
-    /// Requests on the app's listener, where Envoy keeps that statistic.
-    pub envoy_requests: Option<EnvoyRequests>,
-    /// Calls that the app is working on, where Envoy keeps that statistic.
-    pub in_flight: Option<u64>,
-    /// How often a VM of the filter was started anew, where Envoy keeps that statistic.
-    pub vm_reloads: Option<VmReloads>,
-    /// How long Envoy has run, in whole seconds, where Envoy keeps that statistic.
-    pub uptime: Option<Duration>,
-    /// When Envoy started, once `envoy::appearance` has dated the reading.
-    pub started: Option<SystemTime>,
-    /// How many statistics have our prefix and no meaning to us: a filter of another version.
-    pub unknown: usize,
-    /// Whether the filter divides durations by the bounds of native histograms.
-    pub is_native: bool,
-}
-
-/// What became of attempts to start a VM that had crashed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct VmReloads {
-    /// It runs again.
-    pub success: u64,
-    /// It did not start.
-    pub failure: u64,
-    /// Too soon after the last one.
-    pub backoff: u64,
-}
-
-/// Envoy's own count of what the filter should have seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EnvoyRequests {
-    /// All that ever began.
-    pub begun: u64,
-    /// Those that are over.
-    pub finished: u64,
-}
-
-/// Whose calls these are and where they went, as labels.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// The model's name.
-    pub model: String,
-    /// The model's version.
-    pub version: String,
-    /// The route's name.
-    pub route: String,
-    /// The request's method; empty where a route is expected whose endpoints are not known before its first call.
-    pub method: String,
-    /// The template that the path matched; empty as the method is.
-    pub template: String,
-}
-
-/// All that was measured of one key's calls.
-#[derive(Debug, Default, PartialEq)]
-pub struct Measured {
-    /// How many calls ended in one way with one HTTP status; 0 where none was sent.
-    pub calls: Vec<Calls>,
-    /// Since when the series has been counted.
-    pub created: Option<SystemTime>,
-    distributions: BTreeMap<(Histogram, Status), Distribution>,
-}
-
-/// Calls that ended in the same way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Calls {
-    /// How.
-    pub outcome: Outcome,
-    /// The HTTP status that was sent; 0 where none was.
-    pub code: u16,
-    /// How many.
-    pub count: u64,
-    /// Since when they have been counted.
-    pub created: Option<SystemTime>,
-}
-
-/// The values of one histogram, and the cells that they fell into.
-#[derive(Debug, Default, PartialEq)]
-pub struct Distribution {
-    /// In no order; a cell may occur more than once.
-    pub cells: Vec<(Cell, u64)>,
-    /// In nanoseconds or bytes.
-    pub sum: u64,
-    /// Since when they have been counted.
-    pub created: Option<SystemTime>,
-}
-
-/// The index of the bucket that a cell counts for; the number of bounds is the +Inf bucket. A cell whose own bound is not
-/// among `bounds` counts for the next one above, so that no value is shown as smaller than it was.
-pub fn bucket_index(bounds: &[u64], cell: Cell) -> usize {
-    cell.le.map_or(bounds.len(), |le| cell_index(bounds, le))
-}
-
-impl Measured {
-    /// What was measured of calls with one status, if anything was.
-    pub fn distribution(&self, histogram: Histogram, status: Status) -> Option<&Distribution> {
-        self.distributions.get(&(histogram, status))
-    }
-
-    pub(crate) fn distributions_mut(
-        &mut self,
-    ) -> impl Iterator<Item = (&(Histogram, Status), &mut Distribution)> {
-        self.distributions.iter_mut()
-    }
-
-    fn count(&mut self, outcome: Outcome, code: u16, count: u64) {
-        let same = |calls: &&mut Calls| (calls.outcome, calls.code) == (outcome, code);
-        match self.calls.iter_mut().find(same) {
-            Some(calls) => calls.count = calls.count.saturating_add(count),
-            None => self.calls.push(Calls { outcome, code, count, created: None }),
-        }
-    }
-
-    fn distribution_mut(&mut self, histogram: Histogram, status: Status) -> &mut Distribution {
-        self.distributions.entry((histogram, status)).or_default()
-    }
-}
-
-/// The bounds in force, of each histogram.
-#[derive(Debug, Default)]
-pub struct Bounds {
-    configured: Vec<(Histogram, u64, Vec<u64>)>,
-}
-
-impl Bounds {
-    /// Those that were configured last, or else the default ones.
-    pub fn of(&self, histogram: Histogram) -> &[u64] {
-        let configured = self.configured.iter().find(|(of, _, _)| *of == histogram);
-        match configured {
-            Some((_, _, bounds)) => bounds,
-            None if histogram.is_time() => &DEFAULT_TIME_BOUNDS,
-            None => &SIZE_BOUNDS,
-        }
-    }
-
-    fn configured(&mut self, histogram: Histogram, since: u64, bounds: &[u64]) {
-        let mut bounds = bounds.to_vec();
-        bounds.sort_unstable();
-        // What no float tells apart would be one bucket twice.
-        bounds.dedup_by_key(|bound| as_float(*bound) / 1e9);
-        // Of those of one moment the same ones are in force, in whatever order they come.
-        let is_later = |(of, when, other): &(Histogram, u64, Vec<u64>)| {
-            *of == histogram && (*when, other) >= (since, &bounds)
-        };
-        if self.configured.iter().any(is_later) {
-            return;
-        }
-        self.configured.retain(|(of, _, _)| *of != histogram);
-        self.configured.push((histogram, since, bounds));
-    }
-}
-
-/// A line that is none of Envoy's.
+/// A line that is not `name: value`, so that the answer does not come from Envoy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAStatistic {
-    /// The beginning of it.
+    /// The beginning of the line.
     pub line: String,
 }
 
-/// Takes Envoy's lines, in any order.
+/// Decodes Envoy's lines, in any order.
 #[derive(Debug)]
 pub struct Decoder<'a> {
     identity: &'a Identity,
@@ -201,7 +32,7 @@ pub struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// A decoder that has seen nothing yet.
+    /// A decoder without lines.
     pub fn new(identity: &'a Identity) -> Self {
         Self {
             identity,
@@ -214,7 +45,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Takes one line, `name: value`.
+    /// Decodes one line, `name: value`.
     pub fn line(&mut self, line: &str) -> Result<(), NotAStatistic> {
         let parsed = line.rsplit_once(": ").and_then(|(name, value)| Some((name, value.parse().ok()?)));
         let Some((name, value)) = parsed else {
@@ -230,7 +61,7 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// Says that there are no more lines. The pod's own model is known on `expected_routes`, called or not.
+    /// Ends the read. The pod's own model has a series on each of `expected_routes`, even before its first call.
     pub fn finish(mut self, expected_routes: &[String]) -> Reading {
         for route in expected_routes {
             let (model, version) = self.identity.own();
@@ -243,8 +74,8 @@ impl<'a> Decoder<'a> {
         reading.series = self.series.into_iter().collect();
         reading.series.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         reading.config_valid = self.in_force.map(|in_force| in_force != InForce::Nothing);
-        // With the old cells of a native configuration and the new ones of a classic one, native buckets would be wrong.
-        // An invalid one adds to no cell.
+        // After a change from native to classic bounds, native buckets would show the old cells only. An invalid
+        // configuration adds to no cell, so the cells decide.
         reading.is_native = match self.in_force {
             Some(InForce::Native) => true,
             Some(InForce::Classic) => false,
@@ -280,9 +111,9 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// What else was asked for; the patterns that chose it are the user's.
+    /// Decodes Envoy's own statistics, which the user's patterns select.
     fn envoys(&mut self, name: &str, value: u64) {
-        // Envoy may count the requests of some callers once more, apart from the rest.
+        // Envoy can count the requests of some user agents a second time.
         if name.contains(".user_agent.") {
             return;
         }
@@ -323,7 +154,7 @@ fn add(total: &mut Option<u64>, value: u64) {
     *total = Some(total.unwrap_or(0).saturating_add(value));
 }
 
-/// A [`Key`] that owns nothing; the order of fields is the same, so the hash is, too.
+/// A borrowed [`Key`]. The order of its fields is the same, and so is its hash.
 #[derive(Hash)]
 struct KeyRef<'a> {
     model: &'a str,
@@ -356,7 +187,11 @@ impl From<&KeyRef<'_>> for Key {
 
 #[cfg(test)]
 mod tests {
+    use scoretap_core::histogram::{DEFAULT_TIME_BOUNDS, Histogram};
+    use scoretap_core::outcome::Status;
+
     use super::*;
+    use crate::reading::measured::Calls;
 
     fn reading(identity: &Identity, lines: &[&str]) -> Reading {
         let mut decoder = Decoder::new(identity);
@@ -392,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_counted_by_outcome_and_by_response() {
+    fn calls_are_counted_by_outcome_and_response() {
         check_calls(
             &[
                 "wasmcustom.scoretap.call.score.~.~.POST./score.200.success: 12",
@@ -407,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn series_that_end_up_with_the_same_labels_are_one() {
+    fn series_with_equal_labels_are_added_up() {
         check_calls(
             &[
                 "wasmcustom.scoretap.call.score.~.~.POST./score.200.success: 1",
@@ -420,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn series_that_differ_in_one_label_are_apart() {
+    fn series_that_differ_in_a_label_stay_apart() {
         check_calls(
             &[
                 "wasmcustom.scoretap.call.score.b.1.POST./score.200.success: 1",
@@ -440,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_what_the_caller_wrote() {
+    fn names_are_decoded_as_the_caller_wrote_them() {
         check_calls(
             &["wasmcustom.scoretap.call.score.a%22%0A%2Eb%3A%20c.%C3%BC.POST./score.200.success: 1"],
             &[("a\"\n.b: c/ü/score", &["POST /score 200 success 1"])],
@@ -448,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_is_the_sum_of_all_calls() {
+    fn matched_calls_are_the_sum_of_all_series() {
         let reading = reading(
             &pod(),
             &[
@@ -462,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_line_nothing_was_seen_and_nothing_is_known() {
+    fn reading_without_lines_is_empty() {
         let reading = reading(&pod(), &[]);
         assert_eq!((reading.matched, reading.unmatched, reading.overflow), (0, 0, 0));
         assert_eq!((reading.config_valid, reading.envoy_requests, reading.in_flight), (None, None, None));
@@ -470,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expected_route_is_known_before_its_first_call_and_is_no_second_series_after_it() {
+    fn expected_route_has_one_series_before_and_after_calls() {
         let identity = pod();
         let mut decoder = Decoder::new(&identity);
         decoder.line("wasmcustom.scoretap.call.score.~.~.POST./score.200.success: 12").unwrap();
@@ -481,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_and_sums_of_equal_series_come_together() {
+    fn cells_and_sums_of_equal_series_are_added_up() {
         let reading = reading(
             &pod(),
             &[
@@ -507,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bounds_that_were_configured_last_are_in_force() {
+    fn last_configured_bounds_are_in_force() {
         check_bounds(&[], &DEFAULT_TIME_BOUNDS);
         let [old, new] =
             ["wasmcustom.scoretap.bounds.duration.1_2_3: 100", "wasmcustom.scoretap.bounds.duration.5: 101"];
@@ -521,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_that_no_float_tells_apart_are_one() {
+    fn bounds_equal_as_floats_are_one() {
         check_bounds(
             &["wasmcustom.scoretap.bounds.duration.18446744073709551615_5_18446744073709551614_5: 1"],
             &[5, 18_446_744_073_709_551_614],
@@ -529,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn envoys_own_statistics_are_added_up_over_listeners_and_clusters() {
+    fn envoys_statistics_are_added_up_over_listeners_and_clusters() {
         let reading = reading(
             &pod(),
             &[
@@ -546,20 +381,20 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_began_while_envoy_was_read_do_not_make_the_count_negative() {
+    fn finished_requests_are_never_negative() {
         let lines = ["http.inbound.downstream_rq_active: 2", "http.inbound.downstream_rq_total: 1"];
         let envoy_requests = Some(EnvoyRequests { begun: 1, finished: 0 });
         assert_eq!(reading(&pod(), &lines).envoy_requests, envoy_requests);
     }
 
     #[test]
-    fn the_filters_configuration_is_valid_or_not_or_not_there() {
+    fn config_gauge_decides_whether_configuration_is_valid() {
         assert_eq!(reading(&pod(), &["wasmcustom.scoretap.config: 0"]).config_valid, Some(false));
         assert_eq!(reading(&pod(), &["wasmcustom.scoretap.config: 1"]).config_valid, Some(true));
     }
 
     #[test]
-    fn native_buckets_are_shown_as_long_as_calls_are_counted_in_them() {
+    fn native_buckets_are_shown_while_calls_use_them() {
         let is_native = |config: &str| {
             let cell = "wasmcustom.scoretap.cell.r.~.~.POST./r.duration.success.5000000.-60: 1";
             reading(&pod(), &[cell, config]).is_native
@@ -571,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn statistics_of_another_release_are_left_out_and_counted() {
+    fn statistics_of_another_release_are_skipped_and_counted() {
         let reading = reading(
             &pod(),
             &[
@@ -583,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_statistic_is_refused() {
+    fn line_without_name_and_value_is_rejected() {
         for line in ["", "<html>", "a: b", "a: -1", "a:1", "a: ", "a: 18446744073709551616", "a: 1 "] {
             let refused = Decoder::new(&pod()).line(line).expect_err("must be refused");
             assert_eq!(refused.line, line);
@@ -593,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_beyond_what_a_counter_holds_stay_at_its_end() {
+    fn counts_saturate() {
         let lines = [
             "wasmcustom.scoretap.call.score.~.~.POST./score.200.success: 18446744073709551615",
             "wasmcustom.scoretap.call.score.iris.3.POST./score.200.success: 1",

@@ -6,7 +6,7 @@ use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::Status;
 
 use crate::as_float;
-use crate::reading::decode::{Key, Measured, Reading, bucket_index};
+use crate::reading::measured::{Key, Measured, Reading, bucket_index};
 
 /// One route of one model.
 #[derive(Debug, PartialEq)]

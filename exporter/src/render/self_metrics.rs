@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::envoy::errors::{Reason, ScrapeErrors};
 use crate::process::Resources;
-use crate::reading::decode::{Reading, VmReloads};
+use crate::reading::measured::{Reading, VmReloads};
 use crate::render::encode::{Encoder, Heading, Kind, Value};
 use scoretap_web::counts::Counts;
 
