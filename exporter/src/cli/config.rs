@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn without_flags_everything_has_its_default() {
         let config = config(&[], &[]).unwrap();
-        assert_eq!(config.listen, [Listen::At("0.0.0.0:15190".parse().unwrap())]);
+        assert_eq!(config.listen, [Listen::All(15190)]);
         assert_eq!(config.telemetry_path, "/metrics");
         assert_eq!(config.admin, Endpoint::parse("unix:///run/scoretap/admin.sock").unwrap());
         assert_eq!(config.stats, query::everything("inbound.*", r"app|inbound\|.*"));
@@ -216,7 +216,7 @@ mod tests {
     fn addresses_are_given_as_to_other_exporters() {
         let two = ["--web.listen-address", ":80", "--web.listen-address=[::1]:81"];
         let listen = config(&two, &[]).unwrap().listen;
-        assert_eq!(listen, [Listen::Everywhere(80), Listen::At("[::1]:81".parse().unwrap())]);
+        assert_eq!(listen, [Listen::All(80), Listen::Ip("[::1]:81".parse().unwrap())]);
         for wrong in ["80", "a:80", ":", "0.0.0.0:65536", ""] {
             check_fault(&["--web.listen-address", wrong], "write IP:PORT or :PORT");
         }

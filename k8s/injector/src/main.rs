@@ -1,6 +1,5 @@
 //! The command line of the webhook.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,8 +7,9 @@ use anyhow::{Context, Result, anyhow};
 use clap::{Parser, Subcommand};
 use scoretap_injector::serve::review::Exempt;
 use scoretap_injector::serve::server::{self, Serving};
-use scoretap_injector::serve::tls::Files;
 use scoretap_injector::settings::Settings;
+use scoretap_web::listen::Listen;
+use scoretap_web::log::{self as logging, LogArgs};
 
 /// Adds the Scoretap sidecar to pods that ask for it with `scoretap.dev/inject: "true"`.
 #[derive(Debug, Parser)]
@@ -17,6 +17,8 @@ use scoretap_injector::settings::Settings;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -24,17 +26,20 @@ enum Command {
     /// Serve as an admission webhook
     Serve {
         /// Address of the webhook
-        #[arg(long, value_name = "IP:PORT", default_value = "[::]:8443")]
-        listen_address: SocketAddr,
+        #[arg(long, value_name = "HOST:PORT", default_value = ":8443")]
+        listen_address: Listen,
         /// Address of /metrics, /-/healthy and /-/ready
-        #[arg(long, value_name = "IP:PORT", default_value = "[::]:8080")]
-        metrics_address: SocketAddr,
+        #[arg(long, value_name = "HOST:PORT", default_value = ":8080")]
+        metrics_address: Listen,
         /// Certificate, PEM; read again when it changes
         #[arg(long, value_name = "FILE", default_value = "/tls/tls.crt")]
         tls_cert: PathBuf,
         /// Key, PEM; read again when it changes
         #[arg(long, value_name = "FILE", default_value = "/tls/tls.key")]
         tls_key: PathBuf,
+        /// TLS and users of metrics and health, as exporter-toolkit reads it; read again when it changes
+        #[arg(long = "web.config.file", value_name = "FILE")]
+        web_config: Option<PathBuf>,
         /// Namespace of the injector, in which it changes nothing
         #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
         namespace: Option<String>,
@@ -45,21 +50,33 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let Cli { command, log } = Cli::parse();
+    logging::init(log);
+    match run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            log::error!("{error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(command: Command) -> Result<()> {
-    let Command::Serve { listen_address, metrics_address, tls_cert, tls_key, namespace, settings } = command;
+    let Command::Serve {
+        listen_address,
+        metrics_address,
+        tls_cert,
+        tls_key,
+        web_config,
+        namespace,
+        settings,
+    } = command;
     let serving = Serving {
         listen: listen_address,
         metrics: metrics_address,
-        files: Files { certificate: tls_cert, key: tls_key },
+        certificate: tls_cert,
+        key: tls_key,
+        web_config,
         settings: settings.as_deref().map_or_else(|| Ok(Settings::default()), read)?,
         exempt: Exempt::with_own(namespace),
     };

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use scoretap_web::counts::Snapshot;
+
 use super::review::Kind;
 
 /// Counters since the start of the process.
@@ -14,8 +16,6 @@ pub struct Metrics {
     reviews: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     malformed: AtomicU64,
     nanoseconds: AtomicU64,
-    reloads: AtomicU64,
-    reload_failures: AtomicU64,
 }
 
 impl Metrics {
@@ -31,14 +31,8 @@ impl Metrics {
         self.malformed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a change of the certificate's files.
-    pub fn reload(&self, succeeded: bool) {
-        let counter = if succeeded { &self.reloads } else { &self.reload_failures };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Prometheus' text format 0.0.4. No label value comes from a request.
-    pub fn text(&self) -> String {
+    /// Prometheus' text format 0.0.4, with the counts of the webhook's server. No label value comes from a request.
+    pub fn text(&self, webhook: &Snapshot) -> String {
         let reviews = self.reviews.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let total: u64 = reviews.values().sum();
         let mut text = String::from(
@@ -52,7 +46,6 @@ impl Metrics {
             );
         }
         let seconds = Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)).as_secs_f64();
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let _ = write!(
             text,
             "# HELP scoretap_injector_review_duration_seconds Time spent on reviews.\n\
@@ -66,12 +59,16 @@ impl Metrics {
              # TYPE scoretap_injector_certificate_reloads_total counter\n\
              scoretap_injector_certificate_reloads_total{{result=\"success\"}} {}\n\
              scoretap_injector_certificate_reloads_total{{result=\"failure\"}} {}\n\
+             # HELP scoretap_injector_tls_handshake_failures_total TLS handshakes of the webhook that failed.\n\
+             # TYPE scoretap_injector_tls_handshake_failures_total counter\n\
+             scoretap_injector_tls_handshake_failures_total {}\n\
              # HELP scoretap_injector_build_info The version of the injector.\n\
              # TYPE scoretap_injector_build_info gauge\n\
              scoretap_injector_build_info{{version=\"{}\"}} 1\n",
-            load(&self.malformed),
-            load(&self.reloads),
-            load(&self.reload_failures),
+            self.malformed.load(Ordering::Relaxed),
+            webhook.reloads.successes,
+            webhook.reloads.failures,
+            webhook.handshake_failures,
             env!("CARGO_PKG_VERSION"),
         );
         text
