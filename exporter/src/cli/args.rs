@@ -44,15 +44,23 @@ pub struct Scrape {
 #[derive(Clone, Debug, Parser)]
 #[command(name = "scoretap-exporter", version, after_help = ENVIRONMENT, max_term_width = 100)]
 pub struct Args {
-    /// Address to serve on; `:PORT` is every address of the pod; may be repeated
-    #[arg(long = "web.listen-address", value_name = "IP:PORT", default_value = "0.0.0.0:15190", help_heading = WEB)]
+    /// Address to listen on; `:PORT` means all addresses of IPv4 and IPv6; may be repeated
+    #[arg(long = "web.listen-address", value_name = "HOST:PORT", default_value = ":15190", help_heading = WEB)]
     pub listen_addresses: Vec<String>,
 
-    /// Path under which the metrics are
+    /// Use the sockets that systemd passes instead of --web.listen-address
+    #[arg(long = "web.systemd-socket", help_heading = WEB)]
+    pub systemd_socket: bool,
+
+    /// Concurrent scrapes; further ones get 503; 0 means no limit
+    #[arg(long = "web.max-requests", value_name = "COUNT", default_value_t = 16, help_heading = WEB)]
+    pub max_requests: usize,
+
+    /// Path of the metrics
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", help_heading = WEB)]
     pub telemetry_path: String,
 
-    /// File with TLS and users, as exporter-toolkit reads it; read again when it changes
+    /// File with TLS and users, in exporter-toolkit's format; read again when it changes
     #[arg(long = "web.config.file", value_name = "FILE", help_heading = WEB)]
     pub web_config: Option<PathBuf>,
 
@@ -108,7 +116,7 @@ pub struct Args {
     #[command(flatten)]
     pub log: LogArgs,
 
-    /// Say everything that is wrong with flags, environment and files, and end: 0 if nothing is, else 1; 2 if flags cannot be read
+    /// Report every fault in flags, environment and files and exit: 0 without faults, 1 with faults, 2 if the flags cannot be parsed
     #[arg(long = "check-config")]
     pub check_config: bool,
 }

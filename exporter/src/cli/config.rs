@@ -1,6 +1,7 @@
 //! Flags and environment, checked: what a [`Config`] holds cannot be wrong any more. All faults are told at once.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use scoretap_web::listen::Listen;
@@ -18,6 +19,10 @@ use crate::render::RenderConfig;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) listen: Vec<Listen>,
+    /// Sockets come from systemd instead.
+    pub(crate) systemd_socket: bool,
+    /// Concurrent scrapes; `None` means no limit.
+    pub(crate) max_requests: Option<NonZeroUsize>,
     pub(crate) telemetry_path: String,
     /// TLS, users, headers: read again when it changes.
     pub(crate) web_config: Option<PathBuf>,
@@ -58,6 +63,8 @@ impl Config {
         match (telemetry_path, admin, faults.0) {
             (Some(telemetry_path), Some(admin), faults) if faults.is_empty() => Ok(Self {
                 listen,
+                systemd_socket: args.systemd_socket,
+                max_requests: NonZeroUsize::new(args.max_requests),
                 telemetry_path,
                 web_config: args.web_config.clone(),
                 admin,
@@ -217,16 +224,16 @@ mod tests {
         let two = ["--web.listen-address", ":80", "--web.listen-address=[::1]:81"];
         let listen = config(&two, &[]).unwrap().listen;
         assert_eq!(listen, [Listen::All(80), Listen::Ip("[::1]:81".parse().unwrap())]);
-        for wrong in ["80", "a:80", ":", "0.0.0.0:65536", ""] {
-            check_fault(&["--web.listen-address", wrong], "write IP:PORT or :PORT");
+        for wrong in ["80", "1.2.3:80", ":", "0.0.0.0:65536", ""] {
+            check_fault(&["--web.listen-address", wrong], "write HOST:PORT or :PORT");
         }
     }
 
     #[test]
     fn an_address_is_given_once() {
         let flag = "--web.listen-address";
-        check_fault(&[flag, ":80", flag, ":81", flag, ":80"], "\":80\": is listened on already, by \":80\"");
-        check_fault(&[flag, "127.0.0.1:80", flag, "0.0.0.0:80"], "already, by \"127.0.0.1:80\"; leave one");
+        check_fault(&[flag, ":80", flag, ":81", flag, ":80"], "\":80\": overlaps \":80\"");
+        check_fault(&[flag, "127.0.0.1:80", flag, "0.0.0.0:80"], "overlaps \"127.0.0.1:80\"; remove one");
     }
 
     #[test]

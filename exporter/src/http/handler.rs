@@ -1,5 +1,6 @@
 //! Which request gets which answer.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -30,9 +31,6 @@ const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 /// How long somebody with a browser waits.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Scrapes in progress, including those whose answer is being sent.
-pub(crate) const MAX_SCRAPES: usize = 16;
-
 /// Pages in progress for which Envoy is read: apart from the scrapes, so that neither keeps the other out.
 const MAX_PAGES: usize = 16;
 
@@ -58,8 +56,9 @@ impl Handler {
     pub fn new(config: Config, counts: Counts) -> Self {
         let config = Arc::new(config);
         let source = Source::new(Arc::clone(&config), counts);
-        let [scrape_permits, page_permits] =
-            [MAX_SCRAPES, MAX_PAGES].map(|count| Arc::new(Semaphore::new(count)));
+        let max_requests = config.max_requests.map_or(Semaphore::MAX_PERMITS, NonZeroUsize::get);
+        let [scrape_permits, page_permits] = [max_requests.min(Semaphore::MAX_PERMITS), MAX_PAGES]
+            .map(|count| Arc::new(Semaphore::new(count)));
         Self { config, source, scrape_permits, page_permits, news: News::default() }
     }
 
@@ -232,6 +231,8 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+
+    const MAX_SCRAPES: usize = 16;
     use crate::cli::args::Args;
 
     /// Some hundred kilobytes for each exposition, so that its last piece is a small part of it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hyper::service::service_fn;
 use scoretap_web::config::Web;
-use scoretap_web::listen::Listen;
+use scoretap_web::listen::{self, Listen};
 use scoretap_web::server::{Limits, Server, signals};
 use tokio::net::TcpListener;
 
@@ -21,6 +21,8 @@ pub enum StartError {
     Web(Vec<String>),
     /// The address is not available.
     Listen(Listen, io::Error),
+    /// systemd passed no usable socket.
+    Systemd(io::Error),
     /// Signals cannot be received.
     Signal(io::Error),
 }
@@ -34,6 +36,7 @@ impl fmt::Display for StartError {
                 "cannot listen on {address}: {cause}; stop what listens there, or choose another \
                  --web.listen-address"
             ),
+            Self::Systemd(cause) => write!(f, "--web.systemd-socket: {cause}; start it from a socket unit"),
             Self::Signal(cause) => write!(f, "cannot receive signals: {cause}"),
         }
     }
@@ -43,15 +46,23 @@ impl fmt::Display for StartError {
 pub async fn run(config: Config) -> Result<(), StartError> {
     let signals = signals().map_err(StartError::Signal)?;
     let web = Arc::new(Web::open(config.web_config.clone()).map_err(StartError::Web)?);
-    let mut listeners = Vec::new();
-    for address in &config.listen {
-        let listener = address.bind().await;
-        listeners.push(listener.map_err(|cause| StartError::Listen(*address, cause))?);
-    }
+    let listeners = listen(&config).await?;
     announce(&listeners, &config, &web).await;
     let handler = Arc::new(Handler::new(config, web.counts().clone()));
     serve(listeners, handler, Server::new(web, Limits::default()), signals).await;
     Ok(())
+}
+
+async fn listen(config: &Config) -> Result<Vec<TcpListener>, StartError> {
+    if config.systemd_socket {
+        return listen::systemd().map_err(StartError::Systemd);
+    }
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        let listener = address.bind().await;
+        listeners.push(listener.map_err(|cause| StartError::Listen(address.clone(), cause))?);
+    }
+    Ok(listeners)
 }
 
 /// Logs the address, which the system may have chosen.
@@ -88,7 +99,8 @@ mod tests {
 
     use super::{Arc, Config, Handler, Limits, Server, TcpListener, Web};
     use crate::cli::args::Args;
-    use crate::http::handler::MAX_SCRAPES;
+
+    const MAX_SCRAPES: usize = 16;
 
     /// A scrape whose answer nobody has read yet: some megabytes, more than the kernel keeps of a connection.
     fn scrape(address: SocketAddr) -> (TcpStream, Vec<u8>) {

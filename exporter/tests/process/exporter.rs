@@ -1,8 +1,10 @@
 //! The process under test, and a client that sends exactly what a test wants to send.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_scoretap-exporter");
@@ -11,6 +13,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_scoretap-exporter");
 pub(crate) struct Exporter {
     process: Child,
     address: String,
+    log: Arc<Mutex<String>>,
 }
 
 /// What was answered.
@@ -30,7 +33,7 @@ impl Answer {
 }
 
 /// The program in an environment that says nothing of a model.
-fn program(flags: &[&str]) -> Command {
+pub(crate) fn program(flags: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(flags).env_clear().stdin(Stdio::null());
     command
@@ -67,21 +70,42 @@ fn end_of(process: &mut Child) -> Option<i32> {
 impl Exporter {
     /// Starts it and waits until it serves.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let flags = [&["--web.listen-address", "127.0.0.1:0"], flags].concat();
-        let mut process = program(&flags).stderr(Stdio::piped()).spawn().unwrap();
+        Self::start_as(&mut program(&[&["--web.listen-address", "127.0.0.1:0"], flags].concat()))
+    }
+
+    /// Starts it with this command and waits until it serves.
+    pub(crate) fn start_as(command: &mut Command) -> Self {
+        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(process.stderr.take().unwrap());
         let mut line = String::new();
         log.read_line(&mut line).unwrap();
         let url = line.split_once(" url=").and_then(|(_, url)| url.split_once("://"));
         let (_, url) = url.unwrap_or_else(|| panic!("it does not serve: {line}"));
         let address = url.split('/').next().unwrap().to_owned();
-        // What follows is read, so that it never waits for a reader, and shown where a test fails.
-        std::thread::spawn(move || log.lines().map_while(Result::ok).for_each(|line| println!("{line}")));
-        Self { process, address }
+        let lines = Arc::new(Mutex::new(line));
+        let written = Arc::clone(&lines);
+        // Reads all lines, so that the exporter never waits for a reader.
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                println!("{line}");
+                writeln!(written.lock().unwrap(), "{line}").unwrap();
+            }
+        });
+        Self { process, address, log: lines }
     }
 
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Waits for a log line with these words.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, words: &str) {
+        let begun = Instant::now();
+        while !self.log.lock().unwrap().contains(words) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{words}: {}", self.log.lock().unwrap());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub(crate) fn id(&self) -> u32 {

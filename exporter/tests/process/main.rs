@@ -7,6 +7,7 @@ mod envoy;
 mod exporter;
 mod memory;
 mod series;
+mod serving;
 mod web;
 
 use std::time::{Duration, Instant};
@@ -308,7 +309,7 @@ fn a_configuration_can_be_checked_without_serving_it() {
     let twice = ["--web.listen-address", "127.0.0.1:15190", "--web.listen-address", "127.0.0.1:15190"];
     let (code, said) = run(&[&["--check-config"], &twice[..]].concat(), &[]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("is listened on already"), "{said}");
+    assert!(said.contains("overlaps"), "{said}");
 }
 
 #[test]

@@ -23,10 +23,10 @@ fn hash(password: &str) -> String {
 }
 
 /// A folder that goes with the test.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("scoretap-web-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -34,7 +34,7 @@ impl Folder {
         Self(path)
     }
 
-    fn write(&self, name: &str, content: &str) -> String {
+    pub(crate) fn write(&self, name: &str, content: &str) -> String {
         let path = self.0.join(name);
         std::fs::write(&path, content).unwrap();
         path.display().to_string()
@@ -134,10 +134,10 @@ fn every_fault_of_the_file_is_said_before_anything_is_served() {
 }
 
 /// An authority, and what it signed.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
@@ -157,7 +157,11 @@ impl Authority {
 }
 
 /// The status of a scrape over TLS; nothing where there was no answer.
-fn scrape(exporter: &Exporter, authority: &Authority, client: Option<&(String, String)>) -> Option<u16> {
+pub(crate) fn scrape(
+    exporter: &Exporter,
+    authority: &Authority,
+    client: Option<&(String, String)>,
+) -> Option<u16> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -185,7 +189,7 @@ fn scrape(exporter: &Exporter, authority: &Authority, client: Option<&(String, S
 
 const TLS: &str = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n";
 
-fn tls(folder: &Folder, authority: &Authority, more: &str) -> String {
+pub(crate) fn tls(folder: &Folder, authority: &Authority, more: &str) -> String {
     let (chain, key) = authority.sign("exporter.test", ExtendedKeyUsagePurpose::ServerAuth);
     folder.write("server.pem", &chain);
     folder.write("server.key", &key);
