@@ -204,7 +204,13 @@ struct End {
 impl End {
     fn of(call: &impl Call, route: &Route, overrides: &Overrides) -> Self {
         let ending = ending(call, route.path.may_be_grpc());
-        let outcome = ending.outcome(overrides, || call.flags().unwrap_or(0));
+        let outcome = match ending.outcome(overrides, || call.flags().unwrap_or(0)) {
+            // Envoy reports this duration only if the app's answer has ended.
+            Outcome::Cancelled if call.measure(Histogram::BackendDuration).is_some() => {
+                ending.outcome_of_whole_answer(overrides).unwrap_or(Outcome::Cancelled)
+            }
+            outcome => outcome,
+        };
         Self { code: ending.code, outcome }
     }
 

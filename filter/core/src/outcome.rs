@@ -177,6 +177,12 @@ impl Ending<'_> {
         self.by_flags(Flags(flags()), origin).unwrap_or_else(|| self.by_status(overrides, origin))
     }
 
+    /// Sorts a call that looks [cancelled](Outcome::Cancelled) although the app had sent its whole answer: its status
+    /// decides. Envoy still held a part of the answer, which the caller did not wait for.
+    pub fn outcome_of_whole_answer(self, overrides: &Overrides) -> Option<Outcome> {
+        (self.code != 0).then(|| self.by_status(overrides, Origin::App))
+    }
+
     fn by_flags(self, flags: Flags, origin: Origin) -> Option<Outcome> {
         let answered = self.code != 0;
         let broken = if answered { Outcome::Truncated } else { Outcome::Unavailable };

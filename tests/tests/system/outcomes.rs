@@ -1,6 +1,6 @@
 //! Every way in which a call can end, provoked on real Envoy.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -242,6 +242,53 @@ fn a_caller_who_leaves_first() {
         check(&stack, "score", "unknown", "0", "cancelled", 1);
         check_nothing_unseen(&stack);
     });
+}
+
+/// Envoy finishes an HTTP/1.1 call once the app has sent everything. Over HTTP/2 the caller's window may hold the end
+/// of the answer back.
+#[test]
+fn caller_resets_after_the_app_finished() {
+    everywhere("app-finished", |builder| {
+        let broken = Broken::start().unwrap();
+        let stack = builder.upstream(Upstream::Http1(broken.address)).start().unwrap();
+        for (way, outcome) in [(Break::Ok, "success"), (Break::HangMidBody, "cancelled")] {
+            reset_with_one_byte_read(&stack, &way.path());
+            check(&stack, "kserve-v1", way.as_str(), "200", outcome, 1);
+        }
+        check_nothing_unseen(&stack);
+    });
+}
+
+/// A caller over HTTP/2 whose window has one byte, and who resets the stream when it has that.
+fn reset_with_one_byte_read(stack: &Stack, path: &str) {
+    const SETTINGS_WINDOW_OF_ONE: [u8; 6] = [0, 4, 0, 0, 0, 1];
+    const CANCEL: [u8; 4] = [0, 0, 0, 8];
+    const END_OF_REQUEST: u8 = 0x5;
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let length = u8::try_from(payload.len()).unwrap();
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+    };
+    let literal = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let header = |(name, value): (&str, &str)| [vec![0], literal(name), literal(value)].concat();
+    let headers =
+        [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", path)].map(header);
+    let mut caller = TcpStream::connect(stack.address).unwrap();
+    caller.set_read_timeout(Some(STARTUP)).unwrap();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let request = [frame(4, 0, 0, &SETTINGS_WINDOW_OF_ONE), frame(1, END_OF_REQUEST, 1, &headers.concat())];
+    caller.write_all(&[&preface[..], &request.concat()].concat()).unwrap();
+    loop {
+        let mut head = [0; 9];
+        caller.read_exact(&mut head).unwrap();
+        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        caller.read_exact(&mut payload).unwrap();
+        if head[3] == 0 {
+            assert_eq!(payload.len(), 1, "no more than the window allows");
+            break;
+        }
+    }
+    caller.write_all(&frame(3, 0, 1, &CANCEL)).unwrap();
+    stack.settle();
 }
 
 /// The request itself is never finished.

@@ -170,6 +170,18 @@ fn websocket_cut_off_by_envoy_is_no_success() {
 }
 
 #[test]
+fn whole_answer_without_a_caller_has_its_status() {
+    let whole = |code, grpc| {
+        let ending = Ending { code, details: Some(b"http2.remote_reset"), grpc };
+        ending.outcome_of_whole_answer(&Overrides::default())
+    };
+    assert_eq!(whole(200, None), Some(Success));
+    assert_eq!(whole(500, None), Some(ModelError));
+    assert_eq!(whole(200, Some(5)), Some(NotFound));
+    assert_eq!(whole(0, None), None);
+}
+
+#[test]
 fn flags_are_asked_for_only_where_the_app_did_not_answer() {
     for (code, grpc) in [(200, None), (404, None), (503, None), (200, Some(0)), (200, Some(13))] {
         let ending = Ending { code, details: Some(b"via_upstream"), grpc };
