@@ -257,15 +257,17 @@ fn gauge_definitions_do_not_grow_with_calls() {
         let announced = |world: &World| world.lock().calls["proxy_record_metric"];
         let before = announced(&world);
         vm.log(&post("/score"));
-        for number in 0..5_000 {
-            world.lock().time += SECOND / 500;
+        // A call without a path takes the fewest host calls, so 100,000 of them take seconds.
+        vm.log(&FakeCall::default());
+        for number in 0..100_000 {
+            world.lock().time += SECOND / 10_000;
             vm.log_again(contexts[number % contexts.len()]);
         }
         let defined = world.lock().calls["proxy_define_metric"];
-        // For each configuration two gauges, one counter of calls, one cell and one sum.
+        // Two gauges and a counter of unmatched calls for each configuration, and three counters of `/score`.
         assert!(defined <= 10, "{defined} definitions for plugins {contexts:?}");
         let announcements = (announced(&world) - before) / 2;
-        assert!((5..=15).contains(&announcements), "{announcements} for plugins {contexts:?}");
+        assert!((5..=101).contains(&announcements), "{announcements} for plugins {contexts:?}");
     }
 }
 
