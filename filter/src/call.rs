@@ -1,55 +1,68 @@
-//! A finished call, as Envoy tells of it.
+//! A finished call, read from Envoy.
 
+use elsa::FrozenVec;
 use scoretap_core::histogram::Histogram;
 use scoretap_core::observe::Call;
 
-use crate::arena::Callback;
 use crate::host;
 
 /// The call whose log callback is running.
-pub(crate) struct HostCall<'c>(pub(crate) &'c Callback);
+pub(crate) struct HostCall {
+    /// Everything that the host returned for it so far.
+    answers: FrozenVec<Vec<u8>>,
+}
 
-impl HostCall<'_> {
-    fn number(&self, property: &str) -> Option<u64> {
-        let bytes = host::property(property, self.0)?;
-        bytes.try_into().ok().map(u64::from_le_bytes)
+/// A call of a known series needs five.
+const USUAL_ANSWERS: usize = 8;
+
+impl Default for HostCall {
+    fn default() -> Self {
+        Self { answers: Vec::with_capacity(USUAL_ANSWERS).into() }
     }
 }
 
-impl Call for HostCall<'_> {
+impl HostCall {
+    fn keep(&self, answer: Option<Vec<u8>>) -> Option<&[u8]> {
+        answer.map(|answer| self.answers.push_get(answer))
+    }
+}
+
+fn number(property: &str) -> Option<u64> {
+    host::property(property)?.try_into().ok().map(u64::from_le_bytes)
+}
+
+impl Call for HostCall {
     fn request_header(&self, name: &str) -> Option<&[u8]> {
-        host::request_header(name, self.0)
+        self.keep(host::request_header(name))
     }
 
     fn response_type(&self) -> Option<&[u8]> {
-        host::response_header("content-type", self.0)
+        self.keep(host::response_header("content-type"))
     }
 
     fn code(&self) -> Option<u64> {
-        self.number("response\0code")
+        number("response\0code")
     }
 
     fn flags(&self) -> Option<u64> {
-        self.number("response\0flags")
+        number("response\0flags")
     }
 
     fn code_details(&self) -> Option<&[u8]> {
-        host::property("response\0code_details", self.0)
+        self.keep(host::property("response\0code_details"))
     }
 
     fn grpc_status(&self) -> Option<u64> {
-        self.number("response\0grpc_status")
+        number("response\0grpc_status")
     }
 
     fn measure(&self, histogram: Histogram) -> Option<u64> {
         match histogram {
-            Histogram::Duration => self.number("request\0duration"),
-            Histogram::BackendDuration => self.number("response\0backend_latency"),
+            Histogram::Duration => number("request\0duration"),
+            Histogram::BackendDuration => number("response\0backend_latency"),
             // The first is the Content-Length that the caller declared, the second what arrived, headers included.
-            Histogram::RequestBytes => {
-                Some(self.number("request\0size")?.min(self.number("request\0total_size")?))
-            }
-            Histogram::ResponseBytes => self.number("response\0size"),
+            Histogram::RequestBytes => Some(number("request\0size")?.min(number("request\0total_size")?)),
+            Histogram::ResponseBytes => number("response\0size"),
         }
     }
 }

@@ -1,4 +1,7 @@
-//! The host's functions, proxy-wasm ABI 0.2.1: safe to call, and any status but "ok" is an answer of nothing.
+//! The host's functions, proxy-wasm ABI 0.2.1. Any status but "ok" is an answer of nothing.
+//!
+//! The `proxy-wasm` crate has them too, but reads statuses into an enum, for which a value that it does not list is
+//! undefined behaviour, and panics on most of those that it lists.
 
 #![expect(unsafe_code, reason = "the one place that calls the host")]
 
@@ -6,8 +9,6 @@ use std::ptr::null_mut;
 
 use scoretap_core::observe::{CounterId, GaugeId, Stats};
 use scoretap_core::series::{Expected, Read, SharedData, Write};
-
-use crate::arena::Callback;
 
 mod abi {
     #[link(wasm_import_module = "env")]
@@ -57,20 +58,29 @@ mod abi {
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 const CAS_MISMATCH: u32 = 8;
-const LOG_ERROR: u32 = 4;
 const COUNTER: u32 = 0;
 const GAUGE: u32 = 1;
 const REQUEST_HEADERS: u32 = 0;
 const RESPONSE_HEADERS: u32 = 2;
 const PLUGIN_CONFIGURATION: u32 = 7;
 
-/// Writes one line of Envoy's log, as an error.
-pub(crate) fn log_error(line: &str) {
-    // SAFETY: the host reads `line.len()` bytes and keeps none.
-    unsafe { abi::proxy_log(LOG_ERROR, line.as_ptr(), line.len()) };
+/// The severity of a line in Envoy's log.
+#[derive(Clone, Copy)]
+pub(crate) enum LogLevel {
+    Trace = 0,
+    Debug = 1,
+    Info = 2,
+    Warn = 3,
+    Error = 4,
 }
 
-/// Nanoseconds since 1970; 0 where the host does not say.
+/// Writes one line to Envoy's log.
+pub(crate) fn log(level: LogLevel, line: &str) {
+    // SAFETY: the host reads `line.len()` bytes and keeps none.
+    unsafe { abi::proxy_log(level as u32, line.as_ptr(), line.len()) };
+}
+
+/// Nanoseconds since 1970; 0 if the host does not answer.
 pub(crate) fn time() -> u64 {
     let mut time = 0;
     // SAFETY: the host writes eight bytes.
@@ -78,34 +88,34 @@ pub(crate) fn time() -> u64 {
     time
 }
 
-/// A property of the call, the plugin or the node; the words of its path are separated by NUL.
-pub(crate) fn property<'c>(path: &str, callback: &'c Callback) -> Option<&'c [u8]> {
-    returned(callback, |value, size| {
+/// A property of the call. NUL separates the words of its path.
+pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
+    returned(|value, size| {
         // SAFETY: the host reads the path and writes a pointer and a size.
         unsafe { abi::proxy_get_property(path.as_ptr(), path.len(), value, size) }
     })
 }
 
 /// One request header, or pseudo-header.
-pub(crate) fn request_header<'c>(name: &str, callback: &'c Callback) -> Option<&'c [u8]> {
-    header(REQUEST_HEADERS, name, callback)
+pub(crate) fn request_header(name: &str) -> Option<Vec<u8>> {
+    header(REQUEST_HEADERS, name)
 }
 
 /// One response header.
-pub(crate) fn response_header<'c>(name: &str, callback: &'c Callback) -> Option<&'c [u8]> {
-    header(RESPONSE_HEADERS, name, callback)
+pub(crate) fn response_header(name: &str) -> Option<Vec<u8>> {
+    header(RESPONSE_HEADERS, name)
 }
 
-fn header<'c>(map: u32, name: &str, callback: &'c Callback) -> Option<&'c [u8]> {
-    returned(callback, |value, size| {
+fn header(map: u32, name: &str) -> Option<Vec<u8>> {
+    returned(|value, size| {
         // SAFETY: the host reads the name and writes a pointer and a size.
         unsafe { abi::proxy_get_header_map_value(map, name.as_ptr(), name.len(), value, size) }
     })
 }
 
 /// The configuration of the plugin that is being configured.
-pub(crate) fn plugin_configuration(length: usize, callback: &Callback) -> Option<&[u8]> {
-    returned(callback, |bytes, size| {
+pub(crate) fn plugin_configuration(length: usize) -> Option<Vec<u8>> {
+    returned(|bytes, size| {
         // SAFETY: the host writes a pointer and a size.
         unsafe { abi::proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, length, bytes, size) }
     })
@@ -115,18 +125,19 @@ pub(crate) fn plugin_configuration(length: usize, callback: &Callback) -> Option
 /// creates and never replaces.
 const NO_VERSION: u32 = u32::MAX;
 
-/// What the host put into memory that it had the arena allocate.
-fn returned(_: &Callback, ask: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<&[u8]> {
+/// Takes over the memory that the host filled with its answer.
+fn returned(ask: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8>> {
     let mut start = null_mut::<u8>();
     let mut size = 0;
     if ask(&raw mut start, &raw mut size) != OK {
         return None;
     }
     if start.is_null() || size == 0 {
-        return Some(&[]);
+        return Some(Vec::new());
     }
-    // SAFETY: the host had `size` bytes allocated by the arena, which keeps them until the callback is over.
-    Some(unsafe { std::slice::from_raw_parts(start, size) })
+    // SAFETY: the host allocated `size` bytes through the crate's `proxy_on_memory_allocate`, which makes them a `Vec`
+    // of this capacity and forgets it.
+    Some(unsafe { Vec::from_raw_parts(start, size, size) })
 }
 
 fn define(kind: u32, name: &str) -> Option<u32> {
@@ -137,9 +148,9 @@ fn define(kind: u32, name: &str) -> Option<u32> {
 }
 
 /// Envoy's stat store and shared data.
-pub(crate) struct Host<'c>(pub(crate) &'c Callback);
+pub(crate) struct Host;
 
-impl Stats for Host<'_> {
+impl Stats for Host {
     fn counter(&self, name: &str) -> Option<CounterId> {
         define(COUNTER, name).map(CounterId)
     }
@@ -159,18 +170,18 @@ impl Stats for Host<'_> {
     }
 }
 
-impl SharedData for Host<'_> {
+impl SharedData for Host {
     fn get(&self, key: &str) -> Read {
         let mut version = 0;
         let mut status = OK;
-        let value = returned(self.0, |value, size| {
+        let value = returned(|value, size| {
             // SAFETY: the host reads the key and writes a pointer, a size and a version.
             status =
                 unsafe { abi::proxy_get_shared_data(key.as_ptr(), key.len(), value, size, &raw mut version) };
             status
         });
         match (value, status) {
-            (Some(value), _) => Read::Found { value: value.to_vec(), version },
+            (Some(value), _) => Read::Found { value, version },
             (None, NOT_FOUND) => Read::Absent,
             (None, _) => Read::Failed,
         }

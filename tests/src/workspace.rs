@@ -51,33 +51,34 @@ pub fn sidecar() -> PathBuf {
     dist().join("scoretap-sidecar")
 }
 
-/// The module with a feature that no release has, from `cargo xtask package --test-modules`.
+/// A build of the module that no release has, from `cargo xtask package --test-modules`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TestModule {
     /// Traps when a call's header tells it to.
     Trap,
     /// Counts what it allocates.
     Allocations,
-    /// Exports all callbacks that there are for HTTP.
-    Callbacks,
+    /// As linked: exports every callback that there is.
+    AllCallbacks,
 }
 
 impl TestModule {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Trap, Self::Allocations, Self::Callbacks];
+    pub const ALL: [Self; 3] = [Self::Trap, Self::Allocations, Self::AllCallbacks];
 
     /// The feature of `scoretap-filter`.
-    pub fn feature(self) -> &'static str {
+    pub fn feature(self) -> Option<&'static str> {
         match self {
-            Self::Trap => "trap",
-            Self::Allocations => "allocations",
-            Self::Callbacks => "callbacks",
+            Self::Trap => Some("trap"),
+            Self::Allocations => Some("allocations"),
+            Self::AllCallbacks => None,
         }
     }
 
     /// Where it is built.
     pub fn path(self) -> PathBuf {
-        target().join(format!("test-modules/scoretap-{}.wasm", self.feature()))
+        let name = self.feature().unwrap_or("all-callbacks");
+        target().join(format!("test-modules/scoretap-{name}.wasm"))
     }
 }
 

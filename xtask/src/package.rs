@@ -4,8 +4,10 @@
 mod chart;
 mod reproduce;
 mod sbom;
+mod trim;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,6 +21,9 @@ pub(crate) use reproduce::reproduce;
 
 /// 150 KB: every Envoy of a fleet loads it, and compiles it once per worker.
 const MODULE_LIMIT: u64 = 150 * 1024;
+/// The callbacks that the module needs.
+const CALLBACKS: [&str; 4] =
+    ["proxy_on_configure", "proxy_on_context_create", "proxy_on_delete", "proxy_on_log"];
 
 /// A package, and those of its programs that are shipped.
 type Programs = (&'static str, &'static [&'static str]);
@@ -73,7 +78,7 @@ pub(crate) fn build_for_demo() -> Result<()> {
     eprintln!("building the filter and the exporter, which takes some minutes the first time");
     tools::targets(&[tools::WASM_TARGET, tools::MUSL_TARGET])?;
     let workshop = Workshop { sources: workspace::root(), target: workspace::target() };
-    copy(&workshop.module(&[])?, &workspace::module())?;
+    workshop.module(&[], &workspace::module())?;
     workshop.install(EXPORTER, &dist)
 }
 
@@ -82,7 +87,10 @@ pub(crate) fn test_modules() -> Result<()> {
     tools::targets(&[tools::WASM_TARGET])?;
     let workshop = Workshop { sources: workspace::root(), target: workspace::target() };
     for module in TestModule::ALL {
-        copy(&workshop.module(&["--features", module.feature()])?, &module.path())?;
+        match module.feature() {
+            Some(feature) => workshop.module(&["--features", feature], &module.path())?,
+            None => copy(&workshop.linked_module(&[])?, &module.path())?,
+        }
     }
     Ok(())
 }
@@ -114,7 +122,7 @@ struct Workshop {
 impl Workshop {
     /// Everything that is shipped, and its checksums, into `dist`.
     fn build(&self, dist: &Path) -> Result<()> {
-        copy(&self.module(&[])?, &dist.join("scoretap.wasm"))?;
+        self.module(&[], &dist.join("scoretap.wasm"))?;
         PROGRAMS.into_iter().try_for_each(|programs| self.install(programs, dist))?;
         let programs = PROGRAMS.iter().flat_map(|(_, programs)| programs.iter().map(ToString::to_string));
         chart::write(&self.sources, dist)?;
@@ -126,7 +134,16 @@ impl Workshop {
         Ok(())
     }
 
-    fn module(&self, more: &[&str]) -> Result<PathBuf> {
+    /// The module with what it needs alone.
+    fn module(&self, more: &[&str], to: &Path) -> Result<()> {
+        let linked = self.linked_module(more)?;
+        let bytes = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
+        let trimmed = trim::trim(&bytes, &CALLBACKS).context("cannot trim the module")?;
+        replace(to, |draft| fs::write(draft, trimmed))
+    }
+
+    /// The module with every callback that there is.
+    fn linked_module(&self, more: &[&str]) -> Result<PathBuf> {
         let args =
             ["build", "--package", "scoretap-filter", "--profile", "wasm", "--target", tools::WASM_TARGET];
         self.cargo(&[&args, more].concat())?;
@@ -167,10 +184,15 @@ fn remapping(sources: &Path) -> Result<Vec<String>> {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    let folder = to.parent().context("a file is in a folder")?;
+    replace(to, |draft| fs::copy(from, draft).map(drop))
+        .with_context(|| format!("cannot copy {}", from.display()))
+}
+
+/// By renaming: a test may be running the file that is replaced.
+fn replace(file: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<()> {
+    let folder = file.parent().context("a file is in a folder")?;
     fs::create_dir_all(folder)?;
-    // By renaming: a test may be running the file that is replaced.
-    let draft = to.with_extension("draft");
-    fs::copy(from, &draft).with_context(|| format!("cannot copy {}", from.display()))?;
-    fs::rename(&draft, to).with_context(|| format!("cannot replace {}", to.display()))
+    let draft = file.with_extension("draft");
+    write(&draft).with_context(|| format!("cannot write {}", draft.display()))?;
+    fs::rename(&draft, file).with_context(|| format!("cannot replace {}", file.display()))
 }

@@ -93,7 +93,7 @@ fn names() -> [&'static str; STAGES.len()] {
 
 /// Downloads all tools first, so that later stages do not wait for downloads.
 fn install() -> Result<()> {
-    tools::targets(&[tools::WASM_TARGET, tools::WASM_BINDGEN_TARGET, tools::MUSL_TARGET])?;
+    tools::targets(&[tools::WASM_TARGET, tools::MUSL_TARGET])?;
     for version in EnvoyVersion::ALL {
         tools::envoy(version)?;
     }
@@ -140,7 +140,7 @@ fn portable() -> Result<()> {
 
 /// Runs the core's own tests again, as WebAssembly.
 fn node() -> Result<()> {
-    let mut command = cargo(&["test", "--package", "scoretap-core", "--target", tools::WASM_BINDGEN_TARGET]);
+    let mut command = cargo(&["test", "--package", "scoretap-core", "--target", tools::WASM_TARGET]);
     command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", tools::wasm_bindgen_test_runner()?);
     visibly(&mut command)
 }

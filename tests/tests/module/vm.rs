@@ -1,5 +1,6 @@
 //! The packaged module in wasmtime, with the host functions of the proxy-wasm ABI on a [`World`].
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -13,6 +14,8 @@ use crate::world::World;
 pub(crate) struct Vm {
     store: Store<Host>,
     instance: Instance,
+    /// The contexts that were created and not deleted.
+    contexts: HashSet<u32>,
 }
 
 /// What the host functions see.
@@ -57,35 +60,47 @@ impl Vm {
         let host = Host { world: world.clone(), call: FakeCall::default(), configuration: Vec::new() };
         let mut store = Store::new(engine, host);
         store.set_fuel(u64::MAX).unwrap();
-        let instance = linker(engine).instantiate(&mut store, module).unwrap();
-        let mut vm = Self { store, instance };
+        let mut linker = linker(engine);
+        // The `proxy-wasm` crate imports more, which this module must never call.
+        linker.define_unknown_imports_as_traps(module).unwrap();
+        let instance = linker.instantiate(&mut store, module).unwrap();
+        let mut vm = Self { store, instance, contexts: HashSet::new() };
         vm.call("_initialize", &[]);
         vm
     }
 
-    /// Configures a plugin, which is a context of the VM.
+    /// Configures a plugin, which is a context of the VM, created if it is new.
     pub(crate) fn configure(&mut self, root_context: u32, configuration: &str) {
-        self.call("proxy_on_context_create", &[root_context, 0]);
+        if !self.contexts.contains(&root_context) {
+            self.create(root_context, 0);
+        }
         self.store.data_mut().configuration = configuration.as_bytes().to_vec();
         let accepted =
             self.call("proxy_on_configure", &[root_context, u32::try_from(configuration.len()).unwrap()]);
-        assert_eq!(accepted, Some(1), "a plugin that refuses to be configured stops traffic");
+        assert_eq!(accepted, Some(1), "a plugin that rejects its configuration stops traffic");
     }
 
-    /// Tells of a call in a context: as an access logger that of the plugin, as a filter one of the stream's own.
+    /// Reports a call in a context: as an access logger in the plugin's, as a filter in the stream's own.
     pub(crate) fn log_in(&mut self, context: u32, call: &FakeCall) {
         self.store.data_mut().call = call.clone();
         self.log_again(context);
     }
 
-    /// Tells of the same call again.
+    /// Reports the same call again.
     pub(crate) fn log_again(&mut self, context: u32) {
         self.call("proxy_on_log", &[context]);
     }
 
-    /// Begins a stream, as a filter has them.
-    pub(crate) fn begin(&mut self, context: u32, root_context: u32) {
+    /// Creates a stream of a plugin, or with 0 a plugin.
+    pub(crate) fn create(&mut self, context: u32, root_context: u32) {
+        assert!(self.contexts.insert(context), "Envoy does not reuse the id of a live context");
         self.call("proxy_on_context_create", &[context, root_context]);
+    }
+
+    /// Deletes a stream, or a plugin.
+    pub(crate) fn delete(&mut self, context: u32) {
+        assert!(self.contexts.remove(&context), "Envoy deletes a context once");
+        self.call("proxy_on_delete", &[context]);
     }
 
     pub(crate) fn memory_bytes(&mut self) -> usize {
@@ -153,7 +168,7 @@ fn hand_over(caller: &mut From<'_>, bytes: &[u8], at: u32, size_at: u32) -> Resu
 }
 
 fn allocate(caller: &mut From<'_>, size: u32) -> Result<u32, u32> {
-    let allocate = caller.get_export("proxy_on_memory_allocate").and_then(Extern::into_func).unwrap();
+    let allocate = caller.get_export("malloc").and_then(Extern::into_func).unwrap();
     let allocate = allocate.typed::<u32, u32>(&mut *caller).unwrap();
     let start =
         allocate.call(&mut *caller, size).unwrap_or_else(|trap| panic!("allocation trapped: {trap:?}"));
@@ -169,7 +184,6 @@ fn linker(engine: &Engine) -> Linker<Host> {
     define_calls(&mut linker);
     define_metrics(&mut linker);
     define_shared_data(&mut linker);
-    define_wasi(&mut linker);
     linker
 }
 
@@ -307,23 +321,5 @@ fn define_shared_data(linker: &mut Linker<Host>) {
                 })())
             },
         )
-        .unwrap();
-}
-
-/// What the standard library is linked against, and this module has no use for.
-fn define_wasi(linker: &mut Linker<Host>) {
-    const WASI: &str = "wasi_snapshot_preview1";
-    linker
-        .func_wrap(WASI, "environ_get", |_: u32, _: u32| 0_u32)
-        .unwrap()
-        .func_wrap(WASI, "environ_sizes_get", |mut caller: From<'_>, count: u32, size: u32| {
-            status(write(&mut caller, count, &[0; 4]).and_then(|()| write(&mut caller, size, &[0; 4])))
-        })
-        .unwrap()
-        .func_wrap(WASI, "fd_write", |_: u32, _: u32, _: u32, _: u32| 0_u32)
-        .unwrap()
-        .func_wrap(WASI, "proc_exit", |_: u32| -> wasmtime::Result<()> {
-            Err(wasmtime::Error::msg("the module gave up"))
-        })
         .unwrap();
 }

@@ -66,7 +66,7 @@ impl Variant {
             Self::NoOpFilter => Some(folder.join("no-op.wasm")),
             Self::SameQuestions => Some(folder.join("same-questions.wasm")),
             Self::Logger | Self::SparedLogger | Self::Filter => Some(workspace::module()),
-            Self::AllCallbacks => Some(TestModule::Callbacks.path()),
+            Self::AllCallbacks => Some(TestModule::AllCallbacks.path()),
         }
     }
 
