@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hashbrown::hash_map::EntryRef;
 use hashbrown::{Equivalent, HashMap};
-use scoretap_core::name::{ENVOY_PREFIX, Endpoint, InForce, Model, Series, Stat};
+use scoretap_core::name::{ConfigState, ENVOY_PREFIX, Endpoint, Model, Series, Stat};
 use scoretap_core::route::PRESETS;
 
 use crate::reading::identity::Identity;
@@ -25,7 +25,7 @@ pub struct Decoder<'a> {
     identity: &'a Identity,
     series: HashMap<Key, Measured>,
     reading: Reading,
-    in_force: Option<InForce>,
+    in_force: Option<ConfigState>,
     has_native_cells: bool,
     requests_begun: Option<u64>,
     requests_active: u64,
@@ -73,13 +73,13 @@ impl<'a> Decoder<'a> {
         let mut reading = self.reading;
         reading.series = self.series.into_iter().collect();
         reading.series.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        reading.config_valid = self.in_force.map(|in_force| in_force != InForce::Nothing);
+        reading.config_valid = self.in_force.map(|in_force| in_force != ConfigState::Invalid);
         // After a change from native to classic bounds, native buckets would show the old cells only. An invalid
         // configuration adds to no cell, so the cells decide.
         reading.is_native = match self.in_force {
-            Some(InForce::Native) => true,
-            Some(InForce::Classic) => false,
-            Some(InForce::Nothing) | None => self.has_native_cells,
+            Some(ConfigState::Native) => true,
+            Some(ConfigState::Classic) => false,
+            Some(ConfigState::Invalid) | None => self.has_native_cells,
         };
         reading.envoy_requests = self
             .requests_begun
@@ -106,7 +106,7 @@ impl<'a> Decoder<'a> {
                 distribution.sum = distribution.sum.saturating_add(value);
             }
             Stat::Unmatched => self.reading.unmatched = value,
-            Stat::Config => self.in_force = Some(InForce::of_number(value)),
+            Stat::Config => self.in_force = Some(ConfigState::from_number(value)),
             Stat::Bounds { histogram, bounds } => self.reading.bounds.configured(histogram, value, &bounds),
         }
     }

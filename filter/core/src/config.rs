@@ -1,17 +1,13 @@
-//! The filter's configuration: JSON in, a [`Config`] that cannot be wrong out, or every fault that was found.
+//! The filter's configuration: a [`Config`] is always valid.
 
-use std::borrow::Cow;
+mod reader;
+
 use std::fmt;
 
-use serde_json::{Map, Value};
-
-use crate::histogram::{
-    DEFAULT_TIME_BOUNDS, Histogram, LONGEST_BOUND_SECONDS, MOST_BOUNDS, NativeBucket, SIZE_BOUNDS,
-    cell_index, time_bound,
-};
-use crate::name::InForce;
-use crate::outcome::{Outcome, Overrides};
-use crate::route::{Captures, Encoding, PRESETS, Route, Source, Template, Variable};
+use crate::histogram::{Histogram, NativeBucket, SIZE_BOUNDS, cell_index};
+use crate::name::ConfigState;
+use crate::outcome::Overrides;
+use crate::route::{Captures, Encoding, Route};
 
 /// Something wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,31 +68,10 @@ pub enum NoMatch {
     Method,
 }
 
-const MOST_ROUTES: usize = 256;
-const MOST_SERIES: u64 = 10_000;
-const LONGEST_NAME: usize = 64;
-const DEFAULT_MAX_SERIES: u32 = 200;
-
 impl Config {
-    /// Reads a plugin's configuration. Nothing at all means the defaults, as `{}` does.
+    /// Reads a plugin's configuration. An empty one means the defaults, as `{}` does.
     pub fn parse(json: &[u8]) -> Result<Self, Vec<Fault>> {
-        if json.trim_ascii().is_empty() {
-            return Reader::default().read(&Map::new());
-        }
-        let value = serde_json::from_slice(json).map_err(|error| {
-            let problem = format!(
-                "is not JSON: {error}; write an object such as {{\"max_series\": 200}}, in a StringValue"
-            );
-            vec![Fault { at: "configuration".into(), problem }]
-        })?;
-        match value {
-            Value::Object(fields) => Reader::default().read(&fields),
-            other => {
-                let problem =
-                    format!("is {}; write an object such as {{\"max_series\": 200}}", described(&other));
-                Err(vec![Fault { at: "configuration".into(), problem }])
-            }
-        }
+        reader::parse(json)
     }
 
     /// The first route that matches. The method is asked for once a path matches.
@@ -123,10 +98,10 @@ impl Config {
     }
 
     /// What kind it is.
-    pub const fn kind(&self) -> InForce {
+    pub const fn state(&self) -> ConfigState {
         match self.resolution {
-            Resolution::Classic => InForce::Classic,
-            Resolution::Native => InForce::Native,
+            Resolution::Classic => ConfigState::Classic,
+            Resolution::Native => ConfigState::Native,
         }
     }
 
@@ -162,316 +137,4 @@ impl Config {
         let native = histogram.is_time() && self.resolution == Resolution::Native;
         (le, native.then(|| NativeBucket::of_nanoseconds(value)))
     }
-}
-
-/// Reads field by field and notes every fault on the way.
-#[derive(Default)]
-struct Reader {
-    faults: Vec<Fault>,
-}
-
-impl Reader {
-    fn read(mut self, fields: &Map<String, Value>) -> Result<Config, Vec<Fault>> {
-        const FIELDS: [&str; 6] =
-            ["routes", "bounds_seconds", "max_series", "error_types", "extra", "latency_resolution"];
-        self.refuse_unknown("", fields, &FIELDS);
-        let config = Config {
-            routes: fields.get("routes").map_or_else(all_presets, |value| self.routes(value)),
-            time_bounds: fields
-                .get("bounds_seconds")
-                .map_or_else(|| DEFAULT_TIME_BOUNDS.to_vec(), |value| self.bounds(value)),
-            max_series: fields.get("max_series").map_or(DEFAULT_MAX_SERIES, |value| self.max_series(value)),
-            overrides: Overrides::new(
-                fields.get("error_types").map(|value| self.overrides(value)).unwrap_or_default(),
-            ),
-            histograms: self.histograms(fields.get("extra")),
-            resolution: fields
-                .get("latency_resolution")
-                .map_or(Resolution::Classic, |value| self.resolution(value)),
-        };
-        if self.faults.is_empty() { Ok(config) } else { Err(self.faults) }
-    }
-
-    fn fault(&mut self, at: impl Into<String>, problem: impl Into<String>) {
-        // A field's name is the writer's own and may hold anything, also the end of a line.
-        let at = at.into().escape_debug().to_string();
-        self.faults.push(Fault { at, problem: problem.into() });
-    }
-
-    fn refuse_unknown(&mut self, at: &str, fields: &Map<String, Value>, known: &[&str]) {
-        for field in fields.keys().filter(|field| !known.contains(&field.as_str())) {
-            let at = if at.is_empty() { short(field) } else { format!("{at}.{}", short(field)) };
-            self.fault(at, format!("is not a field; allowed here are {}", known.join(", ")));
-        }
-    }
-
-    fn routes(&mut self, value: &Value) -> Vec<Route> {
-        let Some(entries) = value.as_array().filter(|entries| (1..=MOST_ROUTES).contains(&entries.len()))
-        else {
-            let problem = format!(
-                "is {}; write a list of 1 to {MOST_ROUTES} routes, or leave it out for all presets",
-                described(value)
-            );
-            self.fault("routes", problem);
-            return Vec::new();
-        };
-        let mut routes: Vec<Route> = Vec::new();
-        for (position, entry) in entries.iter().enumerate() {
-            let at = format!("routes[{position}]");
-            match entry {
-                Value::Object(fields) if fields.contains_key("preset") => {
-                    routes.extend(self.preset(&at, fields));
-                }
-                Value::Object(fields) => {
-                    if let Some(route) = self.route(&at, fields) {
-                        self.refuse_hidden(&at, &route, &routes);
-                        routes.push(route);
-                    }
-                }
-                other => self.fault(
-                    at,
-                    format!(
-                        "is {}; write {{\"preset\": \"score\"}} or {{\"name\": …, \"method\": …, \"path\": …}}",
-                        described(other)
-                    ),
-                ),
-            }
-        }
-        routes
-    }
-
-    fn preset(&mut self, at: &str, fields: &Map<String, Value>) -> Vec<Route> {
-        self.refuse_unknown(at, fields, &["preset"]);
-        let named = fields.get("preset").and_then(Value::as_str);
-        let preset = PRESETS.iter().find(|preset| named == Some(preset.name));
-        if preset.is_none() {
-            let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
-            let found = fields.get("preset").map(described).unwrap_or_default();
-            self.fault(
-                format!("{at}.preset"),
-                format!("is {found}, which is no preset; allowed are {}", names.join(", ")),
-            );
-        }
-        preset.map(|preset| Route::of_preset(preset).collect()).unwrap_or_default()
-    }
-
-    fn route(&mut self, at: &str, fields: &Map<String, Value>) -> Option<Route> {
-        self.refuse_unknown(at, fields, &["name", "method", "path", "model", "version"]);
-        let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-".contains(&byte);
-        let name = self.text(at, fields, "name", |text| {
-            let allowed = (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(is_name_byte);
-            allowed.then(|| text.to_owned()).ok_or_else(|| {
-                format!("is {:?}; write 1 to {LONGEST_NAME} letters, digits or any of _ . : / -", short(text))
-            })
-        });
-        let method = self.text(at, fields, "method", |text| {
-            let allowed =
-                (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase());
-            let problem = || format!("is {:?}; write a method in capitals, such as \"POST\"", short(text));
-            allowed.then(|| text.to_owned()).ok_or_else(problem)
-        });
-        let path = self.text(at, fields, "path", Template::parse);
-        let model = self.source(at, fields, Variable::Model, path.as_ref());
-        let version = self.source(at, fields, Variable::Version, path.as_ref());
-        let (name, method, path) = (name?, method?, path?);
-        Some(Route { name: Cow::Owned(name), method: Cow::Owned(method), path, model, version })
-    }
-
-    fn text<T>(
-        &mut self,
-        at: &str,
-        fields: &Map<String, Value>,
-        field: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let problem = match fields.get(field) {
-            Some(Value::String(text)) => match parse(text) {
-                Ok(parsed) => return Some(parsed),
-                Err(problem) => problem,
-            },
-            Some(other) => format!("is {}; write a string", described(other)),
-            None => "is missing; a route is a preset or has name, method and path".to_owned(),
-        };
-        self.fault(format!("{at}.{field}"), problem);
-        None
-    }
-
-    fn source(
-        &mut self,
-        at: &str,
-        fields: &Map<String, Value>,
-        variable: Variable,
-        path: Option<&Template>,
-    ) -> Source {
-        let field = variable.as_str();
-        let Some(value) = fields.get(field) else { return Source::Path };
-        let at = format!("{at}.{field}");
-        if path.is_some_and(|path| path.has(variable)) {
-            self.fault(&at, format!("is given though the path has {{{field}}}; keep one of the two"));
-        }
-        let header =
-            value.as_object().filter(|object| object.len() == 1).and_then(|object| object.get("header"));
-        let Some(header) = header else {
-            let problem =
-                format!("is {}; write {{\"header\": \"x-model-name\"}}, or another header", described(value));
-            self.fault(at, problem);
-            return Source::Path;
-        };
-        let is_header_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-        match header.as_str() {
-            // Envoy knows this header by HTTP/2's name alone.
-            Some(name) if name.eq_ignore_ascii_case("host") => Source::Header(":authority".into()),
-            Some(name) if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(is_header_byte) => {
-                Source::Header(name.to_ascii_lowercase().into())
-            }
-            _ => {
-                let problem = format!(
-                    "is {}; write the name of a request header, such as \"x-model-name\": at most {LONGEST_NAME} letters, \
-                     digits, \"_\", \".\" and \"-\"",
-                    described(header)
-                );
-                self.fault(format!("{at}.header"), problem);
-                Source::Path
-            }
-        }
-    }
-
-    fn refuse_hidden(&mut self, at: &str, route: &Route, earlier: &[Route]) {
-        let hidden = |other: &&Route| other.method == route.method && other.path == route.path;
-        if let Some(other) = earlier.iter().find(hidden) {
-            let problem = format!(
-                "can never match: an earlier route, {:?}, has the same method and path; drop one of them",
-                other.name
-            );
-            self.fault(format!("{at}.path"), problem);
-        }
-    }
-
-    fn bounds(&mut self, value: &Value) -> Vec<u64> {
-        let Some(entries) = value.as_array().filter(|entries| (1..=MOST_BOUNDS).contains(&entries.len()))
-        else {
-            let problem =
-                format!("is {}; write a list of 1 to {MOST_BOUNDS} numbers of seconds", described(value));
-            self.fault("bounds_seconds", problem);
-            return Vec::new();
-        };
-        let mut bounds: Vec<u64> = Vec::new();
-        for (position, entry) in entries.iter().enumerate() {
-            let at = format!("bounds_seconds[{position}]");
-            match entry.as_f64().and_then(time_bound) {
-                None => {
-                    let problem = format!(
-                        "is {}; write a number of seconds from 0.000000001 to {LONGEST_BOUND_SECONDS}",
-                        described(entry)
-                    );
-                    self.fault(at, problem);
-                }
-                Some(bound) if bounds.last().is_some_and(|last| *last >= bound) => {
-                    let problem = format!(
-                        "is {entry}, not above the bound before it; bounds increase, and differ by a nanosecond \
-                         at least"
-                    );
-                    self.fault(at, problem);
-                }
-                Some(bound) => bounds.push(bound),
-            }
-        }
-        bounds
-    }
-
-    fn max_series(&mut self, value: &Value) -> u32 {
-        let number = value.as_u64().filter(|number| (1..=MOST_SERIES).contains(number));
-        number.and_then(|number| u32::try_from(number).ok()).unwrap_or_else(|| {
-            let problem = format!("is {}; write a whole number from 1 to {MOST_SERIES}", described(value));
-            self.fault("max_series", problem);
-            DEFAULT_MAX_SERIES
-        })
-    }
-
-    fn overrides(&mut self, value: &Value) -> Vec<(u16, Outcome)> {
-        let Value::Object(pairs) = value else {
-            let problem = format!(
-                "is {}; write an object of HTTP statuses, such as {{\"404\": \"success\"}}",
-                described(value)
-            );
-            self.fault("error_types", problem);
-            return Vec::new();
-        };
-        let mut overrides = Vec::new();
-        for (status, outcome) in pairs {
-            let at = format!("error_types.{}", short(status));
-            let code =
-                status.parse::<u16>().ok().filter(|code| (100..=999).contains(code) && status.len() == 3);
-            if code.is_none() {
-                self.fault(&at, "is no HTTP status; write one of 100 to 999, such as \"409\"");
-            }
-            let parsed = outcome.as_str().and_then(Outcome::parse);
-            if parsed.is_none() {
-                let names: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect();
-                self.fault(&at, format!("is {}; allowed are {}", described(outcome), names.join(", ")));
-            }
-            overrides.extend(code.zip(parsed));
-        }
-        overrides
-    }
-
-    fn histograms(&mut self, value: Option<&Value>) -> Vec<Histogram> {
-        let mut histograms = vec![Histogram::Duration];
-        let Some(value) = value else { return histograms };
-        let allowed = "backend_duration, request_bytes, response_bytes";
-        let Value::Array(entries) = value else {
-            self.fault("extra", format!("is {}; write a list of any of {allowed}", described(value)));
-            return histograms;
-        };
-        for (position, entry) in entries.iter().enumerate() {
-            match entry.as_str().and_then(Histogram::parse).filter(|found| *found != Histogram::Duration) {
-                None => {
-                    let problem = format!("is {}; allowed are {allowed}", described(entry));
-                    self.fault(format!("extra[{position}]"), problem);
-                }
-                Some(found) if histograms.contains(&found) => {
-                    self.fault(format!("extra[{position}]"), format!("is {entry} again; write it once"));
-                }
-                Some(found) => histograms.push(found),
-            }
-        }
-        histograms
-    }
-
-    fn resolution(&mut self, value: &Value) -> Resolution {
-        match value.as_str() {
-            Some("classic") => Resolution::Classic,
-            Some("native") => Resolution::Native,
-            _ => {
-                let problem = format!("is {}; allowed are \"classic\" and \"native\"", described(value));
-                self.fault("latency_resolution", problem);
-                Resolution::Classic
-            }
-        }
-    }
-}
-
-fn all_presets() -> Vec<Route> {
-    PRESETS.iter().flat_map(Route::of_preset).collect()
-}
-
-/// What was found, in few words.
-fn described(value: &Value) -> String {
-    match value {
-        Value::Array(entries) if entries.is_empty() => "an empty list".into(),
-        Value::Array(entries) => format!("a list of {}", entries.len()),
-        Value::Object(_) => "an object".into(),
-        Value::String(text) => format!("{:?}", short(text)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
-    }
-}
-
-/// Enough of a text to know it by in one line of a log.
-fn short(text: &str) -> String {
-    const ENOUGH: usize = 60;
-    let mut start: String = text.chars().take(ENOUGH).collect();
-    if start.len() < text.len() {
-        start.push('…');
-    }
-    start
 }

@@ -18,10 +18,11 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+mod hex;
 pub mod histogram;
 pub mod name;
 pub mod observe;
 pub mod outcome;
-mod recent;
 pub mod route;
+mod route_cache;
 pub mod series;

@@ -19,6 +19,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use crate::hex;
 use crate::histogram::{Cell, Histogram, NativeBucket};
 use crate::outcome::{Outcome, Status};
 
@@ -104,7 +105,7 @@ pub enum Stat<'a> {
     },
     /// Calls that no route matched.
     Unmatched,
-    /// A gauge whose value is the number of an [`InForce`].
+    /// A gauge whose value is the number of an [`ConfigState`].
     Config,
     /// A gauge whose value is the time at which these bounds were configured: the latest are in force.
     Bounds {
@@ -117,29 +118,29 @@ pub enum Stat<'a> {
 
 /// What kind of configuration the filter runs with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InForce {
+pub enum ConfigState {
     /// None, as that given is invalid.
-    Nothing,
+    Invalid,
     /// One with cells for classic histograms.
     Classic,
     /// One with the finer cells of native histograms.
     Native,
 }
 
-impl InForce {
+impl ConfigState {
     /// As a gauge can hold it.
     pub const fn number(self) -> u64 {
         match self {
-            Self::Nothing => 0,
+            Self::Invalid => 0,
             Self::Classic => 1,
             Self::Native => 2,
         }
     }
 
     /// That of a number.
-    pub const fn of_number(number: u64) -> Self {
+    pub const fn from_number(number: u64) -> Self {
         match number {
-            0 => Self::Nothing,
+            0 => Self::Invalid,
             2 => Self::Native,
             _ => Self::Classic,
         }
@@ -353,7 +354,7 @@ fn decode_word(text: &str) -> Option<Cow<'_, str>> {
     let mut rest = text.bytes();
     while let Some(read) = rest.next() {
         let escaped = read == b'%';
-        let byte = if escaped { hex(rest.next()?)?.wrapping_shl(4) | hex(rest.next()?)? } else { read };
+        let byte = if escaped { decode_escape(rest.next()?, rest.next()?)? } else { read };
         if is_plain(byte) == escaped {
             return None;
         }
@@ -363,12 +364,9 @@ fn decode_word(text: &str) -> Option<Cow<'_, str>> {
     (!word.is_empty()).then_some(Cow::Owned(word))
 }
 
-const fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit.wrapping_sub(b'0')),
-        b'A'..=b'F' => Some(digit.wrapping_sub(b'A').wrapping_add(10)),
-        _ => None,
-    }
+/// Digits as [`encode_word`] writes them: in capitals.
+fn decode_escape(high: u8, low: u8) -> Option<u8> {
+    if high.is_ascii_lowercase() || low.is_ascii_lowercase() { None } else { hex::decode(high, low) }
 }
 
 /// Writing to a `String` has no way to fail.

@@ -9,10 +9,10 @@ use std::cell::OnceCell;
 
 use crate::config::{Config, Match, NoMatch, RouteId};
 use crate::histogram::{Cell, Histogram, NativeBucket};
-use crate::name::{Endpoint, InForce, Model, Series, Stat};
+use crate::name::{ConfigState, Endpoint, Model, Series, Stat};
 use crate::outcome::{Ending, Outcome, Overrides, Status};
-use crate::recent::Recent;
 use crate::route::{Route, Source, label, without_query};
+use crate::route_cache::RouteCache;
 use crate::series::{Admission, Evidence, SeriesTable, SharedData};
 
 /// A call that is over, as the host tells of it. Every answer may be missing.
@@ -59,8 +59,8 @@ pub struct Observer {
     config: Option<Config>,
     /// Each with its position in `counted`, once a call was counted there.
     series: SeriesTable<Option<usize>>,
-    counted: Vec<Counted>,
-    recent: Recent<Option<Target>>,
+    counted: Vec<SeriesCounters>,
+    cache: RouteCache<Option<Target>>,
     unmatched: Option<CounterId>,
     /// Those of [`Observer::announce`], in its order.
     gauges: Vec<Option<GaugeId>>,
@@ -77,14 +77,14 @@ struct Target {
 
 /// One series with its counters, made when they are first needed.
 #[derive(Debug)]
-struct Counted {
+struct SeriesCounters {
     series: Series<'static>,
-    counters: HashMap<(RouteId, Count), CounterId>,
+    counters: HashMap<(RouteId, CounterKey), CounterId>,
 }
 
 /// What one counter of a series counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Count {
+enum CounterKey {
     Calls { code: u16, outcome: Outcome },
     Cell { histogram: Histogram, status: Status, le: u8, native: Option<NativeBucket> },
     Sum { histogram: Histogram, status: Status },
@@ -98,7 +98,7 @@ impl Observer {
             config,
             series: SeriesTable::new(limit),
             counted: Vec::new(),
-            recent: Recent::new(),
+            cache: RouteCache::new(),
             unmatched: None,
             gauges: Vec::new(),
             name: String::new(),
@@ -112,7 +112,7 @@ impl Observer {
             .iter()
             .flat_map(Config::histogram_bounds)
             .map(|(histogram, bounds)| (Stat::Bounds { histogram, bounds: Cow::Borrowed(bounds) }, now));
-        let state = config.as_ref().map_or(InForce::Nothing, Config::kind);
+        let state = config.as_ref().map_or(ConfigState::Invalid, Config::state);
         for (position, (stat, value)) in bounds.chain([(Stat::Config, state.number())]).enumerate() {
             let known = gauges.get(position).copied().flatten();
             let gauge = known.or_else(|| stats.gauge(encoded(name, &stat)));
@@ -129,7 +129,7 @@ impl Observer {
         let path = without_query(call.request_header(":path").unwrap_or_default());
         let answer = OnceCell::new();
         let method = || *answer.get_or_init(|| call.request_header(":method").unwrap_or_default());
-        let (target, end) = match self.recent.get(path, method) {
+        let (target, end) = match self.cache.get(path, method) {
             Some(target) => (target, None),
             None => self.find(path, method, call, stats),
         };
@@ -151,12 +151,12 @@ impl Observer {
         call: &impl Call,
         data: &impl SharedData,
     ) -> (Option<Target>, Option<End>) {
-        let Self { config, series: table, counted, recent, name, .. } = self;
+        let Self { config, series: table, counted, cache, name, .. } = self;
         let Some(config) = config else { return (None, None) };
         let matched = match config.find(path, &method) {
             Ok(matched) => matched,
             Err(why) => {
-                recent.put(path, (why == NoMatch::Method).then(method), None);
+                cache.put(path, (why == NoMatch::Method).then(method), None);
                 return (None, None);
             }
         };
@@ -183,12 +183,12 @@ impl Observer {
             series.encode(name);
         }
         let position = *table.get(name).get_or_insert_with(|| {
-            counted.push(Counted { series: series.into_owned(), counters: HashMap::new() });
+            counted.push(SeriesCounters { series: series.into_owned(), counters: HashMap::new() });
             counted.len().saturating_sub(1)
         });
         let target = Some(Target { route: matched.id, series: position });
         if admission != Admission::NotYet && matched.route.is_told_by_path() {
-            recent.put(path, Some(method()), target);
+            cache.put(path, Some(method()), target);
         }
         (target, end)
     }
@@ -237,7 +237,7 @@ impl End {
 struct Recorder<'a, S> {
     config: &'a Config,
     route: RouteId,
-    counted: &'a mut Counted,
+    counted: &'a mut SeriesCounters,
     name: &'a mut String,
     stats: &'a S,
 }
@@ -246,18 +246,18 @@ impl<S: Stats> Recorder<'_, S> {
     fn record(mut self, call: &impl Call, end: Option<End>) {
         let Some(route) = self.config.route(self.route) else { return };
         let End { code, outcome } = end.unwrap_or_else(|| End::of(call, route, self.config.overrides()));
-        self.add(Count::Calls { code, outcome }, 1);
+        self.add(CounterKey::Calls { code, outcome }, 1);
         let status = outcome.status();
         for histogram in self.config.histograms().iter().copied() {
             // What the host cannot tell is in no cell: the histogram then counts fewer calls than there were.
             let Some(value) = call.measure(histogram) else { continue };
             let (le, native) = self.config.cell(histogram, value);
-            self.add(Count::Cell { histogram, status, le, native }, 1);
-            self.add(Count::Sum { histogram, status }, value);
+            self.add(CounterKey::Cell { histogram, status, le, native }, 1);
+            self.add(CounterKey::Sum { histogram, status }, value);
         }
     }
 
-    fn add(&mut self, count: Count, amount: u64) {
+    fn add(&mut self, count: CounterKey, amount: u64) {
         let key = (self.route, count);
         let known = self.counted.counters.get(&key).copied();
         if let Some(counter) = known.or_else(|| self.define(key)) {
@@ -265,18 +265,18 @@ impl<S: Stats> Recorder<'_, S> {
         }
     }
 
-    fn define(&mut self, key: (RouteId, Count)) -> Option<CounterId> {
+    fn define(&mut self, key: (RouteId, CounterKey)) -> Option<CounterId> {
         let (id, count) = key;
         let Route { method, path, .. } = self.config.route(id)?;
         let endpoint = Endpoint { method: Cow::Borrowed(method), template: Cow::Borrowed(path.as_str()) };
         let series = self.counted.series.clone();
         let stat = match count {
-            Count::Calls { code, outcome } => Stat::Call { series, endpoint, code, outcome },
-            Count::Cell { histogram, status, le, native } => {
+            CounterKey::Calls { code, outcome } => Stat::Call { series, endpoint, code, outcome },
+            CounterKey::Cell { histogram, status, le, native } => {
                 let le = self.config.bounds(histogram).get(usize::from(le)).copied();
                 Stat::Cell { series, endpoint, histogram, status, cell: Cell { le, native } }
             }
-            Count::Sum { histogram, status } => Stat::Sum { series, endpoint, histogram, status },
+            CounterKey::Sum { histogram, status } => Stat::Sum { series, endpoint, histogram, status },
         };
         let counter = self.stats.counter(encoded(self.name, &stat))?;
         self.counted.counters.insert(key, counter);

@@ -3,6 +3,8 @@
 //! Envoy's response flags decide before the HTTP status does: a `200` whose body broke off is no success, and a `503`
 //! of Envoy's is not one of the app's.
 
+pub mod flag;
+
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {
@@ -124,37 +126,6 @@ impl Outcome {
     }
 }
 
-/// Envoy's response flags by what they say of a call: bit numbers are the order of `CoreResponseFlag` in
-/// `envoy/stream_info/stream_info.h`, the same in every version since 1.24.
-mod flag {
-    const fn bits(numbers: &[u32]) -> u64 {
-        let mut set = 0;
-        let mut rest = numbers;
-        while let [number, tail @ ..] = rest {
-            set |= 1_u64.wrapping_shl(*number);
-            rest = tail;
-        }
-        set
-    }
-
-    /// UT, SI, UMSDR, DT.
-    pub(super) const TIMEOUT: u64 = bits(&[2, 16, 19, 22]);
-    /// UO, OM, DO, UDO.
-    pub(super) const OVERLOAD: u64 = bits(&[7, 25, 27, 29]);
-    /// LH, UH, UF, NC, DF.
-    pub(super) const UNREACHABLE: u64 = bits(&[0, 1, 5, 24, 26]);
-    /// LR, UR, UC, UPE: the app's side broke, before or after it began to answer.
-    pub(super) const UPSTREAM_RESET: u64 = bits(&[3, 4, 6, 23]);
-    /// DC, DR.
-    pub(super) const CALLER_GONE: u64 = bits(&[14, 28]);
-    /// DPE.
-    pub(super) const CALLER_BROKE_PROTOCOL: u64 = bits(&[18]);
-    /// RL: by Envoy; for gRPC the status says only that it is unavailable.
-    pub(super) const RATE_LIMITED: u64 = bits(&[11]);
-    /// What is the app's or Envoy's doing, whatever the caller did then.
-    pub(super) const CAUSES: u64 = TIMEOUT | OVERLOAD | UNREACHABLE | UPSTREAM_RESET;
-}
-
 /// What Envoy says of a call's end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ending<'a> {
@@ -207,10 +178,10 @@ impl Ending<'_> {
         if flags.has(flag::UNREACHABLE) {
             return Some(Outcome::Unavailable);
         }
-        if flags.has(flag::RATE_LIMITED) {
+        if flags.has(flag::RL) {
             return Some(Outcome::RateLimited);
         }
-        if flags.has(flag::CALLER_BROKE_PROTOCOL) && self.code < 400 {
+        if flags.has(flag::DPE) && self.code < 400 {
             return Some(Outcome::Cancelled);
         }
         match origin {

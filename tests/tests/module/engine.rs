@@ -112,7 +112,7 @@ impl Stats for World {
 
 impl SharedData for World {
     fn get(&self, key: &str) -> Read {
-        let found = self.lock().shared.get(key.as_bytes()).cloned();
+        let found = self.lock().get_shared_data(key.as_bytes());
         found.map_or(Read::Absent, |(value, version)| Read::Found { value, version })
     }
 
@@ -121,7 +121,7 @@ impl SharedData for World {
             Expected::Absent => u32::MAX,
             Expected::Version(version) => version,
         };
-        let shared = self.lock().share(key.as_bytes(), value, version);
-        if shared { Write::Done } else { Write::Conflict }
+        let is_written = self.lock().set_shared_data(key.as_bytes(), value, version);
+        if is_written { Write::Done } else { Write::Conflict }
     }
 }

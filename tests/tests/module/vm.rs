@@ -300,7 +300,7 @@ fn define_shared_data(linker: &mut Linker<Host>) {
                 status((|| {
                     enter(&caller, "proxy_get_shared_data")?;
                     let key = read(&mut caller, key, key_size)?;
-                    let shared = caller.data().world.lock().shared.get(&key).cloned();
+                    let shared = caller.data().world.lock().get_shared_data(&key);
                     let (value, version) = shared.ok_or(NOT_FOUND)?;
                     hand_over(&mut caller, &value, at, size_at)?;
                     write(&mut caller, version_at, &version.to_le_bytes())
@@ -316,8 +316,8 @@ fn define_shared_data(linker: &mut Linker<Host>) {
                     enter(&caller, "proxy_set_shared_data")?;
                     let key = read(&mut caller, key, key_size)?;
                     let value = read(&mut caller, value, value_size)?;
-                    let shared = caller.data().world.lock().share(&key, &value, version);
-                    if shared { Ok(()) } else { Err(CAS_MISMATCH) }
+                    let is_written = caller.data().world.lock().set_shared_data(&key, &value, version);
+                    if is_written { Ok(()) } else { Err(CAS_MISMATCH) }
                 })())
             },
         )

@@ -61,8 +61,12 @@ impl State {
         self.stats.get_mut(name)
     }
 
-    /// As Envoy does it: versions are compared only where the key is there, and 0 means any.
-    pub(crate) fn share(&mut self, key: &[u8], value: &[u8], version: u32) -> bool {
+    pub(crate) fn get_shared_data(&self, key: &[u8]) -> Option<(Vec<u8>, u32)> {
+        self.shared.get(key).cloned()
+    }
+
+    /// As Envoy does it: versions are compared only if the key exists, and 0 means any.
+    pub(crate) fn set_shared_data(&mut self, key: &[u8], value: &[u8], version: u32) -> bool {
         if self.shared.get(key).is_some_and(|(_, current)| version != 0 && version != *current) {
             return false;
         }

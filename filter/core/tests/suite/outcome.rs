@@ -1,32 +1,12 @@
+use scoretap_core::outcome::flag::{
+    DC, DF, DO, DPE, DR, DT, LH, LR, NC, NR, OM, SI, UC, UDO, UF, UH, UMSDR, UO, UPE, UR, URX, UT,
+};
 use scoretap_core::outcome::{Ending, Outcome, Overrides, Status};
 
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use Outcome::*;
-
-const LH: u64 = 1;
-const UH: u64 = 1 << 1;
-const UT: u64 = 1 << 2;
-const LR: u64 = 1 << 3;
-const UR: u64 = 1 << 4;
-const UF: u64 = 1 << 5;
-const UC: u64 = 1 << 6;
-const UO: u64 = 1 << 7;
-const NR: u64 = 1 << 8;
-const DC: u64 = 1 << 14;
-const URX: u64 = 1 << 15;
-const SI: u64 = 1 << 16;
-const DPE: u64 = 1 << 18;
-const UMSDR: u64 = 1 << 19;
-const DT: u64 = 1 << 22;
-const UPE: u64 = 1 << 23;
-const NC: u64 = 1 << 24;
-const OM: u64 = 1 << 25;
-const DF: u64 = 1 << 26;
-const DO: u64 = 1 << 27;
-const DR: u64 = 1 << 28;
-const UDO: u64 = 1 << 29;
 
 const BEFORE: &str = "upstream_reset_before_response_started{connection_termination}";
 const AFTER: &str = "upstream_reset_after_response_started{protocol_error}";

@@ -11,7 +11,7 @@ const LONGEST: usize = 120;
 
 /// A value for some paths: for each of so many hashes, the latest.
 #[derive(Debug)]
-pub(crate) struct Recent<T> {
+pub(crate) struct RouteCache<T> {
     slots: Box<[Slot<T>]>,
 }
 
@@ -31,7 +31,7 @@ enum Known<T> {
     ForOneMethod(T),
 }
 
-impl<T: Copy> Recent<T> {
+impl<T: Copy> RouteCache<T> {
     pub(crate) fn new() -> Self {
         let empty = Slot { request: [0; LONGEST], path_length: 0, length: 0, value: None };
         Self { slots: vec![empty; SLOTS].into() }
@@ -94,44 +94,44 @@ fn equal(one: &[u8], other: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn get<T: Copy>(recent: &Recent<T>, method: &str, path: &str) -> Option<T> {
-        recent.get(path.as_bytes(), || method.as_bytes())
+    fn get<T: Copy>(cache: &RouteCache<T>, method: &str, path: &str) -> Option<T> {
+        cache.get(path.as_bytes(), || method.as_bytes())
     }
 
     #[test]
     fn a_request_is_known_by_its_method_and_its_whole_path() {
-        let mut recent = Recent::new();
-        recent.put(b"/score", Some(b"POST"), 1);
-        assert_eq!(get(&recent, "POST", "/score"), Some(1));
+        let mut cache = RouteCache::new();
+        cache.put(b"/score", Some(b"POST"), 1);
+        assert_eq!(get(&cache, "POST", "/score"), Some(1));
         for (method, path) in
             [("GET", "/score"), ("", "/scorePOST"), ("POST", "/scor"), ("OST", "/scoreP"), ("", "")]
         {
-            assert_eq!(get(&recent, method, path), None, "{method} {path}");
+            assert_eq!(get(&cache, method, path), None, "{method} {path}");
         }
-        recent.put(b"/score", Some(b"GET"), 2);
-        assert_eq!((get(&recent, "GET", "/score"), get(&recent, "POST", "/score")), (Some(2), None));
+        cache.put(b"/score", Some(b"GET"), 2);
+        assert_eq!((get(&cache, "GET", "/score"), get(&cache, "POST", "/score")), (Some(2), None));
     }
 
     #[test]
     fn what_holds_for_every_method_is_told_without_asking_for_it() {
-        let mut recent = Recent::new();
-        recent.put(b"/health", None, 1);
-        assert_eq!(recent.get(b"/health", || panic!("was asked")), Some(1));
-        assert_eq!(recent.get(b"/healthy", || panic!("was asked")), None);
-        recent.put(b"/health", Some(b""), 2);
-        assert_eq!((get(&recent, "", "/health"), get(&recent, "GET", "/health")), (Some(2), None));
+        let mut cache = RouteCache::new();
+        cache.put(b"/health", None, 1);
+        assert_eq!(cache.get(b"/health", || panic!("was asked")), Some(1));
+        assert_eq!(cache.get(b"/healthy", || panic!("was asked")), None);
+        cache.put(b"/health", Some(b""), 2);
+        assert_eq!((get(&cache, "", "/health"), get(&cache, "GET", "/health")), (Some(2), None));
     }
 
     #[test]
     fn however_many_paths_there_are_it_holds_so_many() {
-        let mut recent = Recent::new();
+        let mut cache = RouteCache::new();
         let path = |number: usize| format!("/{number}{}", "x".repeat(number % 200));
         for number in 0..5_000 {
-            recent.put(path(number).as_bytes(), Some(b"POST"), number);
-            let held = get(&recent, "POST", &path(number));
+            cache.put(path(number).as_bytes(), Some(b"POST"), number);
+            let held = get(&cache, "POST", &path(number));
             assert_eq!(held, Some(number).filter(|_| path(number).len() + 4 <= LONGEST));
         }
-        let held = (0..5_000).filter(|number| get(&recent, "POST", &path(*number)).is_some());
+        let held = (0..5_000).filter(|number| get(&cache, "POST", &path(*number)).is_some());
         assert_eq!(held.count(), SLOTS);
     }
 }
