@@ -16,8 +16,8 @@ use scoretap_exporter::cli::config::Config;
 use scoretap_exporter::dialect::Dialect;
 use scoretap_exporter::envoy::errors::ScrapeErrors;
 use scoretap_exporter::envoy::lines::{Broken, Lines};
+use scoretap_exporter::http::landing::Landing;
 use scoretap_exporter::http::negotiate::{negotiate, wants_gzip};
-use scoretap_exporter::http::pages;
 use scoretap_exporter::http::scrape::limit;
 use scoretap_exporter::reading::decode::Decoder;
 use scoretap_exporter::render::encode::Format;
@@ -112,7 +112,7 @@ pub(crate) fn stats(input: &[u8]) {
             Vec::new(),
         );
     }
-    pages::landing("/metrics", Ok(&reading));
+    Landing { telemetry_path: "/metrics", read: Ok(&reading), missing_bounds: Vec::new() }.html();
 }
 
 /// A name that is understood is written back the same.

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod exposition;
 pub mod handler;
+pub mod landing;
 pub mod memory;
 pub mod negotiate;
 pub mod pages;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
 use hyper::header::{
-    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue,
-    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    HeaderName, HeaderValue, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use scoretap_web::counts::Counts;
@@ -19,6 +19,7 @@ use crate::envoy::admin::ReadError;
 use crate::envoy::errors::Reason;
 use crate::http::body::Answer;
 use crate::http::exposition::EncodeError;
+use crate::http::landing::Landing;
 use crate::http::negotiate::{negotiate, wants_gzip};
 use crate::http::pages;
 use crate::http::scrape::{self, Source};
@@ -114,7 +115,14 @@ impl Handler {
         let outcome = self.source.read(PATIENCE).await;
         let read = outcome.as_ref().as_ref().map_err(|fault| format!("{}: {fault}", self.config.admin));
         let mut reply = reply(StatusCode::OK, HTML, Bytes::new());
-        *reply.body_mut() = Answer::with_permit(pages::landing(&self.config.telemetry_path, read), permit);
+        let missing_bounds = read
+            .as_ref()
+            .map_or_else(|_| Vec::new(), |reading| families::missing_bounds(&self.config.render, reading));
+        let page = Landing { telemetry_path: &self.config.telemetry_path, read, missing_bounds };
+        *reply.body_mut() = Answer::with_permit(page.html(), permit);
+        // The page has no script. Should a name ever escape its text, it could not run one either.
+        let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+        reply.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
         reply
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use scoretap_core::histogram::Histogram;
-use scoretap_core::outcome::Status;
+use scoretap_core::outcome::{Outcome, Status};
 
 use crate::as_float;
 use crate::reading::measured::{Key, Measured, Reading, bucket_index};
@@ -19,8 +19,10 @@ pub struct Row<'a> {
     pub version: &'a str,
     /// Calls that ended.
     pub requests: u64,
-    /// Of these, those that failed, by kind, and those whose caller left.
-    pub errors: Vec<(&'static str, u64)>,
+    /// The same by outcome, in the order of `Outcome::ALL`, without those that never occurred.
+    pub outcomes: Vec<(Outcome, u64)>,
+    /// How many calls took at most each bound in nanoseconds and more than the one before; the last has no bound.
+    pub cells: Vec<(Option<u64>, u64)>,
     /// How long they took.
     pub quantiles: Quantiles,
 }
@@ -68,20 +70,29 @@ fn row<'a>(
     (route, model, version): (&'a str, &'a str, &'a str),
     measured: &[&Measured],
 ) -> Row<'a> {
-    let mut requests = 0_u64;
-    let mut errors: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for calls in measured.iter().flat_map(|measured| &measured.calls) {
-        requests = requests.saturating_add(calls.count);
-        if calls.outcome.status() != Status::Success {
-            let error = errors.entry(calls.outcome.as_str()).or_default();
-            *error = error.saturating_add(calls.count);
-        }
+    let calls = || measured.iter().flat_map(|measured| &measured.calls);
+    let total = |outcome: Option<Outcome>| {
+        let counted = calls().filter(|calls| outcome.is_none_or(|outcome| calls.outcome == outcome));
+        counted.fold(0_u64, |sum, calls| sum.saturating_add(calls.count))
+    };
+    let outcomes = Outcome::ALL.map(|outcome| (outcome, total(Some(outcome))));
+    let bounds = reading.bounds.of(Histogram::Duration);
+    let counts = cells(bounds, measured);
+    let of = |share| quantile(bounds, &counts, share);
+    let quantiles = Quantiles { p50: of(0.5), p95: of(0.95), p99: of(0.99) };
+    let upper = bounds.iter().copied().map(Some).chain([None]);
+    Row {
+        route,
+        model,
+        version,
+        requests: total(None),
+        outcomes: outcomes.into_iter().filter(|(_, count)| *count > 0).collect(),
+        cells: upper.zip(counts).collect(),
+        quantiles,
     }
-    let quantiles = quantiles(reading.bounds.of(Histogram::Duration), measured);
-    Row { route, model, version, requests, errors: errors.into_iter().collect(), quantiles }
 }
 
-fn quantiles(bounds: &[u64], measured: &[&Measured]) -> Quantiles {
+fn cells(bounds: &[u64], measured: &[&Measured]) -> Vec<u64> {
     let mut cells = vec![0_u64; bounds.len() + 1];
     for status in Status::ALL {
         let distributions = measured.iter().filter_map(|one| one.distribution(Histogram::Duration, status));
@@ -92,8 +103,7 @@ fn quantiles(bounds: &[u64], measured: &[&Measured]) -> Quantiles {
             }
         }
     }
-    let of = |share| quantile(bounds, &cells, share);
-    Quantiles { p50: of(0.5), p95: of(0.95), p99: of(0.99) }
+    cells
 }
 
 /// As Prometheus' `histogram_quantile` estimates it: values lie evenly between the bounds of their bucket.

@@ -95,6 +95,24 @@ const IN_FLIGHT: Family = Family {
     kind: Kind::Gauge,
     label: None,
 };
+const HANDSHAKES: Family = Family {
+    name: "scoretap_tls_handshake_failures_total",
+    help: "Failed TLS handshakes and refused client certificates; only with a web configuration.",
+    kind: Kind::Counter,
+    label: None,
+};
+const RELOADED: Family = Family {
+    name: "scoretap_web_config_last_reload_successful",
+    help: "0 where the web configuration has changed and the change was rejected; only with a web configuration.",
+    kind: Kind::Gauge,
+    label: None,
+};
+const RELOAD_TIME: Family = Family {
+    name: "scoretap_web_config_last_reload_success_timestamp_seconds",
+    help: "When the web configuration was last read successfully; only with a web configuration.",
+    kind: Kind::Gauge,
+    label: None,
+};
 const MEMORY: Family = Family {
     name: "scoretap_process_resident_memory_bytes",
     help: "Resident memory of this exporter.",
@@ -127,9 +145,26 @@ const START: Family = Family {
 };
 
 /// All of them, in the order in which they are written.
-pub const FAMILIES: [Family; 16] = [
-    UP, DURATION, ERRORS, BUILD, REQUESTS, IN_FLIGHT, MEMORY, CPU, OPEN_FDS, MAX_FDS, START, VALID, SEEN,
-    ENVOYS, OVERFLOW, RELOADS,
+pub const FAMILIES: [Family; 19] = [
+    UP,
+    DURATION,
+    ERRORS,
+    BUILD,
+    REQUESTS,
+    IN_FLIGHT,
+    HANDSHAKES,
+    RELOADED,
+    RELOAD_TIME,
+    MEMORY,
+    CPU,
+    OPEN_FDS,
+    MAX_FDS,
+    START,
+    VALID,
+    SEEN,
+    ENVOYS,
+    OVERFLOW,
+    RELOADS,
 ];
 
 /// The state of the exporter at one scrape.
@@ -174,6 +209,13 @@ impl<'a, E: Encoder> SelfMetrics<'a, E> {
             web.requests.iter().map(|(code, count)| (code.as_str(), *count)).collect();
         self.many(REQUESTS, &by_code);
         self.one(IN_FLIGHT, Value::Count(web.in_flight));
+        if let Some(succeeded) = web.reloads.last_succeeded {
+            self.one(HANDSHAKES, Value::Count(web.handshake_failures));
+            self.one(RELOADED, Value::Count(u64::from(succeeded)));
+        }
+        if let Some(time) = web.reloads.last_success.and_then(|time| time.duration_since(UNIX_EPOCH).ok()) {
+            self.one(RELOAD_TIME, Value::Float(time.as_secs_f64()));
+        }
         if let Some(resources) = resources {
             self.resources(resources);
         }
