@@ -2,21 +2,20 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
-
+use super::json::{Fields, Json, short};
 use super::{Config, Fault, Resolution};
 use crate::histogram::{DEFAULT_TIME_BOUNDS, Histogram, LONGEST_BOUND_SECONDS, MOST_BOUNDS, time_bound};
 use crate::outcome::{Outcome, Overrides};
 use crate::route::{PRESETS, Route, Source, Template, Variable};
 
 const MOST_ROUTES: usize = 256;
-const MOST_SERIES: u64 = 10_000;
+const MOST_SERIES: u32 = 10_000;
 const LONGEST_NAME: usize = 64;
 const DEFAULT_MAX_SERIES: u32 = 200;
 
 pub(super) fn parse(json: &[u8]) -> Result<Config, Vec<Fault>> {
     if json.trim_ascii().is_empty() {
-        return Reader::default().read(&Map::new());
+        return Reader::default().read(&Fields::default());
     }
     let value = serde_json::from_slice(json).map_err(|error| {
         let problem = format!(
@@ -25,10 +24,9 @@ pub(super) fn parse(json: &[u8]) -> Result<Config, Vec<Fault>> {
         vec![Fault { at: "configuration".into(), problem }]
     })?;
     match value {
-        Value::Object(fields) => Reader::default().read(&fields),
+        Json::Object(fields) => Reader::default().read(&fields),
         other => {
-            let problem =
-                format!("is {}; write an object such as {{\"max_series\": 200}}", described(&other));
+            let problem = format!("is {other}; write an object such as {{\"max_series\": 200}}");
             Err(vec![Fault { at: "configuration".into(), problem }])
         }
     }
@@ -41,7 +39,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(mut self, fields: &Map<String, Value>) -> Result<Config, Vec<Fault>> {
+    fn read(mut self, fields: &Fields) -> Result<Config, Vec<Fault>> {
         const FIELDS: [&str; 6] =
             ["routes", "bounds_seconds", "max_series", "error_types", "extra", "latency_resolution"];
         self.refuse_unknown("", fields, &FIELDS);
@@ -64,23 +62,23 @@ impl Reader {
 
     fn fault(&mut self, at: impl Into<String>, problem: impl Into<String>) {
         // A field's name is the writer's own and may hold anything, also the end of a line.
-        let at = at.into().escape_debug().to_string();
+        let at = format!("{:?}", at.into());
+        let at = at.strip_prefix('"').and_then(|at| at.strip_suffix('"')).unwrap_or(&at).to_owned();
         self.faults.push(Fault { at, problem: problem.into() });
     }
 
-    fn refuse_unknown(&mut self, at: &str, fields: &Map<String, Value>, known: &[&str]) {
-        for field in fields.keys().filter(|field| !known.contains(&field.as_str())) {
+    fn refuse_unknown(&mut self, at: &str, fields: &Fields, known: &[&str]) {
+        for field in fields.iter().map(|(name, _)| name).filter(|name| !known.contains(name)) {
             let at = if at.is_empty() { short(field) } else { format!("{at}.{}", short(field)) };
             self.fault(at, format!("is not a field; allowed here are {}", known.join(", ")));
         }
     }
 
-    fn routes(&mut self, value: &Value) -> Vec<Route> {
-        let Some(entries) = value.as_array().filter(|entries| (1..=MOST_ROUTES).contains(&entries.len()))
+    fn routes(&mut self, value: &Json) -> Vec<Route> {
+        let Some(entries) = value.as_list().filter(|entries| (1..=MOST_ROUTES).contains(&entries.len()))
         else {
             let problem = format!(
-                "is {}; write a list of 1 to {MOST_ROUTES} routes, or leave it out for all presets",
-                described(value)
+                "is {value}; write a list of 1 to {MOST_ROUTES} routes, or leave it out for all presets"
             );
             self.fault("routes", problem);
             return Vec::new();
@@ -89,10 +87,10 @@ impl Reader {
         for (position, entry) in entries.iter().enumerate() {
             let at = format!("routes[{position}]");
             match entry {
-                Value::Object(fields) if fields.contains_key("preset") => {
+                Json::Object(fields) if fields.get("preset").is_some() => {
                     routes.extend(self.preset(&at, fields));
                 }
-                Value::Object(fields) => {
+                Json::Object(fields) => {
                     if let Some(route) = self.route(&at, fields) {
                         self.refuse_hidden(&at, &route, &routes);
                         routes.push(route);
@@ -100,23 +98,20 @@ impl Reader {
                 }
                 other => self.fault(
                     at,
-                    format!(
-                        "is {}; write {{\"preset\": \"score\"}} or {{\"name\": …, \"method\": …, \"path\": …}}",
-                        described(other)
-                    ),
+                    format!("is {other}; write {{\"preset\": \"score\"}} or {{\"name\": …, \"method\": …, \"path\": …}}"),
                 ),
             }
         }
         routes
     }
 
-    fn preset(&mut self, at: &str, fields: &Map<String, Value>) -> Vec<Route> {
+    fn preset(&mut self, at: &str, fields: &Fields) -> Vec<Route> {
         self.refuse_unknown(at, fields, &["preset"]);
-        let named = fields.get("preset").and_then(Value::as_str);
+        let named = fields.get("preset").and_then(Json::as_text);
         let preset = PRESETS.iter().find(|preset| named == Some(preset.name));
         if preset.is_none() {
             let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
-            let found = fields.get("preset").map(described).unwrap_or_default();
+            let found = fields.get("preset").unwrap_or(&Json::Null);
             self.fault(
                 format!("{at}.preset"),
                 format!("is {found}, which is no preset; allowed are {}", names.join(", ")),
@@ -125,7 +120,7 @@ impl Reader {
         preset.map(|preset| Route::of_preset(preset).collect()).unwrap_or_default()
     }
 
-    fn route(&mut self, at: &str, fields: &Map<String, Value>) -> Option<Route> {
+    fn route(&mut self, at: &str, fields: &Fields) -> Option<Route> {
         self.refuse_unknown(at, fields, &["name", "method", "path", "model", "version"]);
         let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-".contains(&byte);
         let name = self.text(at, fields, "name", |text| {
@@ -150,45 +145,40 @@ impl Reader {
     fn text<T>(
         &mut self,
         at: &str,
-        fields: &Map<String, Value>,
+        fields: &Fields,
         field: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         let problem = match fields.get(field) {
-            Some(Value::String(text)) => match parse(text) {
+            Some(Json::Text(text)) => match parse(text) {
                 Ok(parsed) => return Some(parsed),
                 Err(problem) => problem,
             },
-            Some(other) => format!("is {}; write a string", described(other)),
+            Some(other) => format!("is {other}; write a string"),
             None => "is missing; a route is a preset or has name, method and path".to_owned(),
         };
         self.fault(format!("{at}.{field}"), problem);
         None
     }
 
-    fn source(
-        &mut self,
-        at: &str,
-        fields: &Map<String, Value>,
-        variable: Variable,
-        path: Option<&Template>,
-    ) -> Source {
+    fn source(&mut self, at: &str, fields: &Fields, variable: Variable, path: Option<&Template>) -> Source {
         let field = variable.as_str();
         let Some(value) = fields.get(field) else { return Source::Path };
         let at = format!("{at}.{field}");
         if path.is_some_and(|path| path.has(variable)) {
             self.fault(&at, format!("is given though the path has {{{field}}}; keep one of the two"));
         }
-        let header =
-            value.as_object().filter(|object| object.len() == 1).and_then(|object| object.get("header"));
+        let header = value
+            .as_fields()
+            .filter(|object| object.iter().len() == 1)
+            .and_then(|object| object.get("header"));
         let Some(header) = header else {
-            let problem =
-                format!("is {}; write {{\"header\": \"x-model-name\"}}, or another header", described(value));
+            let problem = format!("is {value}; write {{\"header\": \"x-model-name\"}}, or another header");
             self.fault(at, problem);
             return Source::Path;
         };
         let is_header_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-        match header.as_str() {
+        match header.as_text() {
             // Envoy knows this header by HTTP/2's name alone.
             Some(name) if name.eq_ignore_ascii_case("host") => Source::Header(":authority".into()),
             Some(name) if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(is_header_byte) => {
@@ -196,9 +186,8 @@ impl Reader {
             }
             _ => {
                 let problem = format!(
-                    "is {}; write the name of a request header, such as \"x-model-name\": at most {LONGEST_NAME} letters, \
-                     digits, \"_\", \".\" and \"-\"",
-                    described(header)
+                    "is {header}; write the name of a request header, such as \"x-model-name\": at most {LONGEST_NAME} letters, \
+                     digits, \"_\", \".\" and \"-\""
                 );
                 self.fault(format!("{at}.header"), problem);
                 Source::Path
@@ -217,11 +206,10 @@ impl Reader {
         }
     }
 
-    fn bounds(&mut self, value: &Value) -> Vec<u64> {
-        let Some(entries) = value.as_array().filter(|entries| (1..=MOST_BOUNDS).contains(&entries.len()))
+    fn bounds(&mut self, value: &Json) -> Vec<u64> {
+        let Some(entries) = value.as_list().filter(|entries| (1..=MOST_BOUNDS).contains(&entries.len()))
         else {
-            let problem =
-                format!("is {}; write a list of 1 to {MOST_BOUNDS} numbers of seconds", described(value));
+            let problem = format!("is {value}; write a list of 1 to {MOST_BOUNDS} numbers of seconds");
             self.fault("bounds_seconds", problem);
             return Vec::new();
         };
@@ -231,8 +219,7 @@ impl Reader {
             match entry.as_f64().and_then(time_bound) {
                 None => {
                     let problem = format!(
-                        "is {}; write a number of seconds from 0.000000001 to {LONGEST_BOUND_SECONDS}",
-                        described(entry)
+                        "is {entry}; write a number of seconds from 0.000000001 to {LONGEST_BOUND_SECONDS}"
                     );
                     self.fault(at, problem);
                 }
@@ -249,54 +236,52 @@ impl Reader {
         bounds
     }
 
-    fn max_series(&mut self, value: &Value) -> u32 {
-        let number = value.as_u64().filter(|number| (1..=MOST_SERIES).contains(number));
-        number.and_then(|number| u32::try_from(number).ok()).unwrap_or_else(|| {
-            let problem = format!("is {}; write a whole number from 1 to {MOST_SERIES}", described(value));
+    fn max_series(&mut self, value: &Json) -> u32 {
+        let number = if let Json::Whole(number) = value { u32::try_from(*number).ok() } else { None };
+        number.filter(|number| (1..=MOST_SERIES).contains(number)).unwrap_or_else(|| {
+            let problem = format!("is {value}; write a whole number from 1 to {MOST_SERIES}");
             self.fault("max_series", problem);
             DEFAULT_MAX_SERIES
         })
     }
 
-    fn overrides(&mut self, value: &Value) -> Vec<(u16, Outcome)> {
-        let Value::Object(pairs) = value else {
-            let problem = format!(
-                "is {}; write an object of HTTP statuses, such as {{\"404\": \"success\"}}",
-                described(value)
-            );
+    fn overrides(&mut self, value: &Json) -> Vec<(u16, Outcome)> {
+        let Json::Object(pairs) = value else {
+            let problem =
+                format!("is {value}; write an object of HTTP statuses, such as {{\"404\": \"success\"}}");
             self.fault("error_types", problem);
             return Vec::new();
         };
         let mut overrides = Vec::new();
-        for (status, outcome) in pairs {
+        for (status, outcome) in pairs.iter() {
             let at = format!("error_types.{}", short(status));
             let code =
                 status.parse::<u16>().ok().filter(|code| (100..=999).contains(code) && status.len() == 3);
             if code.is_none() {
                 self.fault(&at, "is no HTTP status; write one of 100 to 999, such as \"409\"");
             }
-            let parsed = outcome.as_str().and_then(Outcome::parse);
+            let parsed = outcome.as_text().and_then(Outcome::parse);
             if parsed.is_none() {
                 let names: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect();
-                self.fault(&at, format!("is {}; allowed are {}", described(outcome), names.join(", ")));
+                self.fault(&at, format!("is {}; allowed are {}", outcome, names.join(", ")));
             }
             overrides.extend(code.zip(parsed));
         }
         overrides
     }
 
-    fn histograms(&mut self, value: Option<&Value>) -> Vec<Histogram> {
+    fn histograms(&mut self, value: Option<&Json>) -> Vec<Histogram> {
         let mut histograms = vec![Histogram::Duration];
         let Some(value) = value else { return histograms };
         let allowed = "backend_duration, request_bytes, response_bytes";
-        let Value::Array(entries) = value else {
-            self.fault("extra", format!("is {}; write a list of any of {allowed}", described(value)));
+        let Json::List(entries) = value else {
+            self.fault("extra", format!("is {value}; write a list of any of {allowed}"));
             return histograms;
         };
         for (position, entry) in entries.iter().enumerate() {
-            match entry.as_str().and_then(Histogram::parse).filter(|found| *found != Histogram::Duration) {
+            match entry.as_text().and_then(Histogram::parse).filter(|found| *found != Histogram::Duration) {
                 None => {
-                    let problem = format!("is {}; allowed are {allowed}", described(entry));
+                    let problem = format!("is {entry}; allowed are {allowed}");
                     self.fault(format!("extra[{position}]"), problem);
                 }
                 Some(found) if histograms.contains(&found) => {
@@ -308,12 +293,12 @@ impl Reader {
         histograms
     }
 
-    fn resolution(&mut self, value: &Value) -> Resolution {
-        match value.as_str() {
+    fn resolution(&mut self, value: &Json) -> Resolution {
+        match value.as_text() {
             Some("classic") => Resolution::Classic,
             Some("native") => Resolution::Native,
             _ => {
-                let problem = format!("is {}; allowed are \"classic\" and \"native\"", described(value));
+                let problem = format!("is {value}; allowed are \"classic\" and \"native\"");
                 self.fault("latency_resolution", problem);
                 Resolution::Classic
             }
@@ -323,25 +308,4 @@ impl Reader {
 
 fn all_presets() -> Vec<Route> {
     PRESETS.iter().flat_map(Route::of_preset).collect()
-}
-
-/// What was found, in few words.
-fn described(value: &Value) -> String {
-    match value {
-        Value::Array(entries) if entries.is_empty() => "an empty list".into(),
-        Value::Array(entries) => format!("a list of {}", entries.len()),
-        Value::Object(_) => "an object".into(),
-        Value::String(text) => format!("{:?}", short(text)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
-    }
-}
-
-/// Enough of a text to know it by in one line of a log.
-fn short(text: &str) -> String {
-    const ENOUGH: usize = 60;
-    let mut start: String = text.chars().take(ENOUGH).collect();
-    if start.len() < text.len() {
-        start.push('…');
-    }
-    start
 }
