@@ -1,0 +1,295 @@
+//! Reads one answer's body, whatever its format, up to a limit.
+
+use crate::csv::Csv;
+use crate::document::Document;
+use crate::grpc::{Frames, Response};
+use crate::gzip::{End, Inflate};
+use crate::json::Lexer;
+use crate::llm::Llm;
+use crate::predictions::{Layout, Tensor};
+use crate::record::{Generation, Record, Rows, Scanned, filled};
+use crate::sse::Events;
+use crate::tally::Tally;
+use crate::tensor::{DataType, Elements};
+
+/// What an answer's route and headers say about its body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct About<'a> {
+    /// Whether the route is an LLM's.
+    pub is_llm: bool,
+    /// `content-type`.
+    pub content_type: &'a [u8],
+    /// `content-encoding`.
+    pub encoding: &'a [u8],
+    /// `inference-header-content-length`: bytes of JSON before the binary tensors of a v2 answer.
+    pub header_length: Option<u64>,
+    /// How many choices the request asked for.
+    pub choices: u32,
+    /// A key that predictions stand under, other than the usual ones.
+    pub key: &'a [u8],
+    /// How many bytes are read, after decompression.
+    pub most_bytes: u64,
+    /// Whether there is memory for a window of gzip.
+    pub may_inflate: bool,
+}
+
+/// Reads one answer's body.
+#[derive(Debug)]
+pub struct AnswerScanner {
+    body: Body,
+    inflate: Option<Box<Inflate>>,
+    left: u64,
+    /// Bytes beyond the limit were not read.
+    is_over: bool,
+}
+
+#[derive(Debug)]
+enum Body {
+    Json(Document),
+    /// v2: this many bytes of JSON are to come, then the first tensor.
+    Binary {
+        document: Document,
+        left: u64,
+        tensor: Option<Box<(Elements, u64)>>,
+    },
+    Csv(Csv),
+    Grpc(Frames, Response),
+    Llm(Lexer, Llm),
+    Events(Events),
+    Compressed,
+    Unreadable,
+}
+
+impl AnswerScanner {
+    /// A scanner for an answer of this kind.
+    pub fn new(about: &About<'_>) -> Self {
+        let is_gzip = matches!(about.encoding.trim_ascii(), b"gzip" | b"x-gzip");
+        let is_plain = matches!(about.encoding.trim_ascii(), b"" | b"identity");
+        let body =
+            if is_plain || (is_gzip && about.may_inflate) { Body::new(about) } else { Body::Compressed };
+        let inflate = (is_gzip && about.may_inflate).then(Box::default);
+        Self { body, inflate, left: about.most_bytes, is_over: false }
+    }
+
+    /// Reads a piece that arrived `now`, by the caller's clock.
+    pub fn feed(&mut self, piece: &[u8], now: u64) {
+        let Self { body, inflate, left, is_over } = self;
+        if *is_over {
+            return;
+        }
+        let Some(inflate) = inflate else {
+            *is_over = !body.feed_within(piece, left, now);
+            return;
+        };
+        let goes_on = inflate.feed(piece, |plain| body.feed_within(plain, left, now));
+        *is_over = !goes_on && inflate.end() != End::Broken;
+    }
+
+    /// Whether this scanner holds one of the windows that are limited.
+    pub fn is_inflating(&self) -> bool {
+        self.inflate.is_some()
+    }
+
+    /// What was read, at the end of the body or wherever it broke off.
+    pub fn finish(self) -> Record {
+        let Self { body, inflate, is_over, .. } = self;
+        let mut record = body.finish();
+        let inflated = inflate.map_or(End::Whole, |inflate| inflate.end());
+        if inflated == End::Broken {
+            record.scanned = Scanned::Unreadable;
+        } else if record.scanned == Scanned::Whole && (is_over || inflated == End::Cut) {
+            record.scanned = Scanned::Partial;
+        }
+        record
+    }
+}
+
+/// The type without its parameters.
+fn is_type(content_type: &[u8], names: &[&str]) -> bool {
+    let name = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+impl Body {
+    fn new(about: &About<'_>) -> Self {
+        let is = |names: &[&str]| is_type(about.content_type, names);
+        let json = |layout| Document::new(layout, about.key);
+        if is(&["text/event-stream"]) {
+            Self::Events(Events::new(Llm::new(about.choices)))
+        } else if is(&["application/grpc", "application/grpc+proto"]) {
+            Self::Grpc(Frames::default(), Response::default())
+        } else if let Some(left) = about.header_length {
+            Self::Binary { document: json(Layout::Document), left, tensor: None }
+        } else if is(&["text/csv"]) {
+            Self::Csv(Csv::default())
+        } else if is(&["application/jsonl", "application/jsonlines", "application/x-ndjson"]) {
+            Self::Json(json(Layout::Lines))
+        } else if is(&["text/html", "application/octet-stream"]) {
+            Self::Unreadable
+        } else if about.is_llm {
+            Self::Llm(Lexer::default(), Llm::new(about.choices))
+        } else {
+            // Servers send JSON under many names, and under none.
+            Self::Json(json(Layout::Document))
+        }
+    }
+
+    /// Reads a piece as far as the limit goes. Returns whether all of it was read.
+    fn feed_within(&mut self, piece: &[u8], left: &mut u64, now: u64) -> bool {
+        let allowed = piece.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+        let read = piece.get(..allowed).unwrap_or_default();
+        *left = left.saturating_sub(read.len() as u64);
+        self.feed(read, now);
+        read.len() == piece.len()
+    }
+
+    fn feed(&mut self, piece: &[u8], now: u64) {
+        match self {
+            Self::Json(document) => document.feed(piece),
+            Self::Binary { document, left, tensor } => feed_binary(document, left, tensor, piece),
+            Self::Csv(csv) => csv.feed(piece),
+            Self::Grpc(frames, response) => frames.feed(piece, response),
+            Self::Llm(lexer, llm) => {
+                llm.at(now);
+                lexer.feed(piece, llm);
+            }
+            Self::Events(events) => events.feed(piece, now),
+            Self::Compressed | Self::Unreadable => {}
+        }
+    }
+
+    fn finish(self) -> Record {
+        match self {
+            Self::Json(document) => finish_document(document, true),
+            Self::Binary { document, left, tensor } => {
+                finish_document(document, left == 0 && tensor.is_none_or(|tensor| tensor.1 == 0))
+            }
+            Self::Csv(mut csv) => {
+                csv.finish();
+                Record {
+                    scanned: Scanned::Whole,
+                    rows: rows(&csv.tally),
+                    cut: csv.tally.cut,
+                    ..Record::default()
+                }
+            }
+            Self::Grpc(frames, response) => finish_grpc(&frames, response),
+            Self::Llm(mut lexer, mut llm) => {
+                lexer.finish(&mut llm);
+                let is_whole = lexer.is_complete();
+                if is_whole {
+                    llm.end();
+                }
+                generation(&llm, scanned(is_whole, lexer.is_broken()), false)
+            }
+            Self::Events(mut events) => {
+                let scanned = if events.finish() { Scanned::Whole } else { Scanned::Unreadable };
+                generation(&events.llm, scanned, true)
+            }
+            Self::Compressed => Record { scanned: Scanned::Compressed, ..Record::default() },
+            Self::Unreadable => Record::default(),
+        }
+    }
+}
+
+fn feed_binary(
+    document: &mut Document,
+    left: &mut u64,
+    tensor: &mut Option<Box<(Elements, u64)>>,
+    piece: &[u8],
+) {
+    let json = piece.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+    let (json, binary) = piece.split_at_checked(json).unwrap_or((piece, &[]));
+    let was_json = *left > 0;
+    *left = left.saturating_sub(json.len() as u64);
+    document.feed(json);
+    if was_json && *left == 0 {
+        *tensor = begin(&document.predictions.tensor);
+    }
+    if let Some((elements, left)) = tensor.as_deref_mut() {
+        let taken = binary.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+        let binary = binary.get(..taken).unwrap_or_default();
+        *left = left.saturating_sub(binary.len() as u64);
+        elements.feed(binary, &mut document.predictions.tally);
+    }
+}
+
+/// The first tensor, if its bytes follow the JSON part.
+fn begin(tensor: &Tensor) -> Option<Box<(Elements, u64)>> {
+    let datatype = DataType::parse(tensor.datatype.head())?;
+    Some(Box::new((Elements::new(datatype, tensor.width), tensor.binary?)))
+}
+
+fn scanned(is_whole: bool, is_broken: bool) -> Scanned {
+    match (is_whole, is_broken) {
+        (true, _) => Scanned::Whole,
+        (false, true) => Scanned::Unreadable,
+        (false, false) => Scanned::Partial,
+    }
+}
+
+fn finish_document(mut document: Document, is_rest_whole: bool) -> Record {
+    let is_whole = document.finish() && is_rest_whole;
+    let is_broken = document.is_broken();
+    let predictions = &mut document.predictions;
+    predictions.settle();
+    Record {
+        scanned: scanned(is_whole, is_broken),
+        model: predictions.model,
+        version: predictions.version,
+        error: predictions.error(),
+        rows: rows(&predictions.tally),
+        cut: predictions.tally.cut,
+        ..Record::default()
+    }
+}
+
+fn finish_grpc(frames: &Frames, mut response: Response) -> Record {
+    response.finish();
+    let scanned = match (frames.is_compressed(), frames.is_whole()) {
+        (true, _) => Scanned::Compressed,
+        (false, true) => Scanned::Whole,
+        (false, false) => Scanned::Partial,
+    };
+    Record {
+        scanned,
+        model: response.model,
+        version: response.version,
+        rows: rows(&response.tally),
+        cut: response.tally.cut,
+        ..Record::default()
+    }
+}
+
+fn rows(tally: &Tally) -> Option<Rows> {
+    let named = tally.classes.named().iter();
+    Some(Rows {
+        rows: tally.rows,
+        kinds: tally.kinds,
+        cells: filled(&tally.cells),
+        classes: named.map(|class| (class.name.head().to_vec(), class.count)).collect(),
+        other_classes: tally.classes.other,
+        fingerprint: tally.fingerprint.0,
+    })
+}
+
+fn generation(llm: &Llm, scanned: Scanned, is_stream: bool) -> Record {
+    let generation = Generation {
+        is_stream,
+        is_ended: llm.is_ended(),
+        tokens: llm.usage.tokens(),
+        finish: llm.finish(),
+        content_events: if is_stream { llm.content_events } else { 0 },
+        first_content: llm.first_content.filter(|_| is_stream),
+        last_content: llm.last_content.filter(|_| is_stream),
+        gaps: if is_stream { filled(&llm.gaps) } else { Vec::new() },
+    };
+    Record {
+        scanned,
+        model: llm.model,
+        version: llm.version,
+        error: llm.error,
+        generation: Some(generation),
+        ..Record::default()
+    }
+}

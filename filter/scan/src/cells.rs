@@ -1,0 +1,63 @@
+//! The fixed cells of the histograms that bodies fill.
+
+/// The bounds of numeric predictions: 1, 2 and 5 in each decade from a thousandth to a million on both sides of zero,
+/// and tenths between 0 and 1. A value that equals a bound is in the cell below it.
+pub const VALUE_BOUNDS: [f64; 63] = [
+    -1e6, -5e5, -2e5, -1e5, -5e4, -2e4, -1e4, -5e3, -2e3, -1e3, -500.0, -200.0, -100.0, -50.0, -20.0, -10.0,
+    -5.0, -2.0, -1.0, -0.5, -0.2, -0.1, -0.05, -0.02, -0.01, -0.005, -0.002, -0.001, 0.0, 0.001, 0.002,
+    0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0,
+    100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6,
+];
+
+/// The number of cells of numeric predictions; the last has no bound.
+pub const VALUE_CELLS: usize = VALUE_BOUNDS.len() + 1;
+
+/// The cell that a value is in.
+pub fn value_cell(value: f64) -> usize {
+    VALUE_BOUNDS.partition_point(|bound| *bound < value)
+}
+
+/// The bounds of the time between two content events of a stream, in nanoseconds.
+pub const GAP_BOUNDS: [u64; 15] = [
+    1_000_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    75_000_000,
+    100_000_000,
+    150_000_000,
+    200_000_000,
+    300_000_000,
+    400_000_000,
+    500_000_000,
+    750_000_000,
+    1_000_000_000,
+    2_500_000_000,
+];
+
+/// The number of cells of times between events; the last has no bound.
+pub const GAP_CELLS: usize = GAP_BOUNDS.len() + 1;
+
+/// The cell that a time between events is in.
+pub fn gap_cell(nanoseconds: u64) -> usize {
+    GAP_BOUNDS.partition_point(|bound| *bound < nanoseconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{VALUE_BOUNDS, value_cell};
+
+    #[test]
+    fn value_bounds_increase() {
+        assert!(VALUE_BOUNDS.is_sorted_by(|one, next| one < next));
+    }
+
+    #[test]
+    fn value_on_a_bound_is_below_it() {
+        for (index, bound) in VALUE_BOUNDS.iter().enumerate() {
+            assert_eq!((value_cell(*bound), value_cell(bound.next_up())), (index, index + 1), "{bound}");
+        }
+        assert_eq!((value_cell(f64::NEG_INFINITY), value_cell(f64::INFINITY)), (0, VALUE_BOUNDS.len()));
+    }
+}

@@ -1,0 +1,40 @@
+//! What the bodies of inference calls say: predictions, tokens, models and errors.
+//!
+//! Every scanner is fed a body in pieces, as a proxy sees it, and gives the same for any split of the same bytes. It
+//! keeps a bounded state, never recurses and never panics. Nothing here calls a host, does I/O or reads a clock.
+//!
+//! [`answer::AnswerScanner`] and [`request::RequestScanner`] read one body each; [`record::Record`] is what both found,
+//! in the form that one module writes and another one reads.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+pub mod answer;
+pub mod cells;
+mod classes;
+mod csv;
+mod document;
+mod grpc;
+mod gzip;
+mod json;
+mod llm;
+mod number;
+mod predictions;
+mod protobuf;
+pub mod record;
+pub mod request;
+mod sse;
+mod tally;
+mod tensor;
+pub mod text;
+mod usage;

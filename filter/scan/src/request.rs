@@ -1,0 +1,130 @@
+//! What a request says: the model that it asks for, and how many choices.
+
+use crate::grpc::{Frames, Request};
+use crate::json::{Container, Lexer, Scalar, Sink};
+use crate::predictions::whole;
+use crate::record::MODEL;
+use crate::text::Text;
+
+/// How a request is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A JSON object.
+    Json,
+    /// `ModelInferRequest` over gRPC.
+    Grpc,
+}
+
+/// Reads one request's body.
+#[derive(Debug)]
+pub struct RequestScanner {
+    body: Body,
+    left: u64,
+}
+
+#[derive(Debug)]
+enum Body {
+    Json(Lexer, Fields),
+    Grpc(Frames, Request),
+}
+
+impl RequestScanner {
+    /// Reads at most `most_bytes` of a body.
+    pub fn new(format: Format, most_bytes: u64) -> Self {
+        let body = match format {
+            Format::Json => Body::Json(Lexer::default(), Fields::default()),
+            Format::Grpc => Body::Grpc(Frames::default(), Request::default()),
+        };
+        Self { body, left: most_bytes }
+    }
+
+    /// Reads a piece.
+    pub fn feed(&mut self, piece: &[u8]) {
+        let allowed = piece.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let piece = piece.get(..allowed).unwrap_or_default();
+        self.left = self.left.saturating_sub(piece.len() as u64);
+        match &mut self.body {
+            Body::Json(lexer, fields) => {
+                lexer.feed(piece, fields);
+            }
+            Body::Grpc(frames, request) => frames.feed(piece, request),
+        }
+    }
+
+    /// The model that the request asks for, as far as it was read.
+    pub fn model(&self) -> Text<MODEL> {
+        match &self.body {
+            Body::Json(_, fields) => fields.model,
+            Body::Grpc(_, request) => request.model,
+        }
+    }
+
+    /// How many choices the request asks for: `n` for each prompt.
+    pub fn choices(&self) -> u32 {
+        match &self.body {
+            Body::Json(_, fields) => fields.choices.unwrap_or(1).saturating_mul(fields.prompts.max(1)),
+            Body::Grpc(..) => 1,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Key {
+    #[default]
+    Other,
+    Model,
+    Choices,
+    Prompt,
+}
+
+/// The fields of a JSON request.
+#[derive(Debug, Default)]
+struct Fields {
+    depth: u32,
+    key: Key,
+    model: Text<MODEL>,
+    choices: Option<u32>,
+    /// Texts, or lists of tokens, in `prompt`.
+    prompts: u32,
+}
+
+impl Sink for Fields {
+    fn open(&mut self, container: Container) {
+        // A prompt in a list of prompts, as tokens.
+        if self.depth == 2 && self.key == Key::Prompt && container == Container::Array {
+            self.prompts = self.prompts.saturating_add(1);
+        }
+        self.depth = self.depth.saturating_add(1);
+    }
+
+    fn close(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        if self.depth <= 1 {
+            self.key = Key::Other;
+        }
+    }
+
+    fn key(&mut self, key: &[u8]) {
+        if self.depth == 1 {
+            self.key = match key {
+                b"model" => Key::Model,
+                b"n" => Key::Choices,
+                b"prompt" => Key::Prompt,
+                _ => Key::Other,
+            };
+        }
+    }
+
+    fn scalar(&mut self, scalar: Scalar<'_>) {
+        match (self.depth, self.key, scalar) {
+            (1, Key::Model, Scalar::String(text)) => self.model = Text::from(text.head),
+            (1, Key::Choices, _) => {
+                self.choices = whole(scalar).and_then(|number| u32::try_from(number).ok());
+            }
+            (2, Key::Prompt, Scalar::String(_)) => self.prompts = self.prompts.saturating_add(1),
+            _ => {}
+        }
+    }
+
+    fn piece(&mut self, _: &[u8]) {}
+}

@@ -1,0 +1,93 @@
+//! The beginning of a text, in a fixed amount of memory.
+
+/// The first `N` bytes of a text that arrives in pieces, and how long all of it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Text<const N: usize> {
+    bytes: [u8; N],
+    length: u32,
+}
+
+/// The beginning of a text that is kept elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Excerpt<'a> {
+    pub(crate) head: &'a [u8],
+    /// Of the whole text, in bytes.
+    pub(crate) length: u32,
+}
+
+impl<'a> Excerpt<'a> {
+    /// The text, if nothing is missing.
+    pub(crate) fn whole(self) -> Option<&'a [u8]> {
+        (self.head.len() == self.length as usize).then_some(self.head)
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.length == 0
+    }
+}
+
+impl<const N: usize> Default for Text<N> {
+    fn default() -> Self {
+        Self { bytes: [0; N], length: 0 }
+    }
+}
+
+impl<const N: usize> Text<N> {
+    /// Appends a piece. Bytes beyond the capacity are only counted.
+    pub fn push(&mut self, piece: &[u8]) {
+        let kept = self.kept();
+        let room = self.bytes.get_mut(kept..).unwrap_or_default();
+        for (slot, byte) in room.iter_mut().zip(piece) {
+            *slot = *byte;
+        }
+        self.length = self.length.saturating_add(u32::try_from(piece.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Forgets the text.
+    pub fn clear(&mut self) {
+        self.length = 0;
+    }
+
+    /// The bytes that were kept.
+    pub fn head(&self) -> &[u8] {
+        self.bytes.get(..self.kept()).unwrap_or_default()
+    }
+
+    /// The length of the whole text, in bytes.
+    pub fn length(&self) -> u32 {
+        self.length
+    }
+
+    /// Whether nothing was pushed.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// The text, if all of it was kept.
+    pub fn whole(&self) -> Option<&[u8]> {
+        (self.kept() == self.length as usize).then(|| self.head())
+    }
+
+    /// Its beginning and its length.
+    pub(crate) fn excerpt(&self) -> Excerpt<'_> {
+        Excerpt { head: self.head(), length: self.length }
+    }
+
+    fn kept(&self) -> usize {
+        N.min(self.length as usize)
+    }
+}
+
+impl<const N: usize> From<Excerpt<'_>> for Text<N> {
+    fn from(excerpt: Excerpt<'_>) -> Self {
+        Self { length: excerpt.length, ..Self::from(excerpt.head) }
+    }
+}
+
+impl<const N: usize> From<&[u8]> for Text<N> {
+    fn from(bytes: &[u8]) -> Self {
+        let mut text = Self::default();
+        text.push(bytes);
+        text
+    }
+}
