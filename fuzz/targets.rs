@@ -23,6 +23,8 @@ use scoretap_exporter::reading::decode::Decoder;
 use scoretap_exporter::render::encode::Format;
 use scoretap_exporter::render::exposition;
 use scoretap_exporter::render::self_metrics::SelfState;
+use scoretap_scan::answer::{About, AnswerScanner};
+use scoretap_scan::record::{LONGEST, Record, Scanned};
 use scoretap_web::config as web;
 use scoretap_web::counts::Counts;
 
@@ -32,7 +34,7 @@ pub(crate) type Target = fn(&[u8]);
 
 /// Name and function of each target.
 #[allow(dead_code, reason = "a fuzz target is one of them")]
-pub(crate) const ALL: [(&str, Target); 7] = [
+pub(crate) const ALL: [(&str, Target); 8] = [
     ("call", call),
     ("accept", accept),
     ("stats", stats),
@@ -40,6 +42,7 @@ pub(crate) const ALL: [(&str, Target); 7] = [
     ("filter_config", filter_config),
     ("web_config", web_config),
     ("dialect", dialect),
+    ("scan", scan),
 ];
 
 /// A call, of which every answer of Envoy's is a line: wherever it went and however it ended, it is counted once.
@@ -155,5 +158,44 @@ pub(crate) fn dialect(input: &[u8]) {
     if let Err(faults) = Dialect::parse("dialect.yaml", text) {
         assert!(!faults.is_empty());
         check_lines(faults);
+    }
+}
+
+/// A body behind a line with its content type, its encoding, `llm` on an LLM's route, and the length of the JSON part.
+/// Every split gives the same record, which survives the wire; what `serde_json` reads, the scanner reads, too.
+pub(crate) fn scan(input: &[u8]) {
+    /// Longer bodies are not split everywhere.
+    const SPLITS: usize = 256;
+    let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
+    let (line, body) = (&input[..end], input.get(end + 1..).unwrap_or_default());
+    let mut words = line.split(|byte| *byte == b' ');
+    let mut about = About { choices: 1, most_bytes: 1 << 16, may_inflate: true, ..About::default() };
+    about.content_type = words.next().unwrap_or_default();
+    about.encoding = words.next().unwrap_or_default();
+    about.is_llm = words.next() == Some(b"llm");
+    about.header_length = words.next().and_then(|length| std::str::from_utf8(length).ok()?.parse().ok());
+    let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let mut scanner = AnswerScanner::new(&about);
+        pieces.for_each(|piece| scanner.feed(piece, 7));
+        scanner.finish()
+    };
+    let whole = read(&mut [body].into_iter());
+    for at in (1..body.len()).step_by(1 + body.len() / SPLITS) {
+        let (one, two) = body.split_at(at);
+        assert_eq!(read(&mut [one, two].into_iter()), whole, "split at {at}");
+    }
+    assert_eq!(read(&mut body.chunks(1)), whole, "byte by byte");
+    let bytes = whole.encode();
+    assert!(bytes.len() <= LONGEST);
+    assert_eq!(Record::decode(&bytes).as_ref(), Some(&whole));
+    if about.content_type == b"application/json" && about.encoding.is_empty() && about.header_length.is_none()
+    {
+        let is_json = serde_json::from_slice::<serde_json::Value>(body).is_ok();
+        assert!(!is_json || whole.scanned == Scanned::Whole, "{whole:?}");
+    }
+    if let Some(record) = Record::decode(input) {
+        let bytes = record.encode();
+        assert!(bytes.len() <= LONGEST);
+        assert_eq!(Record::decode(&bytes), Some(record));
     }
 }

@@ -121,8 +121,15 @@ fn clippy() -> Result<()> {
 }
 
 fn native() -> Result<()> {
-    let packages =
-        ["scoretap-core", "scoretap-exporter", "scoretap-web", "scoretap-injector", "scoretap-cli", "xtask"];
+    let packages = [
+        "scoretap-core",
+        "scoretap-scan",
+        "scoretap-exporter",
+        "scoretap-web",
+        "scoretap-injector",
+        "scoretap-cli",
+        "xtask",
+    ];
     let mut command = cargo(&["test"]);
     command.args(packages.iter().flat_map(|package| ["--package", package]));
     visibly(command.env("PROPTEST_RNG_SEED", SEED))

@@ -253,8 +253,8 @@ fn finish_grpc(frames: &Frames, mut response: Response) -> Record {
     };
     Record {
         scanned,
-        model: response.model,
-        version: response.version,
+        model: response.model.kept_only(),
+        version: response.version.kept_only(),
         rows: rows(&response.tally),
         cut: response.tally.cut,
         ..Record::default()

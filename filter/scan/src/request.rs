@@ -55,7 +55,7 @@ impl RequestScanner {
     pub fn model(&self) -> Text<MODEL> {
         match &self.body {
             Body::Json(_, fields) => fields.model,
-            Body::Grpc(_, request) => request.model,
+            Body::Grpc(_, request) => request.model.kept_only(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! The beginning of a text, in a fixed amount of memory.
 
+use std::fmt;
+
 /// The first `N` bytes of a text that arrives in pieces, and how long all of it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Text<const N: usize> {
     bytes: [u8; N],
     length: u32,
@@ -23,6 +25,20 @@ impl<'a> Excerpt<'a> {
 
     pub(crate) fn is_empty(self) -> bool {
         self.length == 0
+    }
+}
+
+impl<const N: usize> PartialEq for Text<N> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.head(), self.length) == (other.head(), other.length)
+    }
+}
+
+impl<const N: usize> Eq for Text<N> {}
+
+impl<const N: usize> fmt::Debug for Text<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} of {}", String::from_utf8_lossy(self.head()), self.length)
     }
 }
 
@@ -66,6 +82,11 @@ impl<const N: usize> Text<N> {
     /// The text, if all of it was kept.
     pub fn whole(&self) -> Option<&[u8]> {
         (self.kept() == self.length as usize).then(|| self.head())
+    }
+
+    /// What was kept, as if it were all.
+    pub(crate) fn kept_only(&self) -> Self {
+        Self::from(self.head())
     }
 
     /// Its beginning and its length.
