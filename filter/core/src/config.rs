@@ -10,12 +10,12 @@ use crate::name::ConfigState;
 use crate::outcome::Overrides;
 use crate::route::{Captures, Encoding, Route};
 
-/// Something wrong with a configuration.
+/// An error in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Where: a path such as `routes[2].path`.
+    /// The path of the field, such as `routes[2].path`.
     pub at: String,
-    /// What was found, what is allowed and what to do.
+    /// The value found, the values allowed and how to fix it.
     pub problem: String,
 }
 
@@ -25,7 +25,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What is counted, and how.
+/// A valid configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
     routes: Vec<Route>,
@@ -36,12 +36,12 @@ pub struct Config {
     resolution: Resolution,
 }
 
-/// How fine the cells of latencies are.
+/// The resolution of the cells of latencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// One cell for each classic bound.
     Classic,
-    /// Each of these divided further by the exponential bounds of native histograms.
+    /// Classic cells, divided further by the exponential bounds of native histograms.
     Native,
 }
 
@@ -49,10 +49,10 @@ pub enum Resolution {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RouteId(usize);
 
-/// The route of a call, and what the path held where the template has variables.
+/// The route of a call, and the values of the variables in its path.
 #[derive(Clone, Debug)]
 pub struct Match<'c, 'p> {
-    /// Which route.
+    /// The position of the route.
     pub id: RouteId,
     /// The route.
     pub route: &'c Route,
@@ -60,12 +60,12 @@ pub struct Match<'c, 'p> {
     pub captures: Captures<'p>,
 }
 
-/// Why no route is a call's.
+/// The reason why no route matches a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoMatch {
-    /// None has such a path.
+    /// No route has this path.
     Path,
-    /// None has such a path and the method.
+    /// Routes have this path, but with other methods.
     Method,
 }
 
@@ -75,7 +75,7 @@ impl Config {
         reader::parse(json)
     }
 
-    /// The first route that matches. The method is asked for once a path matches.
+    /// The first route that matches. Reads the method only if a path matches.
     pub fn find<'c, 'p, 'm>(
         &'c self,
         path: &'p [u8],
@@ -98,7 +98,7 @@ impl Config {
         self.routes.get(id.0)
     }
 
-    /// What kind it is.
+    /// The state that the filter announces.
     pub const fn state(&self) -> ConfigState {
         match self.resolution {
             Resolution::Classic => ConfigState::Classic,
@@ -106,34 +106,34 @@ impl Config {
         }
     }
 
-    /// How many series may have counters of their own.
+    /// The number of series that may have their own counters.
     pub const fn max_series(&self) -> u32 {
         self.max_series
     }
 
-    /// What the operator wants to be said of certain statuses.
+    /// The outcomes that the operator chose for certain statuses.
     pub const fn overrides(&self) -> &Overrides {
         &self.overrides
     }
 
-    /// What is measured: the duration, and what was opted for.
+    /// The duration, and the histograms that were opted into.
     pub fn histograms(&self) -> &[Histogram] {
         &self.histograms
     }
 
-    /// Each of them with its bounds.
+    /// Each histogram with its bounds.
     pub(crate) fn histogram_bounds(&self) -> impl Iterator<Item = (Histogram, &[u64])> {
         self.histograms.iter().map(|histogram| (*histogram, self.bounds(*histogram)))
     }
 
-    /// The upper bounds of a histogram's cells, but for +Inf.
+    /// The upper bounds of a histogram's cells, without +Inf.
     pub fn bounds(&self, histogram: Histogram) -> &[u64] {
         if histogram.is_time() { &self.time_bounds } else { &SIZE_BOUNDS }
     }
 
-    /// The cell that a value falls into: the position of its upper bound, and its native part.
+    /// The cell of a value: the position of its upper bound, and its native part.
     pub(crate) fn cell(&self, histogram: Histogram, value: u64) -> (u8, Option<NativeBucket>) {
-        // There are at most `MOST_BOUNDS` of them.
+        // There are at most `MOST_BOUNDS` bounds.
         let le = u8::try_from(cell_index(self.bounds(histogram), value)).unwrap_or(u8::MAX);
         let native = histogram.is_time() && self.resolution == Resolution::Native;
         (le, native.then(|| NativeBucket::of_nanoseconds(value)))

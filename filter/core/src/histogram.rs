@@ -1,9 +1,9 @@
-//! Which cell of a histogram a value falls into.
+//! Histograms and their cells.
 //!
-//! Values are whole numbers, nanoseconds or bytes, so that a value equal to a bound is equal to it. A cell names its
-//! own upper bound: whoever reads it needs to know nothing of the configuration that made it.
+//! Values are integers, in nanoseconds or bytes, so that comparing one with a bound is exact. A cell names its own
+//! upper bound, so a reader does not need the configuration that made it.
 
-/// What is measured of a call.
+/// A quantity measured for each call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Histogram {
     /// First byte of the request in to last byte of the response out, in nanoseconds.
@@ -17,11 +17,11 @@ pub enum Histogram {
 }
 
 impl Histogram {
-    /// All of them.
+    /// Every histogram.
     pub const ALL: [Self; 4] =
         [Self::Duration, Self::BackendDuration, Self::RequestBytes, Self::ResponseBytes];
 
-    /// Its name in a configuration and in counters' names.
+    /// The name in configurations and counter names.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Duration => "duration",
@@ -36,7 +36,7 @@ impl Histogram {
         Self::ALL.into_iter().find(|histogram| histogram.as_str() == text)
     }
 
-    /// Whether its values are times, in nanoseconds, or else bytes.
+    /// Whether the values are times in nanoseconds. Other values are bytes.
     pub const fn is_time(self) -> bool {
         match self {
             Self::Duration | Self::BackendDuration => true,
@@ -45,7 +45,7 @@ impl Histogram {
     }
 }
 
-/// The bounds of latencies where the configuration names none: the union of what the dialects need, in nanoseconds.
+/// The default bounds of latencies in nanoseconds: the union of the bounds that the dialects need.
 pub const DEFAULT_TIME_BOUNDS: [u64; 15] = [
     1_000_000,
     5_000_000,
@@ -64,13 +64,13 @@ pub const DEFAULT_TIME_BOUNDS: [u64; 15] = [
     10_000_000_000,
 ];
 
-/// The most bounds that a histogram may be given.
+/// The maximum number of bounds of a histogram.
 pub const MOST_BOUNDS: usize = 40;
 
-/// The highest bound of a time, a day: far beyond what a call may take, and far from what a nanosecond count can hold.
+/// The maximum bound of a time: a day, far longer than calls take.
 pub const LONGEST_BOUND_SECONDS: u32 = 86_400;
 
-/// A bound of so many seconds in whole nanoseconds, if there is at least one and not absurdly many.
+/// Converts a bound from seconds to nanoseconds, if it is in the allowed range.
 pub fn time_bound(seconds: f64) -> Option<u64> {
     let rounded = (seconds * 1e9).round();
     let allowed = rounded >= 1.0 && seconds <= f64::from(LONGEST_BOUND_SECONDS);
@@ -87,7 +87,7 @@ pub const SIZE_BOUNDS: [u64; 10] =
 pub struct Cell {
     /// The upper bound; `None` is +Inf.
     pub le: Option<u64>,
-    /// The part of it that lies in one of Prometheus' exponential buckets, where the resolution is native.
+    /// The exponential bucket within the cell, if the resolution is native.
     pub native: Option<NativeBucket>,
 }
 
@@ -103,18 +103,18 @@ pub enum NativeBucket {
 /// Eight buckets for each doubling.
 pub const NATIVE_SCHEMA: i32 = 3;
 
-/// The index in increasing bounds of the cell that `value` falls into; the bounds' count is the +Inf cell.
+/// The index of the cell that contains `value`, in increasing bounds. The number of bounds is the index of +Inf.
 pub fn cell_index(bounds: &[u64], value: u64) -> usize {
     bounds.partition_point(|bound| *bound < value)
 }
 
 impl NativeBucket {
-    /// The bucket of a time in nanoseconds, found as Prometheus' own client libraries find it.
+    /// The bucket of a time in nanoseconds, computed as in Prometheus' client libraries.
     pub fn of_nanoseconds(nanoseconds: u64) -> Self {
         if nanoseconds == 0 {
             return Self::Zero;
         }
-        #[expect(clippy::cast_precision_loss, reason = "Prometheus observes a float, too")]
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus observes floats too")]
         let (fraction, exponent) = split(nanoseconds as f64 / 1e9);
         let above = FRACTION_BOUNDS.partition_point(|bound| *bound < fraction);
         let whole = exponent.saturating_sub(1).saturating_mul(8);
@@ -134,7 +134,7 @@ const FRACTION_BOUNDS: [f64; 8] = [
     0.917_004_043_204_671_1,
 ];
 
-/// C's `frexp` for a normal positive float: a fraction in [0.5, 1) and the power of two that it is multiplied by.
+/// C's `frexp` for a normal positive float: a fraction in [0.5, 1) and an exponent of two.
 fn split(value: f64) -> (f64, i16) {
     const FRACTION: u64 = (1 << 52) - 1;
     let bits = value.to_bits();

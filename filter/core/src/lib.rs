@@ -1,8 +1,7 @@
-//! What an inference call is, how its end is classified, and how the counters that hold it are named.
+//! Defines inference calls, classifies how they end, and names their counters.
 //!
-//! Both sides of the system stand on this crate: the filter encodes a counter's name with [`name`], the exporter
-//! decodes it with the same module. Nothing here calls a host, does I/O or reads a clock: what a call was comes in
-//! as data, what is counted goes out as names and numbers.
+//! The filter encodes the names of counters with [`name`], and the exporter decodes them with the same module. Nothing
+//! here does I/O or reads a clock. The host is behind the traits of [`observe`] and [`series`].
 
 #![cfg_attr(
     not(test),

@@ -14,7 +14,7 @@
 //!
 //! A word keeps `[A-Za-z0-9_/{}-]`; every other byte is `%XX`, so neither Envoy's separators nor a line's end can be in
 //! it. An absent model or version is `~`, the empty word `%`, and the series that stands for all those beyond the
-//! limit is `*.*`. A name that this module would not write is not decoded: encoding and decoding are inverse.
+//! limit is `*.*`. Decoding rejects every name that encoding does not write, so the two are inverse.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -23,112 +23,112 @@ use crate::hex;
 use crate::histogram::{Cell, Histogram, NativeBucket};
 use crate::outcome::{Outcome, Status};
 
-/// What Envoy puts before the name of every counter that a module defines.
+/// The prefix that Envoy adds to the name of every counter of a module.
 pub const ENVOY_PREFIX: &str = "wasmcustom.";
 
-/// What all names of this grammar begin with.
+/// The prefix of every name in this grammar.
 pub const PREFIX: &str = "scoretap.";
 
 const ABSENT: &str = "~";
 const EMPTY: &str = "%";
 const OTHER: &str = "*";
 
-/// Whose calls a counter counts.
+/// The route and model of calls that are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Series<'a> {
     /// The route's name.
     pub route: Cow<'a, str>,
-    /// The model that served them.
+    /// The model.
     pub model: Model<'a>,
 }
 
-/// The model that a call was for, as far as the call said.
+/// The model of a call, as named by the call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Model<'a> {
-    /// What the call named; `None` where it named nothing, and the pod's own identity holds.
+    /// The names in the call. Without them, the pod's identity applies.
     Named {
         /// The model's name.
         model: Option<Cow<'a, str>>,
         /// The model's version.
         version: Option<Cow<'a, str>>,
     },
-    /// All that came after the limit of distinct series was reached, and what cannot be a label.
+    /// Models beyond the limit of series, and names that cannot be labels.
     Other,
 }
 
-/// What of a route was called.
+/// The method and template of a call.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Endpoint<'a> {
-    /// The request's method.
+    /// The method of the request.
     pub method: Cow<'a, str>,
-    /// The template that its path matched.
+    /// The template that the path matched.
     pub template: Cow<'a, str>,
 }
 
-/// One statistic of ours in Envoy's store.
+/// A Scoretap statistic in Envoy's store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stat<'a> {
-    /// Calls that ended in one way.
+    /// A counter of calls with the same end.
     Call {
-        /// Whose.
+        /// The series of the calls.
         series: Series<'a>,
-        /// To where.
+        /// The endpoint of the calls.
         endpoint: Endpoint<'a>,
-        /// The HTTP status that was sent; 0 where none was.
+        /// The HTTP status sent to the caller; 0 if none.
         code: u16,
-        /// How they ended.
+        /// The outcome of the calls.
         outcome: Outcome,
     },
-    /// Values in one cell of a histogram.
+    /// A counter of the values in one cell of a histogram.
     Cell {
-        /// Whose.
+        /// The series of the calls.
         series: Series<'a>,
-        /// Of calls to where.
+        /// The endpoint of the calls.
         endpoint: Endpoint<'a>,
-        /// Of what.
+        /// The histogram.
         histogram: Histogram,
-        /// Of calls that ended so.
+        /// The status of the calls.
         status: Status,
-        /// Which cell.
+        /// The cell.
         cell: Cell,
     },
-    /// The sum of a histogram's values, in nanoseconds or bytes.
+    /// A counter that sums a histogram's values, in nanoseconds or bytes.
     Sum {
-        /// Whose.
+        /// The series of the calls.
         series: Series<'a>,
-        /// Of calls to where.
+        /// The endpoint of the calls.
         endpoint: Endpoint<'a>,
-        /// Of what.
+        /// The histogram.
         histogram: Histogram,
-        /// Of calls that ended so.
+        /// The status of the calls.
         status: Status,
     },
     /// Calls that no route matched.
     Unmatched,
     /// A gauge whose value is the number of an [`ConfigState`].
     Config,
-    /// A gauge whose value is the time at which these bounds were configured: the latest are in force.
+    /// A gauge whose value is the time at which these bounds were configured. The latest bounds apply.
     Bounds {
-        /// Of what.
+        /// The histogram.
         histogram: Histogram,
         /// The bounds, in nanoseconds or bytes.
         bounds: Cow<'a, [u64]>,
     },
 }
 
-/// What kind of configuration the filter runs with.
+/// The state of the filter's configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigState {
-    /// None, as that given is invalid.
+    /// The configuration is invalid, so no call is matched.
     Invalid,
-    /// One with cells for classic histograms.
+    /// Valid, with cells for classic histograms.
     Classic,
-    /// One with the finer cells of native histograms.
+    /// Valid, with the finer cells of native histograms.
     Native,
 }
 
 impl ConfigState {
-    /// As a gauge can hold it.
+    /// The value of the gauge.
     pub const fn number(self) -> u64 {
         match self {
             Self::Invalid => 0,
@@ -137,7 +137,7 @@ impl ConfigState {
         }
     }
 
-    /// That of a number.
+    /// The state for a gauge's value.
     pub const fn from_number(number: u64) -> Self {
         match number {
             0 => Self::Invalid,
@@ -184,7 +184,7 @@ impl Stat<'_> {
 }
 
 impl<'a> Stat<'a> {
-    /// Reads a name, without Envoy's prefix; `None` where it is none that [`encode`](Stat::encode) writes.
+    /// Reads a name without Envoy's prefix; `None` if [`encode`](Stat::encode) never writes it.
     pub fn decode(name: &'a str) -> Option<Self> {
         let mut words = Words(name.strip_prefix(PREFIX)?.split('.'));
         let stat = match words.next()? {
@@ -220,7 +220,7 @@ impl<'a> Stat<'a> {
 }
 
 impl Series<'_> {
-    /// The same, with nothing borrowed.
+    /// Copies the borrowed parts.
     pub(crate) fn into_owned(self) -> Series<'static> {
         let owned = |word: Cow<'_, str>| Cow::Owned(word.into_owned());
         let model = match self.model {
@@ -304,7 +304,7 @@ fn encode_cell(cell: Cell, out: &mut String) {
     }
 }
 
-/// Only what is written back the same: no leading zeros, no plus, no negative zero.
+/// Rejects leading zeros, a plus sign and a negative zero, which encoding never writes.
 fn decode_number<N: std::str::FromStr>(text: &str) -> Option<N> {
     let is_written_so = match text.strip_prefix('-').unwrap_or(text).as_bytes() {
         [b'0'] => text == "0",
@@ -321,7 +321,7 @@ fn encode_optional(word: Option<&str>, out: &mut String) {
     }
 }
 
-#[expect(clippy::option_option, reason = "the outer one is a word that is none of ours")]
+#[expect(clippy::option_option, reason = "the outer `None` is an invalid word")]
 fn decode_optional(text: &str) -> Option<Option<Cow<'_, str>>> {
     if text == ABSENT { Some(None) } else { decode_word(text).map(Some) }
 }
@@ -369,7 +369,7 @@ fn decode_escape(high: u8, low: u8) -> Option<u8> {
     if high.is_ascii_lowercase() || low.is_ascii_lowercase() { None } else { hex::decode(high, low) }
 }
 
-/// Writing to a `String` has no way to fail.
+/// Writing to a `String` cannot fail.
 fn write_infallibly(out: &mut String, text: std::fmt::Arguments<'_>) {
     let written = out.write_fmt(text);
     debug_assert!(written.is_ok());

@@ -1,7 +1,7 @@
-//! One finished call, from what the host says of it to the counters that it adds to.
+//! Counts finished calls in the host's counters.
 //!
 //! A call adds 1 to exactly one counter of calls; of each histogram it adds 1 to exactly one cell and its value to one
-//! sum. Questions to the host cost time, so they are asked in the order that settles most calls soonest.
+//! sum. Host calls are expensive, so most calls are settled with the first few of them.
 
 use hashbrown::HashMap;
 use std::borrow::Cow;
@@ -15,7 +15,7 @@ use crate::route::{Route, Source, label, without_query};
 use crate::route_cache::RouteCache;
 use crate::series::{Admission, Evidence, SeriesTable, SharedData};
 
-/// A call that is over, as the host tells of it. Every answer may be missing.
+/// A finished call, as the host describes it. Every value may be missing.
 pub trait Call {
     /// A request header, or pseudo-header, by its lower-case name.
     fn request_header(&self, name: &str) -> Option<&[u8]>;
@@ -27,9 +27,9 @@ pub trait Call {
     fn flags(&self) -> Option<u64>;
     /// Envoy's response code details.
     fn code_details(&self) -> Option<&[u8]>;
-    /// Envoy's idea of the gRPC status.
+    /// Envoy's gRPC status, which Envoy derives for calls that are not gRPC too.
     fn grpc_status(&self) -> Option<u64>;
-    /// What a histogram is of, in nanoseconds or bytes.
+    /// The call's value for a histogram, in nanoseconds or bytes.
     fn measure(&self, histogram: Histogram) -> Option<u64>;
 }
 
@@ -53,7 +53,7 @@ pub struct CounterId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GaugeId(pub u32);
 
-/// Counts calls as one configuration says.
+/// Counts calls under one configuration.
 #[derive(Debug)]
 pub struct Observer {
     config: Option<Config>,
@@ -62,7 +62,7 @@ pub struct Observer {
     counted: Vec<SeriesCounters>,
     cache: RouteCache<Option<Target>>,
     unmatched: Option<CounterId>,
-    /// Those of [`Observer::announce`], in its order.
+    /// The gauges of [`Observer::announce`], in its order.
     gauges: Vec<Option<GaugeId>>,
     /// Reused, so that a call of a known series allocates nothing.
     name: String,
@@ -75,14 +75,14 @@ struct Target {
     series: usize,
 }
 
-/// One series with its counters, made when they are first needed.
+/// One series with its counters, which are defined at first use.
 #[derive(Debug)]
 struct SeriesCounters {
     series: Series<'static>,
     counters: HashMap<(RouteId, CounterKey), CounterId>,
 }
 
-/// What one counter of a series counts.
+/// Identifies a counter of a series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum CounterKey {
     Calls { code: u16, outcome: Outcome },
@@ -91,7 +91,7 @@ enum CounterKey {
 }
 
 impl Observer {
-    /// Counts as this configuration says; without one, as that given is invalid, every call is seen and none matched.
+    /// Counts under a configuration. If it is invalid, pass `None`: every call then counts as unmatched.
     pub fn new(config: Option<Config>) -> Self {
         let limit = config.as_ref().map_or(0, Config::max_series);
         Self {
@@ -143,7 +143,7 @@ impl Observer {
         unmatched.iter().for_each(|counter| stats.add(*counter, 1));
     }
 
-    /// Where a call is counted; `None` if no route matches. Also how it ended, if that had to be known.
+    /// The target of a call, or `None` if no route matches. Also the call's end, if admission needed it.
     fn find<'m>(
         &mut self,
         path: &[u8],
@@ -166,7 +166,7 @@ impl Observer {
         let mut end = None;
         let admission = match &series.model {
             Model::Other => Admission::Admitted,
-            // Callers cannot choose it: there is one for each route.
+            // Callers cannot add such series: each route has one.
             Model::Named { model: None, version: None } => {
                 table.admit(name, Evidence::Shown, data);
                 Admission::Admitted
@@ -216,7 +216,7 @@ impl End {
 
     fn evidence(self) -> Evidence {
         match self.outcome {
-            // A redirect may be for any name, and so may be what an operator calls a success.
+            // A redirect does not prove that the model exists, and neither does an override.
             Outcome::Success if self.code < 300 => Evidence::Shown,
             Outcome::Success
             | Outcome::ModelError
@@ -249,7 +249,7 @@ impl<S: Stats> Recorder<'_, S> {
         self.add(CounterKey::Calls { code, outcome }, 1);
         let status = outcome.status();
         for histogram in self.config.histograms().iter().copied() {
-            // What the host cannot tell is in no cell: the histogram then counts fewer calls than there were.
+            // Without a value, the histogram counts fewer calls than the counter of calls.
             let Some(value) = call.measure(histogram) else { continue };
             let (le, native) = self.config.cell(histogram, value);
             self.add(CounterKey::Cell { histogram, status, le, native }, 1);

@@ -1,7 +1,7 @@
-//! How a call ended: one closed set, from which `status` and `error_type` derive.
+//! Outcomes of calls. The labels `status` and `error_type` derive from them.
 //!
-//! Envoy's response flags decide before the HTTP status does: a `200` whose body broke off is no success, and a `503`
-//! of Envoy's is not one of the app's.
+//! Envoy's response flags take precedence over the HTTP status: a `200` whose body broke off is a failure, and a `503`
+//! may come from Envoy instead of the app.
 
 pub mod flag;
 
@@ -14,17 +14,17 @@ pub enum Outcome {
     InvalidInput,
     /// The caller may not do this.
     Unauthorized,
-    /// There is no such thing here.
+    /// The resource does not exist.
     NotFound,
-    /// The caller asks too often.
+    /// The caller sent too many requests.
     RateLimited,
-    /// The app itself answered that it failed.
+    /// The app answered with an error of its own.
     ModelError,
-    /// It took longer than somebody was willing to wait.
+    /// A timeout passed.
     Timeout,
-    /// The app could not be reached, or went away before it answered.
+    /// The app could not be reached, or closed the connection before it answered.
     Unavailable,
-    /// Envoy turned the call away to protect the app or itself.
+    /// Envoy rejected the call to protect the app or itself.
     Overloaded,
     /// The answer began and then broke off.
     Truncated,
@@ -35,11 +35,11 @@ pub enum Outcome {
 /// The `status` label: the coarse view of an [`Outcome`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Status {
-    /// The call did what it was for.
+    /// The call succeeded.
     Success,
-    /// It did not.
+    /// The call failed.
     Failure,
-    /// Nobody waited to see.
+    /// The caller left before the end.
     Cancelled,
 }
 
@@ -78,7 +78,7 @@ impl Outcome {
         Self::Cancelled,
     ];
 
-    /// The outcome's name: also the `error_type` of those that are failures.
+    /// The outcome's name, which is also the `error_type` of failures.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -117,7 +117,7 @@ impl Outcome {
         }
     }
 
-    /// The `error_type` label, for what is a failure.
+    /// The `error_type` label of failures.
     pub const fn error_type(self) -> Option<&'static str> {
         match self.status() {
             Status::Failure => Some(self.as_str()),
@@ -126,22 +126,22 @@ impl Outcome {
     }
 }
 
-/// What Envoy says of a call's end.
+/// Envoy's description of a call's end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ending<'a> {
-    /// The HTTP status sent to the caller; 0 where none was.
+    /// The HTTP status sent to the caller; 0 if none.
     pub code: u16,
-    /// Who made the response or ended it: Envoy's response code details.
+    /// Envoy's response code details, which name the origin of the response.
     pub details: Option<&'a [u8]>,
-    /// The gRPC status, of a gRPC call only: Envoy derives one from the HTTP status for every other call too.
+    /// The gRPC status of gRPC calls. Other calls have none, although Envoy derives one from the HTTP status.
     pub grpc: Option<u64>,
 }
 
 impl Ending<'_> {
-    /// Sorts the call. `flags` are Envoy's response flags, asked for only where the details do not settle it.
+    /// Classifies the call. Reads Envoy's response `flags` only if the details do not decide.
     pub fn outcome(self, overrides: &Overrides, flags: impl FnOnce() -> u64) -> Outcome {
         let origin = Origin::of(self.details);
-        // What has happened to a response since it began would stand in the details instead.
+        // If a response breaks off, Envoy replaces these details.
         if origin == Origin::App {
             return self.by_status(overrides, origin);
         }
@@ -188,9 +188,9 @@ impl Ending<'_> {
             Origin::BrokeBeforeAnswer => Some(Outcome::Unavailable),
             Origin::BrokeAfterAnswer => Some(Outcome::Truncated),
             Origin::CallerLeft if !answered => Some(Outcome::Cancelled),
-            // A caller may reset a stream without a reason; Envoy has then nothing to say.
+            // If a caller resets a stream without a reason, Envoy sets neither flags nor details.
             Origin::Unknown if !answered && flags.0 == 0 => Some(Outcome::Cancelled),
-            // Envoy says that the app's side broke, but not when: an error status is then its own answer.
+            // The flags do not say when the app's side broke. An error status is then Envoy's answer.
             Origin::Unknown if flags.has(flag::UPSTREAM_RESET) => {
                 Some(if self.code >= 500 { Outcome::Unavailable } else { broken })
             }
@@ -212,7 +212,7 @@ impl Ending<'_> {
             return outcome;
         }
         match self.code {
-            // Nothing was sent, and nothing says why.
+            // No response, and no reason.
             0 => Outcome::Unavailable,
             1..=399 => Outcome::Success,
             401 | 403 | 407 => Outcome::Unauthorized,
@@ -247,7 +247,7 @@ fn by_grpc_status(status: u64, origin: Origin) -> Outcome {
     }
 }
 
-/// Who made the response or ended it, read from Envoy's response code details.
+/// The origin of a response or of its end, from Envoy's response code details.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
     App,
@@ -267,9 +267,9 @@ impl Origin {
             (b"upstream_reset_before_response_started", Origin::BrokeBeforeAnswer),
             (b"upstream_reset_after_response_started", Origin::BrokeAfterAnswer),
             (b"downstream_remote_disconnect", Origin::CallerLeft),
-            // Envoy ended the connection: it replaced a listener, or was told to stop.
+            // Envoy closed the connection, because it replaces a listener or stops.
             (b"downstream_local_disconnect", Origin::EnvoyClosed),
-            // Of a connection's longest stream there is no flag.
+            // The connection manager's `max_stream_duration` sets no flag.
             (b"max_duration_timeout", Origin::EnvoyTimeout),
             (b"overload", Origin::EnvoyOverload),
         ];
@@ -284,7 +284,7 @@ impl Origin {
         }
     }
 
-    /// A 5xx is the app's unless Envoy says that it wrote it.
+    /// The outcome of a 5xx, which comes from the app unless the details name Envoy.
     const fn server_fault(self) -> Outcome {
         match self {
             Self::App | Self::Unknown => Outcome::ModelError,
@@ -299,12 +299,12 @@ impl Origin {
     }
 }
 
-/// What the operator wants to be said of certain HTTP statuses instead.
+/// The operator's outcomes for certain HTTP statuses.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides(Vec<(u16, Outcome)>);
 
 impl Overrides {
-    /// One outcome for each status; of two for one status the first counts.
+    /// One outcome for each status. If a status is repeated, the first outcome wins.
     pub const fn new(pairs: Vec<(u16, Outcome)>) -> Self {
         Self(pairs)
     }

@@ -13,10 +13,10 @@ pub use template::{Captures, Template, Variable};
 /// Where a route finds the model or the version of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Source {
-    /// In the path, if the template has the variable; else nowhere.
+    /// The path, if the template has the variable.
     #[default]
     Path,
-    /// In the request header of this name.
+    /// The request header of this name.
     Header(Box<str>),
 }
 
@@ -25,20 +25,20 @@ pub enum Source {
 pub struct Route {
     /// The `route` label. Several templates may share it.
     pub name: Cow<'static, str>,
-    /// The method, to the letter.
+    /// The method, compared case-sensitively.
     pub method: Cow<'static, str>,
-    /// What the path must look like.
+    /// The template of the path.
     pub path: Template,
-    /// Where the model's name is.
+    /// The source of the model's name.
     pub model: Source,
-    /// Where the model's version is.
+    /// The source of the model's version.
     pub version: Source,
 }
 
 impl Route {
     /// The routes of a preset.
     pub fn of_preset(preset: &Preset) -> impl Iterator<Item = Self> {
-        // A preset is checked by this module's tests: its templates parse.
+        // A test checks that the templates of all presets parse.
         let templates = preset.paths.iter().filter_map(|path| Template::parse(path).ok());
         let name = preset.name;
         templates.map(move |path| Self {
@@ -65,8 +65,8 @@ pub fn without_query(target: &[u8]) -> &[u8] {
 /// The longest model name or version, in bytes, that becomes a label.
 pub const LONGEST_LABEL: usize = 256;
 
-/// What a caller named, as a label; `None` where it cannot be one: not UTF-8, too long, or with a NUL, which ends the
-/// line in the lexer of Prometheus.
+/// A caller's name as a label; `None` if it is not UTF-8, too long, or contains NUL, at which Prometheus stops reading
+/// a line.
 pub fn label(name: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
     if name.len() > LONGEST_LABEL || name.contains(&0) {
         return None;

@@ -1,15 +1,16 @@
-//! What was found out about the requests of late, so that the next one like it is not matched, decoded and named again.
+//! A fixed-size cache from (path, method) to the series that counts it.
 //!
-//! A caller may ask for as many paths as it likes: what one adds, it takes from another, and never more than so much.
+//! A hit skips route matching, percent-decoding and naming. Callers cannot grow it: a new entry evicts the one in its
+//! slot.
 
-/// More than a pod has models.
+/// Pods rarely serve that many models.
 const SLOTS: usize = 128;
 const LAST_SLOT: u64 = 127;
 
-/// What asks for a longer path is found out anew each time.
+/// Longer requests are not cached.
 const LONGEST: usize = 120;
 
-/// A value for some paths: for each of so many hashes, the latest.
+/// One slot for each hash.
 #[derive(Debug)]
 pub(crate) struct RouteCache<T> {
     slots: Box<[Slot<T>]>,
@@ -17,14 +18,14 @@ pub(crate) struct RouteCache<T> {
 
 #[derive(Clone, Debug)]
 struct Slot<T> {
-    /// The path, and behind it the method. Never longer, so that memory does not depend on what is called.
+    /// The path, followed by the method. The fixed size bounds the memory.
     request: [u8; LONGEST],
     path_length: usize,
     length: usize,
     value: Option<Known<T>>,
 }
 
-/// What is known of a path.
+/// The cached value of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known<T> {
     ForEveryMethod(T),
@@ -37,7 +38,7 @@ impl<T: Copy> RouteCache<T> {
         Self { slots: vec![empty; SLOTS].into() }
     }
 
-    /// What was found of a path. The method is asked for only where that depends on it.
+    /// Looks a path up. Reads the method only if the value depends on it.
     pub(crate) fn get<'m>(&self, path: &[u8], method: impl FnOnce() -> &'m [u8]) -> Option<T> {
         let slot = self.slots.get(Self::position(path)?)?;
         let (own_path, own_method) = slot.request.get(..slot.length)?.split_at_checked(slot.path_length)?;
@@ -47,7 +48,7 @@ impl<T: Copy> RouteCache<T> {
         }
     }
 
-    /// Without a method, for every one.
+    /// Caches a value. Without a method, it applies to all methods.
     pub(crate) fn put(&mut self, path: &[u8], method: Option<&[u8]>, value: T) {
         let value = if method.is_some() { Known::ForOneMethod(value) } else { Known::ForEveryMethod(value) };
         let method = method.unwrap_or_default();
@@ -67,8 +68,7 @@ impl<T: Copy> RouteCache<T> {
         slot.value = Some(value);
     }
 
-    /// Any spread will do: who makes paths that share a place has them found out anew, which is what unknown paths
-    /// cost.
+    /// Paths that collide on purpose cost no more than unknown paths.
     fn position(path: &[u8]) -> Option<usize> {
         if path.len() > LONGEST {
             return None;
@@ -82,7 +82,7 @@ impl<T: Copy> RouteCache<T> {
     }
 }
 
-/// As `==`, which WebAssembly has compare byte by byte.
+/// Like `==`, which compiles to a comparison byte by byte in WebAssembly.
 fn equal(one: &[u8], other: &[u8]) -> bool {
     let ((words, rest), (other_words, other_rest)) = (one.as_chunks::<8>(), other.as_chunks());
     one.len() == other.len()
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_known_by_its_method_and_its_whole_path() {
+    fn lookup_compares_method_and_whole_path() {
         let mut cache = RouteCache::new();
         cache.put(b"/score", Some(b"POST"), 1);
         assert_eq!(get(&cache, "POST", "/score"), Some(1));
@@ -113,17 +113,17 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_for_every_method_is_told_without_asking_for_it() {
+    fn value_for_all_methods_needs_no_method() {
         let mut cache = RouteCache::new();
         cache.put(b"/health", None, 1);
-        assert_eq!(cache.get(b"/health", || panic!("was asked")), Some(1));
-        assert_eq!(cache.get(b"/healthy", || panic!("was asked")), None);
+        assert_eq!(cache.get(b"/health", || panic!("read the method")), Some(1));
+        assert_eq!(cache.get(b"/healthy", || panic!("read the method")), None);
         cache.put(b"/health", Some(b""), 2);
         assert_eq!((get(&cache, "", "/health"), get(&cache, "GET", "/health")), (Some(2), None));
     }
 
     #[test]
-    fn however_many_paths_there_are_it_holds_so_many() {
+    fn cache_never_outgrows_its_slots() {
         let mut cache = RouteCache::new();
         let path = |number: usize| format!("/{number}{}", "x".repeat(number % 200));
         for number in 0..5_000 {

@@ -32,7 +32,7 @@ pub(super) fn parse(json: &[u8]) -> Result<Config, Vec<Fault>> {
     }
 }
 
-/// Reads field by field and notes every fault on the way.
+/// Reads field by field and collects the faults.
 #[derive(Default)]
 struct Reader {
     faults: Vec<Fault>,
@@ -61,7 +61,7 @@ impl Reader {
     }
 
     fn fault(&mut self, at: impl Into<String>, problem: impl Into<String>) {
-        // A field's name is the writer's own and may hold anything, also the end of a line.
+        // The name of an unknown field may hold control characters.
         let at = format!("{:?}", at.into());
         let at = at.strip_prefix('"').and_then(|at| at.strip_suffix('"')).unwrap_or(&at).to_owned();
         self.faults.push(Fault { at, problem: problem.into() });
@@ -179,7 +179,7 @@ impl Reader {
         };
         let is_header_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         match header.as_text() {
-            // Envoy knows this header by HTTP/2's name alone.
+            // Envoy stores this header under its HTTP/2 name.
             Some(name) if name.eq_ignore_ascii_case("host") => Source::Header(":authority".into()),
             Some(name) if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(is_header_byte) => {
                 Source::Header(name.to_ascii_lowercase().into())

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::hex;
 
-/// Undoes percent-encoding once; a `%` that is none stays.
+/// Decodes percent-encoding once. A `%` without two digits stays.
 pub fn percent_decoded(written: &[u8]) -> Cow<'_, [u8]> {
     match Encoding::of(written) {
         Encoding::None => Cow::Borrowed(written),
@@ -20,22 +20,22 @@ pub fn percent_decoded(written: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Whether a path has to be decoded to be understood.
+/// Whether a path contains percent-encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// It is not.
+    /// It contains none.
     None,
-    /// It holds a `%`.
+    /// It contains a `%`.
     Percent,
 }
 
 impl Encoding {
-    /// That of a path.
+    /// The encoding of a path.
     pub fn of(path: &[u8]) -> Self {
         if memchr::memchr(b'%', path).is_some() { Self::Percent } else { Self::None }
     }
 
-    /// What is written behind this beginning. No more is read than is as long as that.
+    /// Strips `prefix`, decoding escapes; reads no further than the prefix.
     pub(super) fn strip_prefix<'p>(self, written: &'p [u8], prefix: &[u8]) -> Option<&'p [u8]> {
         match self {
             Self::None => written.strip_prefix(prefix),
@@ -45,7 +45,7 @@ impl Encoding {
         }
     }
 
-    /// What is written before this end.
+    /// Strips `suffix`, decoding escapes.
     pub(super) fn strip_suffix<'p>(self, written: &'p [u8], suffix: &[u8]) -> Option<&'p [u8]> {
         match self {
             Self::None => written.strip_suffix(suffix),
@@ -61,7 +61,7 @@ fn first_byte(written: &[u8]) -> Option<(u8, &[u8])> {
     escape.or_else(|| written.split_first().map(|(byte, rest)| (*byte, rest)))
 }
 
-/// Escapes do not overlap, so that they are the same read from the end.
+/// Escapes do not overlap, so they can be read from the end.
 fn last_byte(written: &[u8]) -> Option<(u8, &[u8])> {
     let escape = written.split_last_chunk().and_then(|(rest, escape)| Some((escaped(*escape)?, rest)));
     escape.or_else(|| written.split_last().map(|(byte, rest)| (*byte, rest)))

@@ -1,16 +1,16 @@
 //! The presets: names of well-known servers for the paths of their inference calls.
 
-/// One preset: the name of a route and the paths that a well-known server answers under it, all by POST.
+/// A preset: the name of a route, and the inference paths of a well-known server. All take POST.
 #[derive(Clone, Copy, Debug)]
 pub struct Preset {
     /// The name in a configuration, and the `route` label.
     pub name: &'static str,
-    /// Its templates.
+    /// The templates.
     pub paths: &'static [&'static str],
 }
 
-/// Every preset. The first route that matches a call has it, so `kserve-v1` comes before `tf-serving`, whose plain
-/// `:predict` is the same.
+/// Every preset. The first route that matches a call wins, so `kserve-v1` comes before `tf-serving`, which has the same
+/// plain `:predict`.
 pub const PRESETS: [Preset; 11] = [
     Preset { name: "score", paths: &["/score", "/score/"] },
     Preset { name: "predict", paths: &["/predict"] },

@@ -17,7 +17,7 @@ pub enum Variable {
 impl Variable {
     const ALL: [Self; 2] = [Self::Model, Self::Version];
 
-    /// Its name, in a template and in a configuration.
+    /// The name in templates and configurations.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Model => "model",
@@ -30,21 +30,21 @@ impl Variable {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     text: Box<str>,
-    /// What comes before the first variable.
+    /// The literal before the first variable.
     head: Box<[u8]>,
-    /// What comes behind the last variable, if there is one.
+    /// The literal after the last variable, if the template has variables.
     tail: Option<Box<[u8]>>,
     segments: Box<[Segment]>,
 }
 
-/// What is between two slashes: a literal, or a variable with a literal before and behind it.
+/// The part between two slashes: a literal, or a variable between two literals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Segment {
     prefix: Box<[u8]>,
     variable: Option<(Variable, Box<[u8]>)>,
 }
 
-/// What a path holds where its template has variables, with percent-encoding undone.
+/// The percent-decoded values of a template's variables in a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Captures<'p> {
     /// `{model}`
@@ -56,7 +56,7 @@ pub struct Captures<'p> {
 const LONGEST_TEMPLATE: usize = 1024;
 
 impl Template {
-    /// Reads a template. The error says what is wrong and what to write.
+    /// Parses a template. The error says what is wrong and what to write.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.len() > LONGEST_TEMPLATE {
             return Err(format!("has {} bytes; write at most {LONGEST_TEMPLATE}", text.len()));
@@ -82,28 +82,28 @@ impl Template {
         Ok(Self { text: text.into(), head, tail, segments })
     }
 
-    /// The template as it was written.
+    /// The template as configured.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it has this variable.
+    /// Whether the template has this variable.
     pub fn has(&self, variable: Variable) -> bool {
         self.segments.iter().any(|segment| segment.is(variable))
     }
 
-    /// Whether gRPC can have such a path, which by its protocol is `/Service/Method`.
+    /// Whether the path has the form that gRPC requires, `/Service/Method`.
     pub(crate) fn may_be_grpc(&self) -> bool {
-        // Before the first slash there is an empty one.
+        // The segment before the first slash is empty.
         self.segments.len() == 3
     }
 
-    /// Matches a whole path, without its query. `%3A` is as good as `:`, as it is to the app.
+    /// Matches a whole path without its query. `%3A` equals `:`, as it does for the app.
     pub fn captures<'p>(&self, path: &'p [u8], encoding: Encoding) -> Option<Captures<'p>> {
         self.fits(path, encoding).then(|| self.read(path, encoding)).flatten()
     }
 
-    /// Whether it begins and ends as one that matches does: few templates are left to try, however long the path is.
+    /// Compares the start and end of the path, which rejects most templates quickly even for long paths.
     fn fits(&self, path: &[u8], encoding: Encoding) -> bool {
         encoding.strip_prefix(path, &self.head).is_some_and(|rest| match &self.tail {
             Some(tail) => encoding.strip_suffix(rest, tail).is_some(),
@@ -128,7 +128,7 @@ impl Template {
     }
 }
 
-/// A part of a template as it is compared: percent-encoded or not is the same there, too.
+/// A literal of a template, percent-decoded for the comparison.
 fn literal(written: &str) -> Box<[u8]> {
     percent_decoded(written.as_bytes()).into()
 }
@@ -138,7 +138,7 @@ fn split_at_slash(path: &[u8]) -> (&[u8], Option<&[u8]>) {
     slash.map_or((path, None), |(segment, rest)| (segment, rest.get(1..)))
 }
 
-/// What is too long for a label in any case is left as it was sent.
+/// Decodes a value, unless it is too long for a label in any case.
 fn captured(written: &[u8]) -> Cow<'_, [u8]> {
     const LONGEST_WRITTEN: usize = 3 * LONGEST_LABEL;
     if written.len() > LONGEST_WRITTEN { Cow::Borrowed(written) } else { percent_decoded(written) }
@@ -177,8 +177,7 @@ impl Segment {
         self.variable.as_ref().is_some_and(|(own, _)| *own == variable)
     }
 
-    /// What the variable stands for, or nothing where there is none, as it was sent; `None` where the segment does not
-    /// match.
+    /// The undecoded value of the variable, empty if there is none; `None` if the segment does not match.
     fn value<'p>(&self, written: &'p [u8], encoding: Encoding) -> Option<&'p [u8]> {
         let rest = encoding.strip_prefix(written, &self.prefix)?;
         match &self.variable {

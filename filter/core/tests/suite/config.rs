@@ -16,7 +16,7 @@ fn check_fault(json: &str, expected: &str) {
 }
 
 #[test]
-fn nothing_at_all_is_the_defaults() {
+fn empty_configuration_means_defaults() {
     for json in ["", " \n\t", "{}"] {
         let config = Config::parse(json.as_bytes()).unwrap();
         assert_eq!(config.bounds(Histogram::Duration), DEFAULT_TIME_BOUNDS);
@@ -27,7 +27,7 @@ fn nothing_at_all_is_the_defaults() {
 }
 
 #[test]
-fn each_kind_of_fault_says_where_what_and_what_to_do() {
+fn each_fault_names_field_problem_and_fix() {
     check_fault("[]", "configuration: is an empty list; write an object such as {\"max_series\": 200}");
     check_fault("null", "configuration: is null; write an object such as {\"max_series\": 200}");
     check_fault(
@@ -153,7 +153,7 @@ fn each_kind_of_fault_says_where_what_and_what_to_do() {
 }
 
 #[test]
-fn all_faults_are_reported_and_not_the_first() {
+fn all_faults_are_reported_at_once() {
     let json = r#"{"routes": [{"preset": "x"}, {"name": "", "method": "", "path": ""}, 3], "bounds_seconds": [2, 1],
         "max_series": -1, "error_types": {"1": "a"}, "extra": [1], "latency_resolution": 2, "z": null}"#;
     let places: Vec<String> =
@@ -176,7 +176,7 @@ fn all_faults_are_reported_and_not_the_first() {
 }
 
 #[test]
-fn a_fault_is_one_line_however_hostile_the_configuration() {
+fn hostile_configuration_has_faults_of_one_line() {
     let long = "x".repeat(10_000);
     for json in [
         format!("{{\"a\\nb{long}\": 1}}"),
@@ -196,7 +196,7 @@ fn a_fault_is_one_line_however_hostile_the_configuration() {
 }
 
 #[test]
-fn as_much_as_is_allowed_is_accepted() {
+fn accepts_the_limits_and_rejects_one_more() {
     let bounds: Vec<String> = (1..=40).map(|bound| bound.to_string()).collect();
     let route =
         |number| format!("{{\"name\": \"r\", \"method\": \"POST\", \"path\": \"/{number}/{{model}}\"}}");

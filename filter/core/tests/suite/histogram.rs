@@ -4,7 +4,7 @@ use scoretap_core::histogram::{DEFAULT_TIME_BOUNDS, Histogram, NativeBucket, cel
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 #[test]
-fn a_value_equal_to_a_bound_is_below_it() {
+fn value_equal_to_bound_is_in_its_cell() {
     for (position, bound) in DEFAULT_TIME_BOUNDS.into_iter().enumerate() {
         assert_eq!(cell_index(&DEFAULT_TIME_BOUNDS, bound - 1), position);
         assert_eq!(cell_index(&DEFAULT_TIME_BOUNDS, bound), position);
@@ -26,7 +26,7 @@ fn by_definition(nanoseconds: u64) -> i16 {
 }
 
 #[test]
-fn native_buckets_are_the_exponential_ones() {
+fn native_buckets_match_their_definition() {
     assert_eq!(NativeBucket::of_nanoseconds(0), NativeBucket::Zero);
     assert_eq!(NativeBucket::of_nanoseconds(1_000_000_000), NativeBucket::Index(0));
     assert_eq!(NativeBucket::of_nanoseconds(1_000_000_001), NativeBucket::Index(1));
@@ -46,7 +46,7 @@ fn native_buckets_are_the_exponential_ones() {
 }
 
 #[test]
-fn names_are_distinct_and_read_back() {
+fn names_round_trip() {
     for histogram in Histogram::ALL {
         assert_eq!(Histogram::parse(histogram.as_str()), Some(histogram));
     }

@@ -1,4 +1,4 @@
-//! An Envoy in memory: calls that are over, and what they add up to.
+//! A fake Envoy in memory, with finished calls.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use scoretap_core::histogram::Histogram;
 use scoretap_core::observe::{Call, CounterId, GaugeId, Stats};
 use scoretap_core::series::{Expected, Read, SharedData, Write};
 
-/// Counters, gauges and the data that all workers share.
+/// Counters, gauges and the shared data of all workers.
 #[derive(Default)]
 pub(crate) struct Host(RefCell<State>);
 
@@ -19,7 +19,7 @@ struct State {
 }
 
 impl Host {
-    /// Every counter and gauge with its value.
+    /// The value of every counter and gauge.
     pub(crate) fn statistics(&self) -> Vec<(String, u64)> {
         let State { counters, gauges, .. } = &*self.0.borrow();
         counters.iter().cloned().chain(gauges.clone()).collect()
@@ -75,10 +75,10 @@ impl Stats for Host {
     }
 }
 
-/// A call that is over, as Envoy tells of it.
+/// A finished call, as Envoy describes it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ended {
-    /// Of the request, the pseudo-headers too.
+    /// The request's headers and pseudo-headers.
     pub(crate) headers: Vec<(&'static str, Vec<u8>)>,
     pub(crate) response_type: Option<Vec<u8>>,
     pub(crate) code: Option<u64>,

@@ -1,5 +1,4 @@
-//! What must be true of any configuration and any call, tried on random ones, beside a slow and obvious way to the
-//! right answer.
+//! Properties of all configurations and calls, checked on random ones and against slow reference implementations.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::host::{Ended, Host};
 
-/// Undoes percent-encoding, byte by byte.
+/// Decodes percent-encoding, byte by byte.
 fn decoded(written: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut position = 0;
@@ -37,7 +36,7 @@ fn decoded(written: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The variables' values where a path is the template's: every way to put something in a variable's place is tried.
+/// The values of the variables if the template matches. Tries every possible value.
 fn matched(template: &str, path: &[u8]) -> Option<BTreeMap<String, Vec<u8>>> {
     let (template, path): (Vec<&str>, Vec<&[u8]>) =
         (template.split('/').collect(), path.split(|byte| *byte == b'/').collect());
@@ -78,10 +77,10 @@ fn segments() -> impl Strategy<Value = &'static str> {
 
 fn templates() -> impl Strategy<Value = String> {
     let template = collection::vec(segments(), 1..4).prop_map(|segments| format!("/{}", segments.join("/")));
-    template.prop_filter("a variable is there once", |template| Template::parse(template).is_ok())
+    template.prop_filter("each variable occurs once", |template| Template::parse(template).is_ok())
 }
 
-/// Like a template, as often as not.
+/// Paths that often match a template.
 fn paths() -> impl Strategy<Value = Vec<u8>> {
     let segment = prop_oneof![
         8 => "[ab:]{0,3}|a%61|%3aa|b%2Fa|a%|a%25|%zz|%C3%BCa|ba%00a".prop_map(String::into_bytes),
@@ -112,7 +111,7 @@ fn called(method: &str, path: &[u8]) -> Ended {
     Ended { headers, code: Some(200), details: Some(b"via_upstream".to_vec()), ..Ended::default() }
 }
 
-/// How many calls there are of each route, template, model and version; nothing where no route is theirs.
+/// The number of calls for each route, template, model and version; `None` is unmatched calls.
 type Counts = BTreeMap<Option<(String, String, Option<(Option<String>, Option<String>)>)>, u64>;
 
 fn counted(host: &Host) -> Counts {
@@ -135,7 +134,7 @@ fn counted(host: &Host) -> Counts {
     counts
 }
 
-/// A configuration in which nothing is wrong, and changes to it: the place that each makes wrong, and how.
+/// Faults to put into a valid configuration: the reported path, the JSON pointer and the value.
 const FAULTS: [(&str, &str, &str); 14] = [
     ("routes[0].preset", "/routes/0/preset", "\"flask\""),
     ("routes[1].name", "/routes/1/name", "\"a b\""),
@@ -168,7 +167,7 @@ fn without_fault() -> Value {
     })
 }
 
-/// JSON of the names that a configuration knows, with values of every kind.
+/// JSON with the field names of a configuration and values of every kind.
 fn documents() -> impl Strategy<Value = Value> {
     let words =
         vec!["score", "POST", "/a/{model}", "success", "request_bytes", "native", "x\ny", "\u{85}", ""];
@@ -204,7 +203,7 @@ fn documents() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Design, section 4: what the app's own complete answer is called.
+/// The outcome of an app's complete answer.
 fn of_status(code: u16) -> Outcome {
     match code {
         0 => Outcome::Unavailable,
@@ -239,7 +238,7 @@ fn flags() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), (0..32_u32).prop_map(|bit| 1 << bit), any::<u64>()]
 }
 
-/// Anything that may come over the wire.
+/// Any call.
 fn anything() -> impl Strategy<Value = Ended> {
     let paths = vec![
         "/score",
@@ -267,13 +266,13 @@ fn anything() -> impl Strategy<Value = Ended> {
         |((method, path, asked), (response_type, code, flags, details, grpc, nanoseconds))| {
             let headers = [(":method", method), (":path", path), ("content-type", asked)];
             let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-            // Sums of more than that are for Envoy to wrap.
+            // Keeps sums below the point where Envoy wraps.
             Ended { headers, response_type, code, flags, details, grpc, nanoseconds: nanoseconds >> 8 }
         },
     )
 }
 
-/// What fails is for whoever reads it to write down as a test of its own.
+/// A failure belongs in a test of its own, so proptest saves none.
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
 }
@@ -282,14 +281,14 @@ proptest! {
     #![proptest_config(cases(256))]
 
     #[test]
-    fn a_call_is_the_first_routes_that_a_slow_matcher_finds(
+    fn first_matching_route_equals_slow_matcher(
         routes in routes(), calls in collection::vec((methods(), paths(), 0..3_u8), 0..12),
     ) {
         let json: Vec<Value> = routes
             .iter()
             .map(|(name, method, path)| json!({"name": name, "method": method, "path": path}))
             .collect();
-        // Two routes of one method and path are refused.
+        // The reader rejects two routes with the same method and path.
         let Ok(config) = Config::parse(json!({"routes": json}).to_string().as_bytes()) else { return Ok(()) };
         let (host, mut observer, mut expected) = (Host::default(), Observer::new(Some(config)), Counts::new());
         for (method, path, again) in &calls {
@@ -303,7 +302,7 @@ proptest! {
                 };
                 Some((name.clone(), template.clone(), label("model").zip(label("version"))))
             });
-            // What is remembered of a call is what was found of it.
+            // Repeated calls hit the cache.
             for _ in 0..=*again {
                 observer.observe(&called(method, path), &host);
                 *expected.entry(first.clone()).or_default() += 1;
@@ -313,7 +312,7 @@ proptest! {
     }
 
     #[test]
-    fn any_call_adds_to_one_counter_of_calls_one_cell_and_one_sum(calls in collection::vec(anything(), 0..20)) {
+    fn any_call_adds_to_one_counter_cell_and_sum(calls in collection::vec(anything(), 0..20)) {
         let (host, config) = (Host::default(), Config::parse(b"{\"max_series\": 2}").unwrap());
         let mut observer = Observer::new(Some(config));
         calls.iter().for_each(|call| observer.observe(call, &host));
@@ -334,12 +333,12 @@ proptest! {
             host.statistics().iter().filter(|(name, _)| name.ends_with(".unmatched")).map(|(_, value)| value).sum();
         assert_eq!((ended, cells), (calls.len() as u64, ended - unmatched));
         assert!(sums <= calls.iter().map(|call| call.nanoseconds).sum());
-        // Two that callers named; and of each of four routes the pod's own and the one for all others.
+        // Two named by callers, and for each of four routes the pod's own series and `other`.
         assert!(series.len() <= 2 + 2 * 4, "{series:?}");
     }
 
     #[test]
-    fn each_place_that_is_wrong_is_named_and_no_other(
+    fn faults_name_exactly_the_wrong_fields(
         faults in sample::subsequence(FAULTS.to_vec(), 0..FAULTS.len()), unknown in option::of("[a-z]{9}"),
     ) {
         let mut config = without_fault();
@@ -356,7 +355,7 @@ proptest! {
     }
 
     #[test]
-    fn a_configuration_is_accepted_or_every_fault_is_one_short_line(
+    fn each_fault_is_one_short_line_with_advice(
         document in documents(), cut in option::of(0..50_usize),
     ) {
         let mut text = document.to_string().into_bytes();
@@ -371,7 +370,7 @@ proptest! {
     }
 
     #[test]
-    fn percent_encoding_is_undone_as_byte_by_byte(written in prop_oneof![
+    fn percent_decoding_equals_byte_by_byte_decoding(written in prop_oneof![
         collection::vec(any::<u8>(), 0..20), "[%0-9a-gA-G]{0,12}".prop_map(String::into_bytes),
     ]) {
         assert_eq!(*percent_decoded(&written), *decoded(&written));
@@ -388,7 +387,7 @@ proptest! {
     #![proptest_config(cases(3000))]
 
     #[test]
-    fn a_success_was_answered_and_nothing_broke(
+    fn success_requires_an_unbroken_answer(
         code in prop_oneof![Just(0), Just(200), 0..1000_u16, any::<u16>()],
         details in option::of(details()), flags in flags(), grpc in option::of(0..20_u64),
     ) {
@@ -406,7 +405,7 @@ proptest! {
         if outcome == Outcome::Success {
             assert!((1..400).contains(&code) && grpc.is_none_or(|status| status == 0) && !was_ended, "{ending:?}");
         }
-        // What is said of one status says nothing of another.
+        // An override of one status does not affect another.
         let overrides = Overrides::new(vec![(code.wrapping_add(1), Outcome::Success)]);
         assert_eq!(ending.outcome(&overrides, || flags), outcome);
     }

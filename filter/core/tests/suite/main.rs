@@ -1,7 +1,6 @@
 //! The core's suite, run here and, compiled to WebAssembly, in Node.
 //!
-//! What calls add up to is in the workspace's `tests/tests/module`, where the same cases run through the packaged
-//! module.
+//! Tests of counts are in the workspace's `tests/tests/module`, where the same cases run through the packaged module.
 
 mod config;
 mod histogram;

@@ -33,7 +33,7 @@ fn check(stat: &Stat<'_>, name: &str) {
 }
 
 #[test]
-fn every_kind_has_its_name() {
+fn each_statistic_round_trips() {
     let of = || series("score", Some("iris"), Some("3"));
     let histogram = Histogram::Duration;
     let status = Status::Failure;
@@ -66,7 +66,7 @@ fn every_kind_has_its_name() {
 }
 
 #[test]
-fn absent_empty_and_other_are_told_apart() {
+fn absent_empty_and_other_differ() {
     check(&call(series("r", None, None), "/r"), "scoretap.call.r.~.~.POST./r.200.success");
     check(&call(series("r", Some(""), None), "/r"), "scoretap.call.r.%.~.POST./r.200.success");
     check(&call(series("r", Some("~"), Some("*")), "/r"), "scoretap.call.r.%7E.%2A.POST./r.200.success");
@@ -76,7 +76,7 @@ fn absent_empty_and_other_are_told_apart() {
 }
 
 #[test]
-fn nothing_in_a_name_can_end_a_word_or_a_line() {
+fn names_escape_separators_and_line_ends() {
     let hostile = "a.b: 7\nscoretap.unmatched: 9\0\"\\%41{}é\u{2028}";
     let name = encoded(&call(series(hostile, Some(hostile), Some(hostile)), hostile));
     assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.%/{}".contains(&byte)), "{name}");
@@ -85,7 +85,7 @@ fn nothing_in_a_name_can_end_a_word_or_a_line() {
 }
 
 #[test]
-fn what_encoding_would_not_write_is_not_decoded() {
+fn rejects_names_that_encoding_never_writes() {
     let foreign = [
         "",
         "scoretap",
@@ -147,14 +147,14 @@ mod properties {
 
     proptest! {
         #[test]
-        fn every_string_comes_back(route in any::<String>(), model in models(), template in any::<String>()) {
+        fn any_string_round_trips(route in any::<String>(), model in models(), template in any::<String>()) {
             let stat = call(Series { route: Cow::Owned(route), model }, &template);
             let name = encoded(&stat);
             assert_eq!(Stat::decode(&name), Some(stat));
         }
 
         #[test]
-        fn what_is_decoded_is_encoded_the_same(
+        fn decoded_names_encode_to_themselves(
             name in "scoretap\\.(call|cell|sum|bounds)\
                 (\\.([a-z~*%/]|%[0-9A-Fa-f]{2}|[+-]?[0-9]{0,3}|success|duration|inf|zero)){1,8}"
         ) {

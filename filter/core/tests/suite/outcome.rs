@@ -89,7 +89,7 @@ fn flags_win_over_the_status() {
 }
 
 #[test]
-fn who_leaves_first_has_cancelled_unless_it_had_failed_before() {
+fn caller_leaving_cancels_unless_failed_before() {
     check(&[
         ("nothing sent", 0, DC, "downstream_remote_disconnect", Cancelled),
         ("while it was answered", 200, DC, "downstream_remote_disconnect", Cancelled),
@@ -109,7 +109,7 @@ fn who_leaves_first_has_cancelled_unless_it_had_failed_before() {
 }
 
 #[test]
-fn statuses_of_envoy_are_not_the_apps() {
+fn envoys_statuses_are_not_the_apps() {
     check(&[
         ("by a filter", 503, 0, "ext_proc_error", Unavailable),
         ("by a filter, 500", 500, 0, "lua_response", Unavailable),
@@ -162,7 +162,7 @@ fn whole_answer_without_a_caller_has_its_status() {
 }
 
 #[test]
-fn flags_are_asked_for_only_where_the_app_did_not_answer() {
+fn flags_are_read_only_without_app_answer() {
     for (code, grpc) in [(200, None), (404, None), (503, None), (200, Some(0)), (200, Some(13))] {
         let ending = Ending { code, details: Some(b"via_upstream"), grpc };
         ending.outcome(&Overrides::default(), || panic!("asked for {code}"));
@@ -204,7 +204,7 @@ fn grpc_statuses() {
 }
 
 #[test]
-fn names_are_distinct_and_read_back() {
+fn names_round_trip() {
     for outcome in Outcome::ALL {
         assert_eq!(Outcome::parse(outcome.as_str()), Some(outcome));
         assert_eq!(outcome.error_type().is_some(), outcome.status() == Status::Failure, "{outcome:?}");

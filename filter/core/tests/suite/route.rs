@@ -19,7 +19,7 @@ fn check(template: &str, path: &str, expected: Option<(Option<&str>, Option<&str
 }
 
 #[test]
-fn a_template_without_variables_is_the_path() {
+fn template_without_variables_matches_itself() {
     check("/score", "/score", Some((None, None)));
     for other in ["/score/", "/scor", "/scores", "score", "", "/Score"] {
         check("/score", other, None);
@@ -27,7 +27,7 @@ fn a_template_without_variables_is_the_path() {
 }
 
 #[test]
-fn a_variable_is_one_segment_or_a_part_of_it() {
+fn variable_matches_within_one_segment() {
     let template = "/v1/models/{model}:predict";
     check(template, "/v1/models/m:predict", Some((Some("m"), None)));
     check(template, "/v1/models/a:b:predict", Some((Some("a:b"), None)));
@@ -43,7 +43,7 @@ fn a_variable_is_one_segment_or_a_part_of_it() {
 }
 
 #[test]
-fn a_path_means_what_it_means_to_the_app_percent_encoded_or_not() {
+fn encoded_and_plain_paths_match_alike() {
     check("/score", "/%73core", Some((None, None)));
     check("/v1/models/{model}:predict", "/v1/models/iris%3Apredict", Some((Some("iris"), None)));
     check("/v1/models/{model}:predict", "/v%31/models/a%2Fb:predict", Some((Some("a/b"), None)));
@@ -59,7 +59,7 @@ fn a_path_means_what_it_means_to_the_app_percent_encoded_or_not() {
 }
 
 #[test]
-fn two_variables_are_two_segments() {
+fn two_variables_match_two_segments() {
     let template = "/v1/models/{model}/versions/{version}:predict";
     check(template, "/v1/models/m/versions/3:predict", Some((Some("m"), Some("3"))));
     check(template, "/v1/models/m/versions/:predict", None);
@@ -69,7 +69,7 @@ fn two_variables_are_two_segments() {
 }
 
 #[test]
-fn a_template_that_cannot_be_meant_is_refused_with_what_to_write() {
+fn invalid_template_is_rejected_with_fix() {
     let refused = [
         ("score", "\"score\" has no leading slash; write \"/score\""),
         ("a\u{7f}b", r#"write "/a\u{7f}b""#),
@@ -100,14 +100,14 @@ fn every_preset_has_all_its_routes() {
 }
 
 #[test]
-fn a_query_is_no_part_of_the_path() {
+fn query_is_stripped_from_path() {
     for (target, path) in [("/a?b=/c", "/a"), ("/a", "/a"), ("?", ""), ("/a#b?c", "/a"), ("", "")] {
         assert_eq!(without_query(target.as_bytes()), path.as_bytes());
     }
 }
 
 #[test]
-fn percent_encoding_is_undone_once() {
+fn percent_encoding_is_decoded_once() {
     for (written, meant) in [
         ("m", "m"),
         ("a%20b", "a b"),
@@ -124,7 +124,7 @@ fn percent_encoding_is_undone_once() {
 }
 
 #[test]
-fn a_label_is_utf_8_of_moderate_length_without_nul() {
+fn label_is_short_utf8_without_nul() {
     let longest = "m".repeat(256);
     for name in ["", "m", "100%25", "a\nb", &longest] {
         assert_eq!(label(Cow::Borrowed(name.as_bytes())).as_deref(), Some(name));

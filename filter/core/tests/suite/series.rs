@@ -55,7 +55,7 @@ fn table(limit: u32) -> SeriesTable<u32> {
 fn limit_admits_each_series_once() {
     let (data, mut table) = (Shared::default(), table(2));
     let admitted = ["a", "b", "a", "c", "c", "b"].map(|name| table.admit(name, Shown, &data));
-    // The first call beyond the limit finds it reached, those after it know.
+    // The first call beyond the limit finds it reached. Later calls know.
     assert_eq!(admitted, [Admitted, Admitted, Admitted, NotYet, Never, Admitted]);
 }
 
