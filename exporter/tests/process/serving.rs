@@ -105,3 +105,54 @@ fn host_name_can_be_listened_on() {
     let exporter = Exporter::start_as(&mut command);
     assert_eq!(exporter.get("/-/healthy", &[]).status, 200);
 }
+
+/// Whether `--check-config` accepts a web configuration, and what it says otherwise.
+#[track_caller]
+fn check_config(folder: &Folder, text: &str, fault: Option<&str>) {
+    let file = folder.write("shape.yaml", text);
+    let (code, said) = run(&["--check-config", "--web.config.file", &file], &[]);
+    assert_eq!(code, Some(i32::from(fault.is_some())), "{text}{said}");
+    assert!(said.contains(fault.unwrap_or("the configuration is valid")), "{text}{said}");
+}
+
+const CERTIFICATE: &str = "cert_file: server.pem, key_file: server.key";
+
+/// The shapes that exporter-toolkit tests itself with.
+#[test]
+fn shapes_of_exporter_toolkit_are_accepted_or_explained() {
+    let (folder, authority) = (Folder::new(), Authority::new());
+    tls(&folder, &authority, "");
+    let tls = |more: &str| format!("tls_server_config: {{{CERTIFICATE}{more}}}\n");
+    let accepted = [
+        String::new(),
+        "tls_server_config: {}\n".to_owned(),
+        tls(""),
+        tls(", client_auth_type: NoClientCert"),
+        tls(", client_auth_type: RequestClientCert"),
+        tls(", client_auth_type: VerifyClientCertIfGiven, client_ca_file: ca.pem"),
+        tls(", client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.pem"),
+        tls(", cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_AES_128_GCM_SHA256]"),
+        tls(", prefer_server_cipher_suites: false, curve_preferences: [CurveP256, CurveP384, X25519]"),
+        tls(", min_version: TLS12, max_version: TLS13") + "http_server_config: {http2: false}\n",
+        "http_server_config: {headers: {X-XSS-Protection: 1, X-Frame-Options: deny}}\n".to_owned(),
+    ];
+    for text in accepted {
+        check_config(&folder, &text, None);
+    }
+    let rejected = [
+        (tls(", client_auth_type: VerifyClientCertIfGiven"), "system roots are not used"),
+        (tls(", client_auth_type: RequireAnyClientCert"), "admits every self-made certificate"),
+        (tls(", cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA]"), "write one of TLS_AES_256"),
+        (tls(", curve_preferences: [CurveP521]"), "write one of X25519, CurveP256, CurveP384"),
+        (tls(", min_version: TLS11"), "write one of TLS12, TLS13"),
+        (tls(", cert_filse: a"), "cert_filse: there is no such key"),
+        ("tls_server_config: {cert_file: server.pem}\n".to_owned(), "has no key_file"),
+        ("basic_auth_users: {john: doe}\n".to_owned(), "is not a bcrypt hash"),
+        ("http_server_config: {headers: {Content-Type: a}}\n".to_owned(), "this header cannot be set"),
+        ("http_server_config: {headers: {X-Frame-Options: a}}\n".to_owned(), "write one of deny, sameorigin"),
+        ("just a string\n".to_owned(), "write a mapping with the keys"),
+    ];
+    for (text, fault) in rejected {
+        check_config(&folder, &text, Some(fault));
+    }
+}

@@ -129,7 +129,10 @@ fn every_fault_of_the_file_is_said_before_anything_is_served() {
     for (flags, code) in [(vec!["--check-config"], 1), (vec![], 2)] {
         let (found, said) = run(&[&flags[..], &["--web.config.file", &file]].concat(), &[]);
         assert_eq!(found, Some(code), "{said}");
-        assert!(said.contains("no bcrypt hash") && said.contains("nonsense: there is no such key"), "{said}");
+        assert!(
+            said.contains("not a bcrypt hash") && said.contains("nonsense: there is no such key"),
+            "{said}"
+        );
     }
 }
 

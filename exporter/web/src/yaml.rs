@@ -1,17 +1,15 @@
-//! Walks a YAML document and collects everything that is wrong with it: where, what was found, what is allowed.
-//!
-//! serde stops at the first fault, and an operator wants to know them all.
+//! Walks a YAML document and collects all its faults: where, what was found, what is allowed. serde stops at the first.
 
 use serde_norway::{Mapping, Value};
 
-/// Everything that was wrong so far.
+/// The faults so far.
 #[derive(Debug)]
 pub struct Faults<'f> {
     file: &'f str,
     found: Vec<String>,
 }
 
-/// A mapping whose keys are all known, and where it is.
+/// A mapping with known keys, and its place.
 #[derive(Clone, Debug)]
 pub struct Table<'v> {
     /// `families[2].`, or nothing for the document itself.
@@ -19,7 +17,7 @@ pub struct Table<'v> {
     fields: &'v Mapping,
 }
 
-/// A value and where it is.
+/// A value and its place.
 #[derive(Clone, Debug)]
 pub struct Field<'v> {
     /// `families[2].name`
@@ -29,15 +27,15 @@ pub struct Field<'v> {
 }
 
 impl<'f> Faults<'f> {
-    /// None yet, in `file`.
+    /// No faults yet in `file`.
     pub const fn new(file: &'f str) -> Self {
         Self { file, found: Vec::new() }
     }
 
-    /// The document, as far as it is one.
+    /// The document, if it is YAML.
     pub fn parse(&mut self, text: &str) -> Option<Value> {
         match serde_norway::from_str::<Value>(text) {
-            // `<<` and nothing else; an alias is resolved already.
+            // Resolves `<<`; aliases are resolved already.
             Ok(mut value) => value.apply_merge().map(|()| value).map_err(|cause| self.document(&cause)).ok(),
             Err(cause) => {
                 self.document(&cause);
@@ -46,17 +44,17 @@ impl<'f> Faults<'f> {
         }
     }
 
-    /// One more.
+    /// Adds a fault.
     pub fn add(&mut self, at: &str, problem: impl AsRef<str>) {
         let colon = if at.is_empty() { "" } else { ": " };
         let fault = format!("{}: {at}{colon}{}", self.file, problem.as_ref());
-        // A key, a tag or a path may hold the end of a line.
+        // A key, a tag or a path may contain a line break.
         let shown =
             |char: char| if char.is_control() { char.escape_debug().to_string() } else { char.into() };
         self.found.push(fault.chars().map(shown).collect());
     }
 
-    /// What to do with what was read: `value` if it is whole.
+    /// `value` if there are no faults.
     pub fn conclude<T>(self, value: Option<T>) -> Result<T, Vec<String>> {
         match value {
             Some(value) if self.found.is_empty() => Ok(value),
@@ -83,13 +81,27 @@ impl<'f> Faults<'f> {
         Some(Table { at, fields })
     }
 
-    /// Text that is not empty.
+    /// A string that is not empty.
     pub fn text<'v>(&mut self, field: &Field<'v>) -> Option<&'v str> {
         let text = field.value.as_str().filter(|text| !text.is_empty());
         if text.is_none() {
             self.expected(field, "text");
         }
         text
+    }
+
+    /// A string, number, boolean or nothing, as text.
+    pub fn scalar(&mut self, field: &Field<'_>) -> Option<String> {
+        match field.value {
+            Value::Null => Some(String::new()),
+            Value::Bool(flag) => Some(flag.to_string()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::String(text) => Some(text.clone()),
+            Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_) => {
+                self.expected(field, "text");
+                None
+            }
+        }
     }
 
     /// true or false.
@@ -143,13 +155,13 @@ impl<'f> Faults<'f> {
         found.copied()
     }
 
-    /// Says that something else was found than `allowed`.
+    /// Adds a fault: found something else than `allowed`.
     pub fn expected(&mut self, field: &Field<'_>, allowed: &str) {
         self.add(&field.at, format!("found {}; write {allowed}", shown(field.value)));
     }
 
     fn document(&mut self, cause: &serde_norway::Error) {
-        self.add("", format!("is no YAML: {cause}"));
+        self.add("", format!("is not YAML: {cause}"));
     }
 }
 
@@ -159,13 +171,18 @@ impl<'v> Table<'v> {
         &self.at
     }
 
-    /// What stands under `key`; what is null is as good as not there.
+    /// Whether there are no keys.
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// The value of `key`. Null means absent.
     pub fn get(&self, key: &str) -> Option<Field<'v>> {
         let value = self.fields.get(key).filter(|value| !value.is_null())?;
         Some(Field { at: format!("{}{key}", self.at), value })
     }
 
-    /// What must stand under `key`.
+    /// The value of `key`, which must be there.
     pub fn required(&self, key: &str, faults: &mut Faults<'_>) -> Option<Field<'v>> {
         let field = self.get(key);
         if field.is_none() {
@@ -175,7 +192,7 @@ impl<'v> Table<'v> {
     }
 }
 
-/// A key, as part of a place.
+/// A key as part of a place.
 fn named(key: &Value) -> String {
     key.as_str().map_or_else(|| shown(key), |name| name.escape_debug().take(60).collect())
 }

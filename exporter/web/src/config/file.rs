@@ -1,4 +1,4 @@
-//! The web configuration: YAML in, a [`WebConfig`] that cannot be wrong out, or every fault that was found.
+//! Parses the web configuration: YAML to a valid [`WebConfig`], or to all its faults.
 
 use std::path::Path;
 use std::time::Duration;
@@ -31,24 +31,24 @@ const TLS_KEYS: [&str; 13] = [
 const HTTP_KEYS: [&str; 2] = ["http2", "headers"];
 const LIMIT_KEYS: [&str; 2] = ["interval", "burst"];
 
-/// Those that exporter-toolkit knows.
-const HEADERS: [&str; 5] = [
-    "Content-Security-Policy",
-    "Strict-Transport-Security",
-    "X-Content-Type-Options",
-    "X-Frame-Options",
-    "X-XSS-Protection",
+/// The headers of exporter-toolkit, and their values where it allows only some.
+const HEADERS: [(&str, &[&str]); 5] = [
+    ("Content-Security-Policy", &[]),
+    ("Strict-Transport-Security", &[]),
+    ("X-Content-Type-Options", &["nosniff"]),
+    ("X-Frame-Options", &["deny", "sameorigin"]),
+    ("X-XSS-Protection", &[]),
 ];
 
-/// A check of a hash of this cost takes seconds, and each more doubles it.
+/// The highest bcrypt cost. Checking a hash of this cost takes seconds, and each step doubles the time.
 const HIGHEST_COST: u32 = 15;
 
-/// Reads the configuration; `folder` is what relative paths in it are relative to.
+/// Parses the configuration. Relative paths are relative to `folder`.
 pub fn parse(file: &str, text: &str, folder: &Path) -> Result<WebConfig, Vec<String>> {
     read(file, text, folder, &mut Vec::new())
 }
 
-/// Reads the configuration, and adds to `seen` all that was tried to read for it, also where there are faults.
+/// Parses the configuration, and adds to `seen` all files that were tried to read for it, also if there are faults.
 pub(super) fn read(
     file: &str,
     text: &str,
@@ -84,7 +84,7 @@ pub(super) fn certificate(
 fn document(text: &str, folder: &Path, seen: &mut Vec<Seen>, faults: &mut Faults<'_>) -> Option<WebConfig> {
     let value = faults.parse(text)?;
     let mut config = WebConfig::default();
-    // An empty file asks for nothing.
+    // An empty file is valid.
     if value.is_null() {
         return Some(config);
     }
@@ -113,7 +113,8 @@ fn users(field: &Field<'_>, faults: &mut Faults<'_>) -> Vec<(String, String)> {
             continue;
         };
         if name.is_empty() || name.contains(':') {
-            faults.add(&hash.at, "a user's name is not empty and has no \":\", which ends it in a request");
+            faults
+                .add(&hash.at, "is not a user name; write a name without \":\", which ends it in a request");
         } else {
             match text.parse::<bcrypt::HashParts>().map(|parts| parts.get_cost()) {
                 Ok(cost) if cost <= HIGHEST_COST => users.push((name.to_owned(), text.to_owned())),
@@ -121,9 +122,9 @@ fn users(field: &Field<'_>, faults: &mut Faults<'_>) -> Vec<(String, String)> {
                     &hash.at,
                     format!("has cost {cost}, with which each check takes many seconds; use at most {HIGHEST_COST}"),
                 ),
-                // What is no hash may be a password, and is none of the log's business.
+                // It may be a password, so it is not logged.
                 Err(_) => {
-                    faults.add(&hash.at, "is no bcrypt hash; write one as `htpasswd -nBC 10 \"\"` prints it");
+                    faults.add(&hash.at, "is not a bcrypt hash; write one as `htpasswd -nBC 10 \"\"` prints it");
                 }
             }
         }
@@ -133,19 +134,24 @@ fn users(field: &Field<'_>, faults: &mut Faults<'_>) -> Vec<(String, String)> {
 
 fn http(field: &Field<'_>, faults: &mut Faults<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let Some(table) = faults.table(field, &HTTP_KEYS) else { return Vec::new() };
-    // HTTP/2 is an offer that a scraper need not take, and is not made here.
+    // HTTP/2 is optional for clients, and is not offered.
     if let Some(field) = table.get("http2") {
         faults.flag(&field);
     }
     let pairs = table.get("headers").map(|field| faults.pairs(&field)).unwrap_or_default();
     let mut headers = Vec::new();
     for (name, value) in pairs {
-        if !HEADERS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
-            faults.add(&value.at, format!("there is no such header here; write {}", HEADERS.join(", ")));
+        let Some((_, allowed)) = HEADERS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
+            let names = HEADERS.map(|(name, _)| name).join(", ");
+            faults.add(&value.at, format!("this header cannot be set; write {names}"));
+            continue;
+        };
+        let Some(text) = faults.scalar(&value) else { continue };
+        if !allowed.is_empty() && !allowed.contains(&text.as_str()) {
+            faults.expected(&value, &format!("one of {}", allowed.join(", ")));
             continue;
         }
-        let Some(text) = faults.text(&value) else { continue };
-        match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(text)) {
+        match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&text)) {
             (Ok(name), Ok(text)) => headers.push((name, text)),
             _ => faults.expected(&value, "visible ASCII on one line"),
         }
@@ -153,7 +159,7 @@ fn http(field: &Field<'_>, faults: &mut Faults<'_>) -> Vec<(HeaderName, HeaderVa
     headers
 }
 
-/// None where the interval is 0.
+/// `None` if the interval is 0.
 fn rate_limit(field: &Field<'_>, faults: &mut Faults<'_>) -> Option<RateLimit> {
     let table = faults.table(field, &LIMIT_KEYS)?;
     let interval = table.get("interval").and_then(|field| interval(&field, faults));
@@ -186,7 +192,7 @@ fn interval(field: &Field<'_>, faults: &mut Faults<'_>) -> Option<Duration> {
     interval
 }
 
-/// Reads what the TLS part names.
+/// Reads the TLS section and the files that it names.
 struct Reader<'a, 'f, 'n> {
     folder: &'a Path,
     seen: &'a mut Vec<Seen>,
@@ -196,6 +202,10 @@ struct Reader<'a, 'f, 'n> {
 impl Reader<'_, '_, '_> {
     fn tls(&mut self, field: &Field<'_>) -> Option<tls::Tls> {
         let table = self.faults.table(field, &TLS_KEYS)?;
+        // exporter-toolkit serves plain HTTP then.
+        if table.is_empty() {
+            return None;
+        }
         let chain = self.pem(&table, "cert").and_then(|(at, pem)| self.certificates(&at, &pem));
         let key = self.pem(&table, "key").and_then(|(at, pem)| self.key(&at, &pem));
         for (what, is_there) in [("cert_file", chain.is_some()), ("key_file", key.is_some())] {
@@ -228,7 +238,7 @@ impl Reader<'_, '_, '_> {
         settings.build().map_err(|cause| self.faults.add(&field.at, cause)).ok()
     }
 
-    /// What stands under `NAME_file` or, in place, under `NAME`.
+    /// The PEM of the file `NAME_file`, or inline under `NAME`.
     fn pem(&mut self, table: &Table<'_>, name: &str) -> Option<(String, Vec<u8>)> {
         let in_place = table.get(name);
         let Some(field) = table.get(&format!("{name}_file")) else {
@@ -237,7 +247,7 @@ impl Reader<'_, '_, '_> {
             return Some((field.at, text.as_bytes().to_vec()));
         };
         if in_place.is_some() {
-            self.faults.add(&field.at, format!("{name} is given, too; keep one of them"));
+            self.faults.add(&field.at, format!("{name} is also given; remove one of them"));
         }
         let path = self.folder.join(self.faults.text(&field)?);
         let pem = self.bytes(&field.at, &path)?;
@@ -265,7 +275,7 @@ impl Reader<'_, '_, '_> {
                 None
             }
             Err(cause) => {
-                self.faults.add(at, format!("is no PEM: {cause}"));
+                self.faults.add(at, format!("is not PEM: {cause}"));
                 None
             }
         }
@@ -283,7 +293,7 @@ impl Reader<'_, '_, '_> {
         let Some(field) = table.get("client_auth_type") else {
             if has_roots {
                 let at = format!("{}client_ca_file", table.at());
-                let advice = "is of no use without `client_auth_type: RequireAndVerifyClientCert`; add that";
+                let advice = "has no effect; add `client_auth_type: RequireAndVerifyClientCert`";
                 self.faults.add(&at, advice);
             }
             return ClientAuth::None;
@@ -291,7 +301,7 @@ impl Reader<'_, '_, '_> {
         if field.value.as_str() == Some("RequireAnyClientCert") {
             self.faults.add(
                 &field.at,
-                "RequireAnyClientCert lets everybody in who made a certificate; write RequireAndVerifyClientCert",
+                "RequireAnyClientCert admits every self-made certificate; write RequireAndVerifyClientCert",
             );
             return ClientAuth::None;
         }
@@ -299,7 +309,7 @@ impl Reader<'_, '_, '_> {
         let chosen = chosen.unwrap_or(ClientAuth::None);
         let is_given = ["client_ca", "client_ca_file"].iter().any(|key| table.get(key).is_some());
         if chosen.verifies() && !has_roots && !is_given {
-            self.faults.add(&field.at, "needs the authority to verify by; add `client_ca_file: …`");
+            self.faults.add(&field.at, "needs the CA that signs client certificates, because system roots are not used; add `client_ca_file: …`");
         }
         chosen
     }
@@ -314,7 +324,7 @@ impl Reader<'_, '_, '_> {
         let (min, max) = (of("min_version", tls::Version::Tls12), of("max_version", tls::Version::Tls13));
         if min > max {
             let at = format!("{}min_version", table.at());
-            self.faults.add(&at, "is above max_version; lower one or raise the other");
+            self.faults.add(&at, "is above max_version; lower it or raise max_version");
         }
         (min, max)
     }
@@ -328,15 +338,15 @@ impl Reader<'_, '_, '_> {
                 Some(san) => sans.push(san),
                 None => self.faults.expected(
                     &item,
-                    "a DNS name, an IP address or a URI, as the client's certificate has it; an e-mail address \
-                     cannot be looked for",
+                    "a DNS name, an IP address or a URI of the client's certificate; e-mail addresses are not \
+                     supported",
                 ),
             }
         }
         sans
     }
 
-    /// Names of a list, each of which must be known.
+    /// The items of a list of known names.
     fn known(&mut self, table: &Table<'_>, key: &str, known: &[String]) -> Vec<String> {
         let items = table.get(key).map(|field| self.faults.items(&field)).unwrap_or_default();
         let mut chosen = Vec::new();
@@ -356,7 +366,7 @@ mod tests {
 
     const HASH: &str = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG";
 
-    /// Each fault begins with the place and says the words.
+    /// Checks that each fault has the place and the words.
     #[track_caller]
     fn check_faults(text: &str, expected: &[(&str, &str)]) {
         let faults = parse("web.yaml", text, Path::new("/nonexistent")).expect_err("must be refused");
@@ -367,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_asks_for_nothing() {
+    fn empty_file_is_valid() {
         let config = parse("web.yaml", "# nothing\n", Path::new("")).unwrap();
         assert!(config.tls.is_none() && config.users.is_empty() && config.headers.is_empty());
     }
@@ -387,13 +397,51 @@ mod tests {
     }
 
     #[track_caller]
+    fn check_header(text: &str, name: &str, expected: &str) {
+        let text = format!("http_server_config: {{headers: {{{text}}}}}\n");
+        let config = parse("web.yaml", &text, Path::new("")).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let headers: Vec<(&str, &str)> =
+            config.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(headers, [(name, expected)]);
+    }
+
+    #[test]
+    fn header_values_may_be_numbers_and_blank() {
+        check_header("X-XSS-Protection: 1", "x-xss-protection", "1");
+        check_header("X-XSS-Protection: true", "x-xss-protection", "true");
+        check_header("Content-Security-Policy: \"\"", "content-security-policy", "");
+        check_header("Content-Security-Policy: ~", "content-security-policy", "");
+        check_header("X-Frame-Options: sameorigin", "x-frame-options", "sameorigin");
+        let bad = "http_server_config: {headers: {X-Frame-Options: never, X-Content-Type-Options: 1, X-XSS-Protection: []}}";
+        check_faults(
+            bad,
+            &[
+                ("http_server_config.headers.X-Frame-Options: ", "write one of deny, sameorigin"),
+                ("http_server_config.headers.X-Content-Type-Options: ", "write one of nosniff"),
+                ("http_server_config.headers.X-XSS-Protection: ", "found a list; write text"),
+            ],
+        );
+    }
+
+    #[test]
+    fn empty_tls_section_means_plain_http() {
+        for text in ["tls_server_config: {}", "tls_server_config:"] {
+            assert!(parse("web.yaml", text, Path::new("")).unwrap().tls.is_none(), "{text}");
+        }
+        check_faults(
+            "tls_server_config: {min_version: TLS12}",
+            &[("tls_server_config: ", "has no cert_file"), ("tls_server_config: ", "has no key_file")],
+        );
+    }
+
+    #[track_caller]
     fn check_limit(text: &str, expected: Option<(Duration, u32)>) {
         let limit = parse("web.yaml", &format!("rate_limit: {text}"), Path::new("")).unwrap().rate_limit;
         assert_eq!(limit, expected.map(|(interval, burst)| RateLimit { interval, burst }), "{text}");
     }
 
     #[test]
-    fn a_rate_limit_is_read() {
+    fn rate_limit_is_read() {
         check_limit("{interval: 1m30s, burst: 20}", Some((Duration::from_secs(90), 20)));
         check_limit("{interval: 5000000, burst: 1}", Some((Duration::from_millis(5), 1)));
         for none in ["", "{}", "{interval: 0, burst: 20}", "{interval: 0s}", "{burst: 20}"] {
@@ -405,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_said_with_its_place() {
+    fn every_fault_has_its_place() {
         check_faults(
             "tls_server_config: {cert_file: a.pem, key_fil: b, client_auth_type: Sometimes, min_version: SSL3}\n\
              http_server_config: {headers: {X-Mine: a}}\n\
@@ -422,9 +470,9 @@ mod tests {
                 ("tls_server_config: ", "has no key_file"),
                 ("tls_server_config.client_auth_type: ", "one of NoClientCert"),
                 ("tls_server_config.min_version: ", "one of TLS12, TLS13"),
-                ("http_server_config.headers.", "write Content-Security-Policy"),
-                ("basic_auth_users.", "no bcrypt hash"),
-                ("basic_auth_users.", "no \":\""),
+                ("http_server_config.headers.", "cannot be set; write Content-Security-Policy"),
+                ("basic_auth_users.", "not a bcrypt hash"),
+                ("basic_auth_users.", "without \":\""),
                 ("basic_auth_users.", "found 7"),
                 ("rate_limit.per: ", "write interval, burst"),
                 ("rate_limit.interval: ", "found \"soon\"; write a duration, as 500ms"),
@@ -434,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_no_certificate_could_be_of_is_refused() {
+    fn names_that_no_certificate_has_are_rejected() {
         check_faults(
             "tls_server_config:\n  cert: a\n  key: b\n  client_auth_type: RequireAndVerifyClientCert\n  \
              client_ca: c\n  client_allowed_sans: [ops@example.com, spiffe://a/b, 7, prom.example.com]\n",
@@ -449,20 +497,20 @@ mod tests {
     }
 
     #[test]
-    fn a_password_in_place_of_a_hash_is_not_repeated() {
+    fn password_in_place_of_a_hash_is_hidden() {
         let faults = parse("web.yaml", "basic_auth_users: {a: hunter2}", Path::new("")).expect_err("refused");
         assert!(!faults[0].contains("hunter2"), "{faults:?}");
     }
 
     #[test]
-    fn a_hash_that_takes_a_minute_to_check_is_refused() {
+    fn costly_hash_is_rejected() {
         let text = format!("basic_auth_users: {{a: {}}}", HASH.replace("$10$", "$20$"));
         check_faults(&text, &[("basic_auth_users.", "has cost 20")]);
     }
 
     #[test]
-    fn what_is_no_yaml_or_no_mapping_is_refused() {
-        check_faults("a: [", &[("", "is no YAML")]);
+    fn text_that_is_no_mapping_is_rejected() {
+        check_faults("a: [", &[("", "is not YAML")]);
         check_faults("[]", &[("", "found a list; write a mapping")]);
     }
 }
