@@ -1,6 +1,6 @@
-//! Dialects: tables that say which families show what was measured, under which names, labels and bounds.
+//! Dialects: tables of the families to serve, with their names, labels and bounds.
 //!
-//! They are data: `dialects/*.yaml` are compiled in, and `--dialect-file` reads one more of the same form.
+//! `dialects/*.yaml` are compiled in. `--dialect-file` reads another one of the same form.
 
 mod file;
 mod merge;
@@ -23,7 +23,7 @@ pub const BUILT_IN: [(&str, &str); 5] = [
 /// A set of families that belong together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dialect {
-    /// What it is chosen by.
+    /// The name that selects it.
     pub name: String,
     /// One sentence for people.
     pub about: String,
@@ -31,33 +31,33 @@ pub struct Dialect {
     pub families: Vec<Family>,
 }
 
-/// One family: what it shows of what was measured.
+/// One family of metrics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Family {
     /// The name to query.
     pub name: String,
     /// One sentence for people.
     pub help: String,
-    /// What it shows.
+    /// The measurement that it shows.
     pub measure: Measure,
-    /// Of calls that ended so; all, if empty.
+    /// Counts only calls with these statuses; all calls, if empty.
     pub only: Vec<Status>,
-    /// Of a histogram, in nanoseconds or bytes, increasing; `None` where all that the filter measures by are shown.
+    /// The bounds of a histogram, in nanoseconds or bytes, increasing; `None` shows all bounds of the filter.
     pub bounds: Option<Vec<u64>>,
     /// In the order in which they are written.
     pub labels: Vec<Label>,
 }
 
-/// What a family shows, which decides its type.
+/// The measurement that a family shows. It decides the family's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
-    /// How many calls ended: a counter.
+    /// Finished calls: a counter.
     Calls,
-    /// How values are distributed: a histogram.
+    /// The distribution of values: a histogram.
     Distribution(Histogram),
-    /// How many calls the app is working on: a gauge.
+    /// Calls that the app is working on: a gauge.
     InFlight,
-    /// Which models there are: an info metric.
+    /// The models: an info metric.
     Models,
 }
 
@@ -83,7 +83,7 @@ impl Measure {
         }
     }
 
-    /// What a name of this type ends with.
+    /// The suffix of a family's name.
     pub const fn suffix(self) -> &'static str {
         match self {
             Self::Calls => "_total",
@@ -104,7 +104,7 @@ impl Measure {
         }
     }
 
-    /// What its labels can hold.
+    /// The possible values of its labels.
     pub const fn dimensions(self) -> &'static [Dimension] {
         use Dimension::{
             Code, Deployment, ErrorType, Framework, Method, Model, Route, Status, Template, Version,
@@ -123,22 +123,22 @@ impl Measure {
 pub struct Label {
     /// Its name.
     pub name: String,
-    /// What it holds.
+    /// The dimension that it shows.
     pub value: Dimension,
-    /// Values that are called something else here.
+    /// Values with another name in this dialect.
     pub rename: Vec<(String, String)>,
-    /// Of a code: the values that exist before the first such call.
+    /// For a code: the values that have a series before their first call.
     pub from_the_start: Vec<u16>,
 }
 
 impl Label {
-    /// What `value` is called here.
+    /// The name of `value` in this dialect.
     pub fn renamed<'a>(&'a self, value: &'a str) -> &'a str {
         self.rename.iter().find(|(from, _)| from == value).map_or(value, |(_, to)| to)
     }
 }
 
-/// What a label can hold.
+/// A dimension that a label can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Dimension {
     /// The model's name.
@@ -149,17 +149,17 @@ pub enum Dimension {
     Route,
     /// The request's method.
     Method,
-    /// The template that the path matched: never the path itself.
+    /// The template that the path matched, never the path itself.
     Template,
     /// success, failure or cancelled.
     Status,
-    /// What kind of failure.
+    /// The kind of failure.
     ErrorType,
     /// The response's HTTP status.
     Code,
     /// The pod's deployment.
     Deployment,
-    /// What the model was made with.
+    /// The model's framework.
     Framework,
 }
 
@@ -194,7 +194,7 @@ impl Dimension {
         }
     }
 
-    /// Its values, where they are a closed set.
+    /// Its values, if they are a closed set.
     pub fn values(self) -> Vec<&'static str> {
         match self {
             Self::Status => Status::ALL.map(Status::as_str).to_vec(),
@@ -212,7 +212,7 @@ impl Dimension {
 }
 
 impl Dialect {
-    /// Reads a file, or says everything that is wrong with it.
+    /// Parses a file, or reports all its faults.
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<String>> {
         file::parse(file, text)
     }
@@ -224,12 +224,12 @@ impl Dialect {
 }
 
 impl Family {
-    /// Whether it shows calls that ended so.
+    /// Whether it counts calls with this status.
     pub fn shows(&self, status: Status) -> bool {
         self.only.is_empty() || self.only.contains(&status)
     }
 
-    /// Whether it has a label that holds this.
+    /// Whether it has a label for this dimension.
     pub fn has(&self, dimension: Dimension) -> bool {
         self.labels.iter().any(|label| label.value == dimension)
     }

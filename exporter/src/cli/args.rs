@@ -1,4 +1,4 @@
-//! The flags as they were given. What they mean, and whether they are right, is for `config` to say.
+//! The command line. `config` checks the values.
 
 use std::path::PathBuf;
 
@@ -73,11 +73,11 @@ pub struct Args {
     )]
     pub admin: String,
 
-    /// Which stat_prefix is that of the app's listener, as a regular expression for the whole of it
+    /// Regular expression that matches the whole stat_prefix of the app's listener
     #[arg(long = "envoy.stat-prefix", value_name = "REGEX", default_value = "inbound.*", help_heading = ENVOY)]
     pub stat_prefix: String,
 
-    /// Which cluster is the app, as a regular expression for the whole name
+    /// Regular expression that matches the whole name of the app's cluster
     #[arg(
         long = "envoy.app-cluster",
         value_name = "REGEX",
@@ -96,7 +96,7 @@ pub struct Args {
     )]
     pub dialects: Vec<String>,
 
-    /// File with a dialect of your own, served beside the others; may be repeated
+    /// File with another dialect to serve; may be repeated
     #[arg(long = "dialect-file", value_name = "FILE", help_heading = METRICS)]
     pub dialect_files: Vec<PathBuf>,
 

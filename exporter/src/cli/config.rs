@@ -1,4 +1,4 @@
-//! Flags and environment, checked: what a [`Config`] holds cannot be wrong any more. All faults are told at once.
+//! Checks flags and environment. A [`Config`] is valid; all faults are reported at once.
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -27,7 +27,7 @@ pub struct Config {
     /// TLS, users, headers: read again when it changes.
     pub(crate) web_config: Option<PathBuf>,
     pub(crate) admin: Endpoint,
-    /// What to ask Envoy for.
+    /// The path and query of a read of Envoy.
     pub(crate) stats: String,
     pub(crate) render: RenderConfig,
     pub(crate) expected_routes: Vec<String>,
@@ -78,12 +78,12 @@ impl Config {
 }
 
 impl Config {
-    /// How to render what was measured.
+    /// The settings for rendering.
     pub const fn render(&self) -> &RenderConfig {
         &self.render
     }
 
-    /// Who this pod is.
+    /// The identity of this pod.
     pub const fn identity(&self) -> &Identity {
         &self.render.identity
     }
@@ -120,7 +120,7 @@ fn telemetry_path(text: &str) -> Result<String, String> {
     Err(format!("--web.telemetry-path {text:?}: {fault}; write a path as \"/metrics\""))
 }
 
-/// Envoy reads these with RE2, which has little that this engine has not; what is left it says itself.
+/// Envoy uses RE2. Its syntax is almost the same; Envoy reports the rest.
 fn regex(flag: &str, text: &str) -> Result<(), String> {
     match regex_lite::Regex::new(text) {
         _ if text.is_empty() => Err(format!(
@@ -133,7 +133,7 @@ fn regex(flag: &str, text: &str) -> Result<(), String> {
     }
 }
 
-/// The families of all dialects that were chosen; a file's dialects come after those of this release.
+/// The families of all selected dialects. Those from files come last.
 fn families(args: &Args) -> Result<Vec<Family>, Vec<String>> {
     let mut faults = Faults::default();
     let mut dialects: Vec<Dialect> = Vec::new();
@@ -170,7 +170,7 @@ fn route_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A variable that is set to nothing is as one that is not set: that is what a template leaves behind.
+/// An empty variable counts as unset, because templates leave empty ones behind.
 fn text(name: &str, value: Option<OsString>) -> Result<Option<String>, String> {
     match value.map(OsString::into_string) {
         None => Ok(None),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_telemetry_path_must_be_one_and_free() {
+    fn telemetry_path_must_be_valid_and_free() {
         check_fault(&["--web.telemetry-path", "metrics"], "no leading slash");
         check_fault(&["--web.telemetry-path", "/"], "taken");
         check_fault(&["--web.telemetry-path", "/-/ready"], "taken");
@@ -245,21 +245,21 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_is_none_is_refused_before_envoy_sees_it() {
+    fn invalid_pattern_is_rejected() {
         check_fault(&["--envoy.stat-prefix", "a)|(b"], "write an RE2 regular expression");
         check_fault(&["--envoy.app-cluster", "["], "write an RE2 regular expression");
         check_fault(&["--envoy.app-cluster", ""], "empty");
     }
 
     #[test]
-    fn what_is_not_there_cannot_be_chosen() {
+    fn unknown_dialects_and_files_are_rejected() {
         check_fault(&["--dialect", "prediction,klingon"], "\"klingon\": there is none");
         check_fault(&["--expect-route", ""], "is empty");
         check_fault(&["--dialect-file", "/nonexistent.yaml"], "/nonexistent.yaml: cannot be read");
     }
 
     #[test]
-    fn the_environment_says_who_the_pod_is() {
+    fn environment_gives_identity_and_tenant() {
         let environment: [(&str, &[u8]); 4] = [
             ("MODEL_NAME", b"iris"),
             ("MODEL_VERSION", b""),
@@ -275,13 +275,13 @@ mod tests {
     }
 
     #[test]
-    fn an_environment_that_cannot_be_a_label_is_refused() {
+    fn variable_that_is_not_utf8_is_rejected() {
         let faults = config(&[], &[("MODEL_NAME", b"\xff")]).expect_err("must be refused");
         assert!(faults[0].contains("environment MODEL_NAME=") && faults[0].contains("UTF-8"), "{faults:?}");
     }
 
     #[test]
-    fn every_fault_is_told() {
+    fn all_faults_of_flags_are_reported() {
         let flags =
             ["--web.listen-address", "x", "--envoy.admin", "x", "--label", "x", "--envoy.stat-prefix", "("];
         assert_eq!(config(&flags, &[]).expect_err("must be refused").len(), 4);

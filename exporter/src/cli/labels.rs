@@ -1,4 +1,4 @@
-//! The labels that every series has: the tenant, and what the operator adds.
+//! The labels of every series: the tenant, and those that the operator adds.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,10 @@ use crate::dialect::Family;
 use crate::dialect::names::{RESERVED_LABELS, is_name};
 use crate::render::self_metrics;
 
-/// The label that the environment's `TENANT` becomes.
+/// The label for the environment variable `TENANT`.
 const TENANT: &str = "tenant";
 
-/// Names and values, the tenant first; or everything that is wrong with them. The labels of `families` are taken.
+/// Names and values, the tenant first, or all faults. Names that `families` use are rejected.
 pub fn constants(
     flags: &[String],
     tenant: Option<&str>,
@@ -67,7 +67,7 @@ fn parse(
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// The labels that series have of their own.
+/// The label names that are already in use.
 fn taken(families: &[Family]) -> BTreeSet<&str> {
     let of_calls = families.iter().flat_map(|family| &family.labels).map(|label| label.name.as_str());
     of_calls.chain(self_metrics::LABELS).chain(RESERVED_LABELS).collect()
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(parsed(flags, tenant), Ok(expected));
     }
 
-    /// Each fault must be the one of the flag at its place and say `words`.
+    /// The fault of each flag must contain its `words`.
     #[track_caller]
     fn check_faults(flags: &[&str], tenant: Option<&str>, words: &[&str]) {
         let faults = parsed(flags, tenant).expect_err("must be refused");
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_label_is_refused() {
+    fn invalid_labels_are_rejected() {
         check_faults(&["a"], None, &["--label \"a\": has no \"=\""]);
         check_faults(&["=1"], None, &["is no label name"]);
         check_faults(&["1a=1"], None, &["is no label name"]);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn names_with_a_meaning_are_refused() {
+    fn label_names_in_use_are_rejected() {
         for name in ["le", "quantile", "route", "status", "model_name", "version", "result", "code"] {
             check_faults(&[&format!("{name}=x")], None, &["has a meaning already"]);
         }
@@ -127,13 +127,13 @@ mod tests {
     }
 
     #[test]
-    fn a_name_given_twice_is_refused() {
+    fn repeated_label_is_rejected() {
         check_faults(&["a=1", "a=1"], None, &["\"a\" is given twice; keep"]);
         check_faults(&["tenant=x"], Some("y"), &["TENANT is set in the environment, too"]);
     }
 
     #[test]
-    fn a_tenant_is_refused_where_a_dialect_has_a_label_of_that_name() {
+    fn tenant_is_rejected_if_a_dialect_has_that_label() {
         let text = "{dialect: d, families: [{name: a_total, help: A., measure: calls, labels: \
                     [{name: tenant, value: model}]}]}";
         let families = Dialect::parse("d.yaml", text).unwrap().families;
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_said() {
+    fn all_faults_are_reported() {
         check_faults(&["a", "b=2", "le=3"], None, &["no \"=\"", "meaning"]);
     }
 }

@@ -1,4 +1,4 @@
-//! A dialect's file: YAML in, a [`Dialect`] that cannot be wrong out, or every fault that was found.
+//! Parses a dialect's YAML file into a valid [`Dialect`], or reports all its faults.
 
 use scoretap_core::histogram::{LONGEST_BOUND_SECONDS, MOST_BOUNDS, time_bound};
 use scoretap_core::outcome::Status;
@@ -11,7 +11,7 @@ const KEYS: [&str; 3] = ["dialect", "about", "families"];
 const FAMILY_KEYS: [&str; 6] = ["name", "help", "measure", "only", "bounds_seconds", "labels"];
 const LABEL_KEYS: [&str; 4] = ["name", "value", "rename", "from_the_start"];
 
-/// Names that begin so are Scoretap's own.
+/// The prefix of Scoretap's own metrics, which a dialect cannot use.
 const RESERVED: &str = "scoretap_";
 
 pub(super) fn parse(file: &str, text: &str) -> Result<Dialect, Vec<String>> {

@@ -1,8 +1,8 @@
-//! Several dialects in one exposition: families of one name are one family, or the dialects do not go together.
+//! Merges dialects into one exposition. Families of the same name must be equal.
 
 use super::{Dialect, Family, Measure};
 
-/// All families of all dialects, each once; or every name that means two things.
+/// The families of all dialects, each once, or all conflicting names.
 pub fn merge(dialects: &[Dialect]) -> Result<Vec<Family>, Vec<String>> {
     let mut merged: Vec<(&str, &Family)> = Vec::new();
     let mut faults = Vec::new();
@@ -31,14 +31,14 @@ pub fn merge(dialects: &[Dialect]) -> Result<Vec<Family>, Vec<String>> {
     }
 }
 
-/// A difference in help is none.
+/// Two families are equal even if their help texts differ.
 fn is_same(one: &Family, other: &Family) -> bool {
     let Family { name, help: _, measure, only, bounds, labels } = one;
     (name, measure, only, bounds, labels)
         == (&other.name, &other.measure, &other.only, &other.bounds, &other.labels)
 }
 
-/// Whether they have the name of a sample or a heading in common.
+/// Whether two families share the name of a sample or a heading.
 fn clashes(one: &Family, other: &Family) -> bool {
     let names = names(other);
     self::names(one).iter().any(|name| names.contains(name))
@@ -50,7 +50,7 @@ fn names(family: &Family) -> Vec<String> {
     match family.measure {
         Measure::Distribution(_) => with(&["", "_bucket", "_sum", "_count"]),
         Measure::InFlight => with(&[""]),
-        // OpenMetrics heads them without their suffix.
+        // In OpenMetrics a heading has no suffix.
         Measure::Calls | Measure::Models => {
             let suffix = family.measure.suffix();
             vec![name.clone(), name.strip_suffix(suffix).unwrap_or(name).to_owned()]

@@ -20,7 +20,7 @@ use crate::reading::decode::NotAStatistic;
 /// The longest answer that is read: some 300,000 statistics.
 pub const MAX_BODY: usize = 64 * 1024 * 1024;
 
-/// How much of a refusal is repeated.
+/// The most of a refusal's body that is reported.
 const MAX_REASON: usize = 200;
 
 /// Where Envoy's admin interface is.
@@ -84,24 +84,24 @@ impl fmt::Display for Endpoint {
 /// Why Envoy could not be read.
 #[derive(Debug)]
 pub enum ReadError {
-    /// Nobody listens there, or not for us.
+    /// The connection was refused.
     Unreachable(io::Error),
-    /// It took longer than the scraper waits.
+    /// The answer was not complete in time.
     TimedOut(Duration),
     /// An answer other than 200.
     Refused {
         /// The status.
         status: StatusCode,
-        /// The beginning of what it said.
+        /// The beginning of its body.
         reason: String,
     },
-    /// What came is no HTTP, or ended too soon.
+    /// The answer is not HTTP, or ended too soon.
     Broken(hyper::Error),
-    /// What came is no text of whole lines.
+    /// The answer is not text in whole lines.
     NotLines(Broken),
-    /// A line is no statistic.
+    /// A line is not a statistic.
     NotAStatistic(NotAStatistic),
-    /// There was no end to it.
+    /// The answer is too long.
     TooLarge,
 }
 
@@ -139,7 +139,7 @@ impl fmt::Display for ReadError {
     }
 }
 
-/// An error of hyper keeps what it is about in its sources.
+/// An error with its sources, where hyper keeps the details.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -157,7 +157,7 @@ impl From<Broken> for ReadError {
     }
 }
 
-/// Asks for `path` and gives each line of the answer to `each`. How long that may take is the caller's to say.
+/// Requests `path` and passes each line of the answer to `each`. The caller sets the timeout.
 pub async fn read(
     endpoint: &Endpoint,
     path: &str,
@@ -179,11 +179,11 @@ async fn exchange(
     each: impl FnMut(&str) -> Result<(), NotAStatistic>,
 ) -> Result<(), ReadError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(ReadError::Broken)?;
-    // Dropped with this read, whichever way it ends. The connection's own error also reaches the request.
+    // Dropped with this read. The request reports the connection's errors too.
     let mut connections = JoinSet::new();
     connections.spawn(connection);
     let request = Request::get(path).header(hyper::header::HOST, "envoy").body(Empty::<Bytes>::new());
-    // The path is made of characters that need no escape.
+    // The path needs no escapes, so the request is valid.
     let request = request.unwrap_or_default();
     let response = sender.send_request(request).await.map_err(ReadError::Broken)?;
     if response.status() == StatusCode::OK {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_none() {
+    fn other_urls_are_rejected() {
         check_fault("/run/a.sock", "neither unix:///PATH nor http://HOST:PORT");
         check_fault("https://127.0.0.1:9901", "neither");
         check_fault("unix://run/a.sock", "not absolute");

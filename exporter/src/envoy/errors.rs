@@ -1,4 +1,4 @@
-//! Why Envoy could not be read, counted by kinds that an alert can tell apart.
+//! Counts failed reads of Envoy, by reason.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,17 +7,17 @@ use crate::envoy::admin::ReadError;
 /// The kind of a failed read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Nobody listens there, or not for us.
+    /// The connection was refused.
     Unreachable,
-    /// There was no complete answer in time.
+    /// The answer was not complete in time.
     Timeout,
-    /// Envoy answered something other than 200.
+    /// Envoy answered with a status other than 200.
     Refused,
-    /// The answer was no HTTP, or broke off.
+    /// The answer was not HTTP, or ended too soon.
     Broken,
-    /// The answer was complete, and no statistics.
+    /// The answer was complete, but not statistics.
     Garbage,
-    /// The answer had no end.
+    /// The answer was too long.
     TooLarge,
 }
 
@@ -52,19 +52,19 @@ impl From<&ReadError> for Reason {
     }
 }
 
-/// How many scrapes failed, by reason.
+/// Counts of failed scrapes, by reason.
 #[derive(Debug, Default)]
 pub struct ScrapeErrors([AtomicU64; Reason::ALL.len()]);
 
 impl ScrapeErrors {
-    /// One more.
+    /// Counts one failed scrape.
     pub fn count(&self, reason: Reason) {
         if let Some(counter) = self.0.get(reason as usize) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// How many so far.
+    /// The failed scrapes so far.
     pub fn of(&self, reason: Reason) -> u64 {
         self.0.get(reason as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
     }

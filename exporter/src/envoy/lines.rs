@@ -1,9 +1,9 @@
-//! Cuts a body that arrives in pieces into lines, without keeping more of it than the line that is not yet whole.
+//! Splits a body that arrives in chunks into lines. It buffers only the line that is incomplete.
 
-/// What is wrong with a body.
+/// Why a body is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// A line is longer than any that is expected.
+    /// A line is longer than [`MAX_LINE`].
     LineTooLong,
     /// A line is not UTF-8.
     NotText,
@@ -11,17 +11,17 @@ pub enum Broken {
     HalfALine,
 }
 
-/// The longest line that is taken: the name of a statistic is far shorter.
+/// The longest allowed line. Names of statistics are far shorter.
 pub const MAX_LINE: usize = 64 * 1024;
 
-/// The start of a line whose end has not arrived.
+/// Holds the start of the incomplete line.
 #[derive(Debug, Default)]
 pub struct Lines {
     partial: Vec<u8>,
 }
 
 impl Lines {
-    /// Gives each line that `chunk` completes to `each`, without its end.
+    /// Passes each line that `chunk` completes to `each`, without the line break.
     pub fn feed<E: From<Broken>>(
         &mut self,
         chunk: &[u8],
@@ -41,7 +41,7 @@ impl Lines {
         Ok(self.keep(rest)?)
     }
 
-    /// Says that the body is over.
+    /// Ends the body. An incomplete last line is an error.
     pub fn finish(self) -> Result<(), Broken> {
         if self.partial.is_empty() { Ok(()) } else { Err(Broken::HalfALine) }
     }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_the_same_wherever_the_body_is_cut() {
+    fn lines_do_not_depend_on_chunks() {
         let body = "eins: 1\n\nzwölf: 12\n".as_bytes();
         for first in 0..=body.len() {
             for second in first..=body.len() {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_line_without_an_end_is_half_a_line() {
+    fn last_line_without_line_break_is_rejected() {
         check(&[b"one: 1\ntw"], Err(Broken::HalfALine));
     }
 
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_refused_before_it_fills_memory() {
+    fn endless_line_is_rejected() {
         let piece = vec![b'a'; MAX_LINE / 2 + 1];
         check(&[&piece, &piece], Err(Broken::LineTooLong));
     }

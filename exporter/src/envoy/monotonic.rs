@@ -1,27 +1,26 @@
-//! Envoy's own count of finished requests, kept from going backwards.
+//! Keeps Envoy's own count of finished requests from going backwards.
 //!
-//! Envoy prints the requests in progress a moment before their total, and what begins or ends in between makes the
-//! difference of the two too large or too small by a few. A counter that dips by one looks restarted to `rate()`, which
-//! then adds all of it once more.
+//! Envoy prints the active requests a moment before their total. Requests that begin or end in between make the difference
+//! too large or too small by a few. To `rate()`, a counter that dips by one has restarted, and counts again in full.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::reading::measured::EnvoyRequests;
 
-/// What the last read said.
+/// Remembers the last read.
 #[derive(Debug, Default)]
 pub struct Monotonic {
     last: Mutex<Option<(Instant, EnvoyRequests)>>,
 }
 
 impl Monotonic {
-    /// What to say of a read that was begun at `begun` and is over now: never less than before, unless Envoy restarted.
+    /// The count for a read that began at `begun` and ends now. It is never less than before, unless Envoy restarted.
     pub fn finished(&self, begun: Instant, read: EnvoyRequests) -> EnvoyRequests {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let steady = match *last {
             Some((_, before)) if read.begun >= before.begun => before.finished.max(read.finished),
-            // Reads may overtake each other: only one that began after the other was over can tell of a restart.
+            // Reads can overtake each other. Only a read that began after the last one ended can show a restart.
             Some((over, before)) if begun < over => {
                 return EnvoyRequests { finished: before.finished, ..read };
             }
@@ -42,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dip_between_two_reads_is_not_shown() {
+    fn dip_between_two_reads_is_hidden() {
         let counter = Monotonic::default();
         assert_eq!(finished(&counter, Instant::now(), 100, 1), 99);
         assert_eq!(finished(&counter, Instant::now(), 100, 2), 99);
@@ -50,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_of_envoy_is() {
+    fn restart_of_envoy_is_shown() {
         let counter = Monotonic::default();
         assert_eq!(finished(&counter, Instant::now(), 100, 0), 100);
         assert_eq!(finished(&counter, Instant::now(), 7, 2), 5);
@@ -58,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_that_was_overtaken_is_no_restart() {
+    fn overtaken_read_is_not_a_restart() {
         let counter = Monotonic::default();
         let slow = Instant::now();
         assert_eq!(finished(&counter, Instant::now(), 100, 0), 100);

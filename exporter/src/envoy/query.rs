@@ -1,10 +1,10 @@
-//! The one request that is made of Envoy: which of its statistics, as one anchored regular expression.
+//! The query for Envoy's statistics: one anchored regular expression.
 
 use scoretap_core::name::{ENVOY_PREFIX, PREFIX};
 
-/// The path and query of a read of everything that a scrape needs.
+/// The path and query that read everything a scrape needs.
 ///
-/// The patterns come from the user and may have alternatives of their own, so each is wrapped.
+/// The user's patterns may contain `|`, so each is in a group.
 pub fn everything(stat_prefix: &str, app_cluster: &str) -> String {
     let ours = regex_lite::escape(&format!("{ENVOY_PREFIX}{PREFIX}"));
     stats(&format!(
@@ -15,7 +15,7 @@ pub fn everything(stat_prefix: &str, app_cluster: &str) -> String {
     ))
 }
 
-/// The path and query of the smallest read that shows that Envoy can be read.
+/// The path and query of the smallest read, which shows whether Envoy can be read.
 pub fn anything() -> String {
     stats(&format!("^{}$", regex_lite::escape(&format!("{ENVOY_PREFIX}{PREFIX}config"))))
 }
@@ -36,7 +36,7 @@ fn stats(filter: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What Envoy makes of the path.
+    /// The regular expression that Envoy decodes from the path.
     fn filter(path: &str) -> regex_lite::Regex {
         let encoded = path.strip_prefix("/stats?filter=").unwrap();
         assert!(
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_listener_only_its_requests_are_read() {
+    fn only_requests_of_the_listener_are_read() {
         check("http.inbound.downstream_rq_total", true);
         check("http.inbound_0.0.0.0_8080.downstream_rq_active", true);
         check("http.inbound.downstream_rq_active_x", false);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_app_only_the_calls_in_flight_are_read() {
+    fn only_active_calls_of_the_app_are_read() {
         check("cluster.app.upstream_rq_active", true);
         check("cluster.inbound|8080||.upstream_rq_active", true);
         check("cluster.app.upstream_rq_total", false);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn alternatives_of_the_user_stay_inside_their_place() {
+    fn alternatives_in_patterns_stay_in_their_group() {
         let filter = filter(&everything("a|b", "c"));
         assert!(filter.is_match("http.b.downstream_rq_total"));
         assert!(!filter.is_match("b"));

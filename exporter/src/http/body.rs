@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// The most that the connection's own buffer holds.
+/// The most bytes that the connection takes at once.
 const PIECE: usize = 64 * 1024;
 
-/// Bytes that are all there.
+/// A complete body.
 #[derive(Debug, Default)]
 pub struct Answer {
     rest: Bytes,

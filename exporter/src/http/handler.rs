@@ -1,4 +1,4 @@
-//! Which request gets which answer.
+//! Routes and answers requests.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -26,13 +26,13 @@ use crate::http::scrape::{self, Source};
 use crate::reading::measured::Reading;
 use crate::render::families;
 
-/// The header by which Prometheus says how long it waits.
+/// Prometheus' scrape timeout, in seconds.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 
-/// How long somebody with a browser waits.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a page waits for Envoy.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Pages in progress for which Envoy is read: apart from the scrapes, so that neither keeps the other out.
+/// Pages in progress that read Envoy. Their limit is separate, so that pages never block scrapes.
 const MAX_PAGES: usize = 16;
 
 const TOO_MANY_PAGES: &str = "Too many pages that read Envoy are in progress.\n";
@@ -40,7 +40,7 @@ const TOO_MANY_PAGES: &str = "Too many pages that read Envoy are in progress.\n"
 const PLAIN: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 
-/// What answers requests.
+/// Answers requests.
 #[derive(Debug)]
 pub struct Handler {
     config: Arc<Config>,
@@ -63,7 +63,7 @@ impl Handler {
         Self { config, source, scrape_permits, page_permits, news: News::default() }
     }
 
-    /// How many more scrapes may begin.
+    /// The number of scrapes that can still begin.
     #[cfg(test)]
     pub(crate) fn free_scrapes(&self) -> usize {
         self.scrape_permits.available_permits()
@@ -112,7 +112,7 @@ impl Handler {
         let Ok(permit) = Arc::clone(&self.page_permits).try_acquire_owned() else {
             return busy(TOO_MANY_PAGES);
         };
-        let outcome = self.source.read(PATIENCE).await;
+        let outcome = self.source.read(PAGE_TIMEOUT).await;
         let read = outcome.as_ref().as_ref().map_err(|fault| format!("{}: {fault}", self.config.admin));
         let mut reply = reply(StatusCode::OK, HTML, Bytes::new());
         let missing_bounds = read
@@ -140,7 +140,7 @@ impl Handler {
     }
 }
 
-/// Several headers of one name are one list.
+/// Joins repeated headers into one list.
 fn list(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     (!values.is_empty()).then(|| values.join(","))
@@ -182,7 +182,7 @@ fn busy(why: impl Into<Bytes>) -> Reply {
     response
 }
 
-/// Tells the log what has changed since the last scrape, and not the same again with each.
+/// Logs changes since the last scrape.
 #[derive(Debug, Default)]
 struct News {
     is_down: AtomicBool,

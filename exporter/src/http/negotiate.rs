@@ -1,11 +1,11 @@
-//! Which format a scraper gets, and whether compressed: content negotiation by q-values.
+//! Content negotiation: the format and the compression of an exposition.
 //!
-//! <https://www.rfc-editor.org/rfc/rfc9110#name-accept>. Whoever accepts nothing that there is gets the plain text
-//! all the same, as from every other exporter.
+//! <https://www.rfc-editor.org/rfc/rfc9110#name-accept>. A scraper that accepts none of the formats gets text, as from
+//! other exporters.
 
 use crate::render::encode::Format;
 
-/// The format that `accept` likes best. Of those that it likes the same, the first that it names.
+/// The format that `accept` prefers. Among equals, the first one wins.
 pub fn negotiate(accept: Option<&str>) -> Format {
     let ranges: Vec<Range<'_>> =
         accept.unwrap_or_default().split(',').enumerate().filter_map(Range::parse).collect();
@@ -19,7 +19,7 @@ pub fn negotiate(accept: Option<&str>) -> Format {
     best.map_or(Format::Text, |(format, _)| format)
 }
 
-/// Whether whoever sent this `Accept-Encoding` header likes gzip at least as much as no compression.
+/// Whether this `Accept-Encoding` header prefers gzip, or accepts it as much as no compression.
 pub fn wants_gzip(accept_encoding: Option<&str>) -> bool {
     let codings = accept_encoding.unwrap_or_default().split(',').filter_map(coding);
     let codings: Vec<(&str, u16)> = codings.collect();
@@ -36,7 +36,7 @@ fn coding(text: &str) -> Option<(&str, u16)> {
     Some((name, q.map_or(Some(1000), quality)?))
 }
 
-/// What `ranges` say of a format: the most specific of those that match, and nothing where that one refuses it.
+/// The quality of a format: that of the most specific matching range, or `None` if that range rejects it.
 fn preference<'r, 'h>(ranges: &'r [Range<'h>], format: Format) -> Option<&'r Range<'h>> {
     let matching = ranges.iter().filter(|range| range.matches(format));
     let best = matching.max_by_key(|range| (range.specificity(), range.q, std::cmp::Reverse(range.position)));
@@ -49,7 +49,7 @@ struct Range<'h> {
     kind: &'h str,
     subtype: &'h str,
     version: Option<&'h str>,
-    /// The message that is asked for and how several follow each other, of protobuf.
+    /// For protobuf: the message and its encoding.
     message: Option<&'h str>,
     encoding: Option<&'h str>,
     /// In thousandths.
@@ -57,7 +57,7 @@ struct Range<'h> {
 }
 
 impl<'h> Range<'h> {
-    /// `None` where it is no media range, or one with a parameter that rules out all that there is.
+    /// `None` if the entry is not a media range, or has a parameter that no format matches.
     fn parse((position, text): (usize, &'h str)) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
         let (kind, subtype) = parts.next()?.split_once('/')?;

@@ -1,4 +1,4 @@
-//! One scrape: Envoy is read now, for this scraper and those who ask at the same moment, and what it said is served.
+//! Reads Envoy for each scrape. Simultaneous scrapes share one read.
 //! Nothing that was read is kept for the next one, but for Envoy's own count of requests (`envoy::monotonic`).
 
 use std::io::Write;
@@ -25,23 +25,22 @@ use crate::render;
 use crate::render::encode::Format;
 use crate::render::self_metrics::SelfState;
 
-/// How long a read of Envoy may take where the scraper does not say how long it waits: just under the 10 s that are
-/// Prometheus' default.
+/// The time limit of a read if the scraper sends no timeout: just under Prometheus' default of 10 s.
 const DEFAULT_LIMIT: Duration = Duration::from_millis(9_500);
 
-/// What is left of the scraper's patience for everything but the read.
+/// The part of the scraper's timeout that is kept for everything but the read.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// No scraper waits longer.
+/// The longest scrape timeout that counts.
 const LONGEST_LIMIT: Duration = Duration::from_secs(120);
 
-/// No read gets less, or any client could have reads time out, and be counted, by sending a tiny timeout.
+/// The shortest time limit of a read. Otherwise any client could raise the error counter with a tiny timeout.
 const SHORTEST_LIMIT: Duration = Duration::from_millis(500);
 
-/// Who asks this long after a read has begun gets one of its own: one that hangs must not be everybody's.
+/// How long a read can be joined after it began, so that one that hangs does not block later scrapes.
 const SHARED_FOR: Duration = Duration::from_secs(1);
 
-/// How long a read may take for a scraper that sends `X-Prometheus-Scrape-Timeout-Seconds: timeout`.
+/// The time limit of a read for a scraper that sends `X-Prometheus-Scrape-Timeout-Seconds: timeout`.
 pub fn limit(timeout: Option<&str>) -> Duration {
     let seconds = timeout.and_then(|text| text.parse::<f64>().ok()).filter(|seconds| *seconds > 0.0);
     let Some(seconds) = seconds else { return DEFAULT_LIMIT };
@@ -49,7 +48,7 @@ pub fn limit(timeout: Option<&str>) -> Duration {
     timeout.saturating_sub(MARGIN).max(SHORTEST_LIMIT)
 }
 
-/// What a read came to; several scrapes may look at it.
+/// The result of a read, which scrapes may share.
 pub type Outcome = Arc<Result<Reading, ReadError>>;
 
 /// A finished read, and its expositions for the scrapes that share it.
@@ -67,11 +66,11 @@ impl Read {
 
 type Flight = BoxFuture<'static, Read>;
 
-/// Reads Envoy for those who scrape.
+/// Reads Envoy for scrapes and pages.
 #[derive(Debug)]
 pub struct Source {
     config: Arc<Config>,
-    /// The read that began last, as long as somebody waits for it.
+    /// The read that began last, as long as a scrape waits for it.
     latest: Mutex<Option<(Instant, WeakShared<Flight>)>>,
     requests: Arc<Monotonic>,
     appearances: Arc<Appearances>,
@@ -81,7 +80,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Reads as `config` says.
+    /// A source that is configured by `config`.
     pub fn new(config: Arc<Config>, http: Counts) -> Self {
         Self {
             config,
@@ -94,7 +93,7 @@ impl Source {
         }
     }
 
-    /// What Envoy says now. It is read once for all who ask within [`SHARED_FOR`], and each waits as long as it wants.
+    /// Reads Envoy, or joins a read that began less than [`SHARED_FOR`] ago. Each caller has its own time limit.
     pub async fn read(&self, limit: Duration) -> Outcome {
         self.shared_read(limit).await.outcome
     }
@@ -140,7 +139,7 @@ impl Source {
     fn flight(&self) -> Shared<Flight> {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let joined = latest.as_ref().filter(|(begun, _)| begun.elapsed() < SHARED_FOR);
-        // What is over is not there any more, unless somebody is just looking at it: then it is not to be had again.
+        // A finished read is never joined.
         if let Some(flight) =
             joined.and_then(|(_, flight)| flight.upgrade()).filter(|one| one.peek().is_none())
         {
@@ -153,7 +152,7 @@ impl Source {
     }
 }
 
-/// Prints one exposition to standard output. Without Envoy it says so, as `/metrics` would, and the result is the reason.
+/// Prints one exposition to standard output. If Envoy cannot be read, it prints what `/metrics` would serve, and fails.
 pub async fn print(config: Config, format: Format) -> Result<(), String> {
     let source = Source::new(Arc::new(config), Counts::default());
     let (exposition, outcome) = source.scrape(limit(None), format, false).await;
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_ends_before_the_scraper_gives_up() {
+    fn read_ends_before_the_scrape_timeout() {
         check(Some("10"), 9_500);
         check(Some("30.000000"), 29_500);
         check(Some("1"), 500);
@@ -203,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scraper_that_does_not_say_waits_as_long_as_most() {
+    fn missing_timeout_is_prometheus_default() {
         for header in [None, Some(""), Some("0"), Some("-1"), Some("NaN"), Some("soon")] {
             check(header, 9_500);
         }

@@ -1,14 +1,14 @@
-//! Who this pod is, where a call did not say which model it was for.
+//! The identity of this pod: the model of calls that do not name one.
 
 use scoretap_core::name::Model;
 
-/// The value of a label that nobody knows.
+/// The value of a label whose value is not known.
 pub const UNKNOWN: &str = "unknown";
 
-/// The value of `model_name` and `model_version` of all calls beyond the filter's limit of series.
+/// The model name and version of all calls beyond the filter's limit of series.
 pub const OTHER: &str = "other";
 
-/// What the environment says of the pod; an injector fills it through the downward API.
+/// The pod's environment. The injector fills it through the downward API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// `MODEL_NAME`
@@ -24,8 +24,8 @@ pub struct Identity {
 impl Identity {
     /// The name and version to show for the model of a call.
     ///
-    /// What the call named comes first, an empty name being none. The pod's version is the version of the pod's
-    /// model: a call that named another model says nothing of its version, and neither does the pod.
+    /// The names in the call come first, unless they are empty. The pod's version applies to the pod's model only, so it
+    /// is not used for a call that names another model.
     pub fn resolve<'a>(&'a self, model: &'a Model<'_>) -> (&'a str, &'a str) {
         let (name, version) = match model {
             Model::Other => return (OTHER, OTHER),
@@ -49,7 +49,7 @@ impl Identity {
         known(self.deployment.as_deref())
     }
 
-    /// What the model was made with.
+    /// The model's framework.
     pub fn framework(&self) -> &str {
         known(self.framework.as_deref())
     }
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_call_named_wins() {
+    fn names_in_the_call_come_first() {
         check(&pod(Some("iris"), Some("3")), Some("wine"), Some("1"), ("wine", "1"));
     }
 
@@ -95,19 +95,19 @@ mod tests {
     }
 
     #[test]
-    fn the_pods_version_is_not_that_of_another_model() {
+    fn pods_version_is_not_used_for_another_model() {
         check(&pod(Some("iris"), Some("3")), Some("wine"), None, ("wine", UNKNOWN));
     }
 
     #[test]
-    fn what_nobody_named_is_unknown() {
+    fn missing_names_are_unknown() {
         check(&pod(None, None), None, None, (UNKNOWN, UNKNOWN));
         check(&pod(None, None), Some(""), Some(""), (UNKNOWN, UNKNOWN));
         assert_eq!(pod(None, None).own(), (UNKNOWN, UNKNOWN));
     }
 
     #[test]
-    fn beyond_the_limit_the_pod_has_no_say() {
+    fn calls_beyond_the_limit_are_other() {
         assert_eq!(pod(Some("iris"), Some("3")).resolve(&Model::Other), (OTHER, OTHER));
     }
 }

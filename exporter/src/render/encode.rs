@@ -1,4 +1,4 @@
-//! Families in the formats that a scraper may ask for, written sample by sample as they come.
+//! Encodes families, sample by sample, in the exposition formats.
 
 use std::time::SystemTime;
 
@@ -11,7 +11,7 @@ pub use native::Native;
 pub use protobuf::Protobuf;
 pub use text::{Syntax, Text};
 
-/// What can be answered.
+/// An exposition format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Format {
     /// Prometheus' text format 0.0.4.
@@ -24,10 +24,10 @@ pub enum Format {
 }
 
 impl Format {
-    /// All of them, the one that suits everybody first.
+    /// All formats, the most compatible one first.
     pub const ALL: [Self; 3] = [Self::Text, Self::OpenMetrics, Self::Protobuf];
 
-    /// What the answer is declared as. All names are of the old alphabet, so no escaping changes them.
+    /// The `Content-Type`. All names are ASCII, so no escaping scheme changes them.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
@@ -42,10 +42,10 @@ impl Format {
     }
 }
 
-/// What is said of a family before its samples.
+/// The metadata of a family.
 #[derive(Clone, Copy, Debug)]
 pub struct Heading<'a> {
-    /// The name to query: with `_total` where it counts, with `_info` where it informs.
+    /// The name to query, with `_total` for a counter and `_info` for an info.
     pub name: &'a str,
     /// One sentence for people.
     pub help: &'a str,
@@ -58,11 +58,11 @@ pub struct Heading<'a> {
 /// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// What only grows, until Envoy restarts.
+    /// A count that grows until Envoy restarts.
     Counter,
-    /// What goes up and down.
+    /// A value that goes up and down.
     Gauge,
-    /// What is said by labels alone.
+    /// Labels with the value 1.
     Info,
     /// Distributions over the same bounds.
     Histogram,
@@ -80,19 +80,19 @@ pub enum Value {
 /// One distribution.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Buckets {
-    /// How many values are at most each of the family's bounds.
+    /// For each of the family's bounds, the number of values up to it.
     pub cumulative: Vec<u64>,
-    /// How many there are: the +Inf bucket.
+    /// The number of values: the +Inf bucket.
     pub count: u64,
-    /// What they add up to.
+    /// The sum of all values.
     pub sum: f64,
-    /// The same values in a native histogram, where the filter measures by its bounds.
+    /// The same values as a native histogram, if the filter measures by its bounds.
     pub native: Option<Native>,
     /// When there were none.
     pub created: Option<SystemTime>,
 }
 
-/// A format. Samples belong to the family that was headed last; a family without samples leaves no trace.
+/// An encoder of one format. Samples belong to the last family. A family without samples is left out.
 pub trait Encoder {
     /// Begins a family; `bounds` are those of its histograms, increasing, without +Inf.
     fn family(&mut self, heading: Heading<'_>, bounds: &[f64]);
@@ -112,8 +112,8 @@ pub trait Encoder {
 
 /// Appends a few bytes.
 ///
-/// An exposition is a hundred thousand small pieces, and musl copies even ten bytes by an instruction that is made for
-/// many: as calls of its `memcpy`, they took more than half of the time. Pieces of a fixed size need no call.
+/// An exposition consists of many small pieces, and musl's `memcpy` is slow for few bytes: it took more than half of the
+/// time. Copies of a fixed size need no call.
 fn append(out: &mut Vec<u8>, bytes: &[u8]) {
     out.reserve(bytes.len());
     let (sixteens, rest) = bytes.as_chunks::<16>();

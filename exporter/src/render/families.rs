@@ -1,4 +1,4 @@
-//! The families of calls, as the dialects ask for them: what was measured is grouped by labels, added up and encoded.
+//! Writes the families of the dialects: groups what was measured by labels, adds it up and encodes it.
 
 use std::time::SystemTime;
 
@@ -38,13 +38,13 @@ struct FamilyWriter<'a, E> {
     config: &'a RenderConfig,
     reading: &'a Reading,
     encoder: &'a mut E,
-    /// Of the sample in hand, encoded; kept for its memory.
+    /// The encoded labels of the current sample; a field so that the memory is reused.
     labels: Vec<u8>,
-    /// How much of them is common to the samples of a group.
+    /// The length of the labels that all samples of a group share.
     common: usize,
 }
 
-/// What was measured of all keys that have the same labels.
+/// All series with the same labels in this family.
 type Group<'a> = Vec<&'a (Key, Measured)>;
 
 impl<'a, E: Encoder> FamilyWriter<'a, E> {
@@ -72,7 +72,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         }
     }
 
-    /// Those to show: a bound that the filter does not measure by is left out rather than guessed.
+    /// The bounds to show. A bound that the filter does not measure by is left out rather than guessed.
     fn bounds(&self) -> Vec<u64> {
         let Measure::Distribution(histogram) = self.family.measure else { return Vec::new() };
         let there = self.reading.bounds.of(histogram);
@@ -91,7 +91,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         }
     }
 
-    /// Keys of one group are not always neighbours. Groups are in the order of their labels.
+    /// Groups the series by their labels, sorted by these.
     fn groups(&self) -> Vec<Group<'a>> {
         let dimensions: Vec<Dimension> =
             self.family.labels.iter().map(|label| label.value).filter(|value| is_of_key(*value)).collect();
@@ -112,15 +112,15 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
             }
         }
         let facts = |group: &Group<'a>| group.first().map(|(key, _)| Facts::of_key(key).only(&dimensions));
-        // Keys are in order already where a family has all of their first labels.
+        // Families with all labels of a key in order are already sorted.
         if !groups.is_sorted_by_key(facts) {
             groups.sort_by_key(facts);
         }
         groups
     }
 
-    /// What is known of a series is all there, at 0 if need be: every status and kind of failure, and the codes that
-    /// the dialect names. Without labels there is one series, known from the start.
+    /// A known series has a sample for every status and kind of failure, and for the codes that the dialect names, even
+    /// at 0. A family without labels has one series from the start.
     fn calls(&mut self) {
         let by_code = self.family.has(Dimension::Code);
         let mut groups = self.groups();
@@ -186,20 +186,20 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         }
     }
 
-    /// What this family calls a value; nothing where it has no label for it.
+    /// This family's name for a value; empty if it has no label for it.
     fn named(&self, dimension: Dimension, value: &'static str) -> &'a str {
         let label = self.family.labels.iter().find(|label| label.value == dimension);
         label.map_or("", |label| label.renamed(value))
     }
 
-    /// A known series has the durations of its successes, at 0 if need be; everything else is there once used.
+    /// A known series has the durations of its successes, even at 0. Other distributions appear with their first value.
     fn distributions(&mut self, histogram: Histogram, bounds: &[u64]) {
         let mut groups = self.groups();
         if groups.is_empty() && self.family.labels.is_empty() && histogram == Histogram::Duration {
             groups.push(Vec::new());
         }
         let named = |status: &Status| self.named(Dimension::Status, status.as_str());
-        // Each of these is a series: statuses that have one name here, as all have where there is no label.
+        // Statuses with the same name in this family share a series; without a label, all of them do.
         let mut statuses: Vec<Vec<Status>> = Vec::new();
         for status in Status::ALL.into_iter().filter(|status| self.family.shows(*status)) {
             match statuses.iter_mut().find(|with| with.first().map(named) == Some(named(&status))) {
@@ -240,7 +240,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         }
     }
 
-    /// Encodes the labels that all samples of a group have in common, as far as they come first; returns how many.
+    /// Encodes the first labels, as far as all samples of a group share them; returns their number.
     fn prefix(&mut self, key: Facts<'_>) -> usize {
         self.labels.clear();
         let family = self.family;
@@ -259,7 +259,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         self.encoder.sample(&self.labels, value, created);
     }
 
-    /// Encodes the labels after the first `prefix`, which are there already.
+    /// Encodes the labels after the first `prefix`, which are already encoded.
     fn sample_labels(&mut self, facts: Facts<'_>, prefix: usize) {
         self.labels.truncate(if prefix == 0 { 0 } else { self.common });
         let family = self.family;
@@ -298,7 +298,7 @@ struct Total {
     created: Option<SystemTime>,
 }
 
-/// What is true of a sample; empty where nothing is.
+/// The values of a sample's dimensions; empty if there is none.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Facts<'a> {
     model: &'a str,
@@ -319,7 +319,7 @@ impl<'a> Facts<'a> {
         Self { model, version, route, method, template, ..Self::default() }
     }
 
-    /// Without what no label shows.
+    /// Only the dimensions that a label shows.
     fn only(self, dimensions: &[Dimension]) -> Self {
         let keep = |dimension, value| if dimensions.contains(&dimension) { value } else { "" };
         Self {
@@ -332,12 +332,12 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Of one group, whether the labels that are left are the same.
+    /// Whether two samples of one group have the same labels.
     fn same_call(&self, other: &Self) -> bool {
         self.code == other.code && self.status == other.status && self.error_type == other.error_type
     }
 
-    /// What is text; a code is a number.
+    /// The value of a dimension that is text. A code is a number.
     const fn get(&self, dimension: Dimension) -> &'a str {
         match dimension {
             Dimension::Model => self.model,
@@ -354,7 +354,7 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// Adds up cells; tells whether there were any.
+/// Adds up distributions; returns whether there were any.
 ///
 fn fill<'a>(
     buckets: &mut Buckets,
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_former_bounds_never_look_smaller_than_they_were() {
+    fn cell_of_former_bounds_counts_for_next_bound() {
         check(&[cell(Some(5), 1), cell(Some(15), 2), cell(Some(99), 4)], &[10, 20], &[1, 3], 7);
     }
 

@@ -1,18 +1,18 @@
-//! The one place where text becomes part of a text format: model names come from paths that callers chose.
+//! Escapes text for the text formats. Callers choose paths, and so model names.
 
 use super::append;
 
-/// Appends `text` as it stands between the quotes of a label's value, in both text formats.
+/// Appends `text` as a label's value, in both text formats.
 pub(super) fn label_value(text: &str, out: &mut Vec<u8>) {
     escape(text, Quotes::Escaped, out);
 }
 
-/// Appends `text` as a help of Prometheus' text format, which leaves quotes alone.
+/// Appends `text` as a help text of Prometheus' format, which keeps quotes.
 pub(super) fn prometheus_help(text: &str, out: &mut Vec<u8>) {
     escape(text, Quotes::Kept, out);
 }
 
-/// Appends `text` as a help of OpenMetrics, which does not.
+/// Appends `text` as a help text of OpenMetrics, which escapes quotes.
 pub(super) fn openmetrics_help(text: &str, out: &mut Vec<u8>) {
     escape(text, Quotes::Escaped, out);
 }
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_end_a_value_or_a_line_is_escaped() {
+    fn quotes_backslashes_and_line_breaks_are_escaped() {
         check(label_value, "plain ü", "plain ü");
         check(label_value, "a\"b\\c\nd", "a\\\"b\\\\c\\nd");
         check(openmetrics_help, "a\"b\\c\nd", "a\\\"b\\\\c\\nd");

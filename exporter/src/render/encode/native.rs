@@ -4,7 +4,7 @@
 
 use scoretap_core::histogram::{Cell, NativeBucket};
 
-/// The bucket of everything above the largest float: 8 buckets for each of 1024 doublings, and one more.
+/// The bucket for values above the largest float: 8 buckets for each of 1024 doublings, and one more.
 const BEYOND: i16 = 8193;
 
 /// A distribution over exponential buckets.
@@ -18,17 +18,17 @@ pub struct Native {
 /// Neighbouring buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
-    /// From the end of the span before it; of the first, its index.
+    /// The gap to the previous span; for the first span, its index.
     pub(super) offset: i32,
-    /// How many buckets.
+    /// The number of buckets.
     pub(super) length: u32,
 }
 
 impl Native {
-    /// Adds what fell into one cell.
+    /// Adds the values of one cell.
     ///
-    /// A cell from before the resolution became native counts for the bucket that its bound is in: no value is ever
-    /// shown as smaller than it was, and the rates of what comes after are right.
+    /// A cell from before the resolution became native counts for the bucket of its upper bound, so that no value is shown
+    /// as smaller than it was.
     pub fn add(&mut self, cell: Cell, count: u64) {
         let bucket = match (cell.native, cell.le) {
             (Some(bucket), _) => bucket,
@@ -55,12 +55,12 @@ impl Native {
         }
     }
 
-    /// How many values are 0.
+    /// The number of values that are 0.
     pub(super) const fn zero(&self) -> u64 {
         self.zero
     }
 
-    /// Which buckets there are. Never empty: a span without buckets tells a native histogram from a classic one.
+    /// The spans of buckets. Never empty: an empty span marks a native histogram without values.
     pub(super) fn spans(&self) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::new();
         let mut next = 0;
@@ -77,7 +77,7 @@ impl Native {
         spans
     }
 
-    /// What is in them, each as the difference to the one before it.
+    /// The counts of the buckets, each as the difference to the previous one.
     pub(super) fn deltas(&self) -> impl Iterator<Item = i64> {
         let mut before = 0;
         self.buckets.iter().map(move |(_, count)| {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_still_native() {
+    fn empty_native_histogram_has_an_empty_span() {
         check(&[], &[(0, 0)], &[]);
     }
 
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_of_the_classic_resolution_count_for_the_bucket_of_their_bound() {
+    fn classic_cell_counts_for_the_bucket_of_its_bound() {
         check(&[(Some(1_000_000_000), None, 2), (None, None, 1)], &[(0, 1), (8192, 1)], &[2, -1]);
     }
 }

@@ -1,8 +1,7 @@
-//! Delimited messages `io.prometheus.client.MetricFamily`: the one format that can carry native histograms.
+//! Delimited messages `io.prometheus.client.MetricFamily`, the only format with native histograms.
 //!
-//! Written by hand, field by field: the message has a dozen fields that have been the same since 2013 (those of native
-//! histograms since 2022), and a generator would bring a compiler for the schema, a second set of types, and a copy of
-//! every label. <https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto>
+//! Written by hand: the message has few fields, unchanged since 2013 (native histograms: 2022). Generated code would need a
+//! compiler for the schema, a second set of types, and a copy of every label. <https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto>
 
 use scoretap_core::histogram::NATIVE_SCHEMA;
 
@@ -31,7 +30,7 @@ mod field {
         pub(crate) const NAME: u32 = 1;
         pub(crate) const VALUE: u32 = 2;
     }
-    /// The same for Counter and Gauge.
+    /// Of both Counter and Gauge.
     pub(super) const VALUE: u32 = 1;
     pub(super) mod counter {
         pub(crate) const CREATED: u32 = 3;
@@ -61,25 +60,25 @@ mod field {
     }
 }
 
-/// The width of the zero bucket that client libraries have by default; what is in ours is 0.
+/// The default width of the zero bucket in client libraries. Ours counts exact zeros.
 const ZERO_THRESHOLD: f64 = 2.938_735_877_055_719e-39; // 2^-128
 
 /// Writes delimited messages.
 #[derive(Debug)]
 pub struct Protobuf {
     out: Vec<u8>,
-    /// The family that has begun, without its length.
+    /// The current family, without its length.
     family: Vec<u8>,
     has_samples: bool,
     kind: Kind,
     bounds: Vec<f64>,
-    /// A metric, and a message in it; kept for their memory.
+    /// A metric and its value; fields so that their memory is reused.
     metric: Vec<u8>,
     inner: Vec<u8>,
 }
 
 impl Protobuf {
-    /// Writes to `out`, which may bring memory but nothing else.
+    /// Writes to `out`, which must be empty.
     pub const fn new(out: Vec<u8>) -> Self {
         Self {
             out,
@@ -100,7 +99,7 @@ impl Protobuf {
         self.family.clear();
     }
 
-    /// Adds the metric of `labels` whose value, in `inner`, is that field.
+    /// Adds the metric with these labels. Its value is in `inner`, for the field `value`.
     fn metric(&mut self, labels: &[u8], value: u32) {
         self.has_samples = true;
         self.metric.clear();
@@ -160,7 +159,7 @@ impl Encoder for Protobuf {
         out.clear();
         number(field::histogram::SAMPLE_COUNT, *count, out);
         double(field::histogram::SAMPLE_SUM, *sum, out);
-        // The reader adds the one of +Inf.
+        // Readers add the +Inf bucket.
         for (bound, count) in self.bounds.iter().zip(cumulative) {
             tag(field::histogram::BUCKET, LENGTH_DELIMITED, out);
             varint(length(1 + varint_length(*count) + 1 + 8), out);

@@ -1,4 +1,4 @@
-//! Both text formats: Prometheus' 0.0.4 and OpenMetrics 1.0. Samples are the same in both, only headings differ.
+//! Both text formats: Prometheus' 0.0.4 and OpenMetrics 1.0. Only their headings differ.
 //!
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>,
 //! <https://prometheus.io/docs/specs/om/open_metrics_spec/>
@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Buckets, Encoder, Heading, Kind, Value, append, escape};
 
-/// Whose headings.
+/// The syntax of headings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Syntax {
     /// Text format 0.0.4.
@@ -21,7 +21,7 @@ pub enum Syntax {
 pub struct Text {
     syntax: Syntax,
     out: Vec<u8>,
-    /// Where the heading of this family is, as long as it has no samples.
+    /// The position of the current family's heading, as long as it has no samples.
     heading: Option<usize>,
     kind: Kind,
     /// Whether OpenMetrics has `_created` lines.
@@ -29,12 +29,12 @@ pub struct Text {
     name: String,
     /// `le="0.005"} ` for each bound of this family, then for +Inf.
     bounds: Vec<String>,
-    /// What the buckets of the histogram in hand begin with; kept for its memory.
+    /// The beginning of each bucket's line; a field so that the memory is reused.
     bucket: Vec<u8>,
 }
 
 impl Text {
-    /// Writes to `out`, which may bring memory but nothing else.
+    /// Writes to `out`, which must be empty.
     pub const fn new(syntax: Syntax, out: Vec<u8>) -> Self {
         Self {
             syntax,
@@ -124,7 +124,7 @@ impl Encoder for Text {
 
     fn histogram(&mut self, labels: &[u8], buckets: &Buckets) {
         self.heading = None;
-        // What the text formats know is the classic histogram.
+        // Text formats have classic histograms only.
         let Buckets { cumulative, count, sum, native: _, created } = buckets;
         let mut number = itoa::Buffer::new();
         self.bucket.clear();
@@ -164,7 +164,7 @@ fn prometheus_heading(heading: Heading<'_>, out: &mut Vec<u8>) {
     append(out, format!("\n# TYPE {name} {kind}\n").as_bytes());
 }
 
-/// A heading names the family without the suffix that its samples have.
+/// In OpenMetrics, a heading has the family's name without the suffix of its samples.
 fn openmetrics_heading(heading: Heading<'_>, out: &mut Vec<u8>) {
     let Heading { name, help, unit, kind } = heading;
     let (kind, suffix) = match kind {
@@ -184,8 +184,8 @@ fn openmetrics_heading(heading: Heading<'_>, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// As Prometheus itself writes a bound that it was sent in another format: `0.005`, `1.0`, `1.048576e+06`. So a
-/// series is the same one in every format, and in every version of Prometheus.
+/// Formats a bound as Prometheus does: `0.005`, `1.0`, `1.048576e+06`. So a series is the same in every format and in every
+/// version of Prometheus.
 ///
 /// <https://pkg.go.dev/github.com/prometheus/prometheus/model/labels#FormatOpenMetricsFloat> (`labels` since 3.0)
 fn bound_text(bound: f64) -> String {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_is_headed_without_its_suffix_in_openmetrics() {
+    fn openmetrics_heading_of_a_counter_has_no_suffix() {
         check(
             heading("a_total", Kind::Counter),
             &[("\"", Value::Count(u64::MAX))],
