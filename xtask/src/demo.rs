@@ -117,7 +117,8 @@ fn introduction(stack: &Stack) -> String {
     let Endpoint::Tcp(exporter) = &stack.exporter else { return String::new() };
     let scorer = stack.address;
     format!(
-        "the scorer, through Envoy   http://{scorer}/score\n\
+        "open in a browser           http://{exporter}/\n\
+         the scorer, through Envoy   http://{scorer}/score\n\
          the metrics                 http://{exporter}/metrics\n\
          logs                        {}\n\n\
          try   curl -d '{{\"data\": [[1,2,3,4,5,6,7,8,9]]}}' http://{scorer}/score\n",

@@ -77,10 +77,10 @@ impl Landing<'_> {
             warnings.push("Calls in flight are unknown: no cluster matches --envoy.app-cluster.".to_owned());
         }
         if let Some(VmReloads { success, failure, backoff }) = reading.vm_reloads {
-            let crashes = success.saturating_add(failure).saturating_add(backoff);
-            if crashes > 0 {
+            if success.saturating_add(failure).saturating_add(backoff) > 0 {
                 warnings.push(format!(
-                    "Envoy restarted a crashed VM of the filter {crashes} times; {success} succeeded."
+                    "A VM of the filter crashed: Envoy restarted it {success} times, failed to {failure} times and \
+                     postponed that {backoff} times."
                 ));
             }
         }
@@ -349,7 +349,7 @@ mod tests {
         );
         check_warnings(&[&SOUND[..4], &["wasmcustom.scoretap.config: 0"]].concat(), &["is not valid"]);
         let crashed = ["wasm.scoretap.vm_reload_success: 3"];
-        check_warnings(&[&SOUND[..], &crashed].concat(), &["crashed VM of the filter 3 times"]);
+        check_warnings(&[&SOUND[..], &crashed].concat(), &["restarted it 3 times"]);
         check_warnings(&[&SOUND[..], &["wasmcustom.scoretap.new: 1"]].concat(), &["another release"]);
     }
 

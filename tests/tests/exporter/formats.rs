@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use scoretap_tests::http::{self, Call, Endpoint, Protocol};
 use scoretap_tests::monitoring::serve;
-use scoretap_tests::tools;
+use scoretap_tests::{tools, workspace};
 
 use crate::support::{Made, Prometheus};
 
@@ -151,4 +151,36 @@ fn prometheus_reads_back_every_name_in_every_format() {
         prometheus.check(&format!("sum({selector})"), sum);
         prometheus.check(&format!("sum(scoretap_calls_seen_total{{job=\"{job}\"}})"), sum);
     }
+}
+
+/// Reads an exposition on standard input, and fails where a parser does.
+const ACCEPT: &str = "
+import sys
+from prometheus_client import parser as text
+from prometheus_client.openmetrics import parser as openmetrics
+parse = {'text': text, 'openmetrics': openmetrics}[sys.argv[1]].text_string_to_metric_families
+assert list(parse(sys.stdin.buffer.read().decode()))
+";
+
+#[test]
+fn outside_parsers_accept_the_golden_files() {
+    let (python, promtool) = (tools::python().unwrap(), tools::promtool().unwrap());
+    let mut judged = BTreeSet::new();
+    for entry in std::fs::read_dir(workspace::root().join("exporter/tests/golden")).unwrap() {
+        let path = entry.unwrap().path();
+        let parser = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("txt") => "text",
+            Some("openmetrics") => "openmetrics",
+            _ => continue,
+        };
+        let exposition = std::fs::read_to_string(&path).unwrap();
+        println!("{}", path.display());
+        run(Command::new(&python).args(["-c", ACCEPT, parser]), &exposition);
+        if parser == "text" {
+            let said = run(Command::new(&promtool).args(["check", "metrics"]), &exposition);
+            assert_eq!(said, "", "{}", path.display());
+        }
+        judged.insert(parser);
+    }
+    assert_eq!(judged.len(), 2, "{judged:?}");
 }

@@ -1,16 +1,33 @@
-//! The landing page in a browser, and as text.
+//! The landing page in a browser, at desktop and phone width, light and dark.
 
 use std::fs;
 use std::process::Command;
 
-use scoretap_tests::http::{Call, Endpoint};
+use scoretap_tests::http::{self, Call, Endpoint};
 use scoretap_tests::stack::Stack;
 use scoretap_tests::tools;
 
 const ROW: &str = r#"{"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9]]}"#;
 
+/// Widths in pixels.
+const DESKTOP: u32 = 1000;
+const PHONE: u32 = 390;
+
+/// Headless Chromium has no narrower window, so a phone is an iframe of that width.
+const MEASURE: &str = "<script>
+const frame = document.createElement('iframe');
+frame.width = WIDTH; frame.height = 20000; frame.style.border = 0;
+frame.onload = () => { document.title = 'scroll width ' + frame.contentDocument.documentElement.scrollWidth; };
+frame.srcdoc = PAGE;
+document.documentElement.appendChild(frame);
+</script>";
+
 #[test]
-fn the_landing_page_shows_what_was_called_in_a_browser() {
+fn landing_page_fits_desktop_and_phone() {
+    let Ok(_) = tools::chromium().inspect_err(|error| eprintln!("NOT RUN: there is no browser: {error:#}"))
+    else {
+        return;
+    };
     let stack = Stack::builder("exporter-page").exporter_env("MODEL_NAME", "tutorial").start().unwrap();
     for _ in 0..20 {
         assert_eq!(stack.call(Call::post("/score", ROW)).unwrap().status, 200);
@@ -19,28 +36,47 @@ fn the_landing_page_shows_what_was_called_in_a_browser() {
     assert_eq!(stack.call(Call::post("/v1/models/%3Cscript%3E:predict", ROW)).unwrap().status, 200);
     stack.settle();
     let Endpoint::Tcp(exporter) = stack.exporter else { panic!("the exporter is on TCP") };
-    let picture = stack.folders.logs.join("page.png");
-    let shot =
-        browse(&stack, exporter, &[&format!("--screenshot={}", picture.display()), "--window-size=1000,600"]);
-    let png = fs::read(&picture).unwrap_or_else(|error| panic!("{error}: {shot}"));
-    assert!(png.starts_with(b"\x89PNG") && png.len() > 10_000, "{} bytes", png.len());
-    let page = browse(&stack, exporter, &["--dump-dom"]);
-    for cell in [
-        "<td>score</td><td>tutorial</td>",
-        "invalid_input 1",
-        "<td class=\"n\">21</td>",
+    let url = format!("http://{exporter}/");
+    let page = browse(&stack, &["--dump-dom"], &url);
+    for part in [
+        "<b>score</b> <span>tutorial unknown</span>",
+        "invalid_input 1 (",
+        "21 calls",
+        "aria-label=\"Latency distribution\"",
         "&lt;script&gt;",
         "href=\"/metrics\"",
     ] {
-        assert!(page.contains(cell), "{cell} is not in\n{page}");
+        assert!(page.contains(part), "{part} is not in\n{page}");
+    }
+    let light = screenshot(&stack, &url, "light", &[]);
+    let dark = screenshot(&stack, &url, "dark", &["--blink-settings=preferredColorScheme=0"]);
+    assert_ne!(light, dark, "the dark scheme is the light one");
+    let html = http::get(&stack.exporter, "/").unwrap();
+    for width in [DESKTOP, PHONE] {
+        let quoted = serde_json::to_string(&html).unwrap().replace("</", "<\\/");
+        let wrapper = MEASURE.replace("WIDTH", &width.to_string()).replace("PAGE", &quoted);
+        let file = stack.folders.run.join("measure.html");
+        fs::write(&file, wrapper).unwrap();
+        let measured = browse(&stack, &["--dump-dom"], &format!("file://{}", file.display()));
+        assert!(measured.contains(&format!("<title>scroll width {width}</title>")), "{width}: {measured}");
     }
 }
 
-fn browse(stack: &Stack, exporter: std::net::SocketAddr, flags: &[&str]) -> String {
+fn screenshot(stack: &Stack, url: &str, name: &str, flags: &[&str]) -> Vec<u8> {
+    let picture = stack.folders.logs.join(format!("page-{name}.png"));
+    let shot_flag = format!("--screenshot={}", picture.display());
+    let flags = [&[shot_flag.as_str(), "--window-size=1000,600"][..], flags].concat();
+    let shot = browse(stack, &flags, url);
+    let png = fs::read(&picture).unwrap_or_else(|error| panic!("{error}: {shot}"));
+    assert!(png.starts_with(b"\x89PNG") && png.len() > 10_000, "{} bytes", png.len());
+    png
+}
+
+fn browse(stack: &Stack, flags: &[&str], url: &str) -> String {
     let mut command: Command = tools::chromium().unwrap();
     command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
     command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
     command.arg(format!("--user-data-dir={}", stack.folders.run.join("browser").display()));
-    let output = command.args(flags).arg(format!("http://{exporter}/")).output().unwrap();
+    let output = command.args(flags).arg(url).output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
