@@ -141,6 +141,11 @@ pub fn memory(pid: u32) -> Result<u64> {
     memory_line(pid, "VmRSS:")
 }
 
+/// The part of [`memory`] that is the process' own and no file's, in kilobytes.
+pub fn anonymous_memory(pid: u32) -> Result<u64> {
+    memory_line(pid, "RssAnon:")
+}
+
 /// The most memory that a process ever had at once, in kilobytes.
 pub fn most_memory(pid: u32) -> Result<u64> {
     memory_line(pid, "VmHWM:")

@@ -2,6 +2,7 @@
 
 mod exporter;
 mod filter;
+mod sections;
 
 use anyhow::Result;
 
@@ -13,8 +14,10 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// What a call costs in Envoy: nothing, the module in both ways in, Lua, and a library inside the app
+    /// What a call costs: the module in both ways in, Envoy's Lua and stats logger, and a library inside the app
     Filter(filter::Args),
+    /// How much memory Envoy has, with and without the module
+    Memory(filter::MemoryArgs),
     /// What a scrape costs: beside Envoy's own exposition of the same counters and a Python client's of the same series
     Exporter(exporter::Args),
 }
@@ -22,6 +25,7 @@ enum What {
 pub(crate) fn run(args: &Args) -> Result<()> {
     match &args.what {
         What::Filter(args) => filter::run(args),
+        What::Memory(args) => filter::run_memory(args),
         What::Exporter(args) => exporter::run(args),
     }
 }

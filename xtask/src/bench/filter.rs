@@ -1,11 +1,10 @@
 //! `cargo xtask bench filter`: the CPU time that Envoy spends on a call, with nothing, with Scoretap, and with what
 //! people would use in its place.
 //!
-//! Everything is measured side by side: each epoch starts one Envoy for each variant, each round asks every one of them
-//! in turn, and what is told are medians over all rounds, with the quartiles. A figure of one run means little on a
-//! machine that others use too; a ratio within it means more.
+//! All variants are measured in turns: each epoch starts one Envoy for each variant, and each round measures every one of
+//! them. The tables show medians over all rounds, with the quartiles. An absolute figure depends on the machine and on its
+//! other load; ratios within one run depend on them less.
 
-mod flask;
 mod kind;
 mod load;
 mod memory;
@@ -13,6 +12,7 @@ mod plot;
 mod process;
 mod report;
 mod samples;
+mod setups;
 mod variant;
 
 use std::fs;
@@ -20,22 +20,25 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result};
 use scoretap_tests::apps::Broken;
-use scoretap_tests::child;
 use scoretap_tests::stack::Stack;
 use scoretap_tests::tools::{self, EnvoyVersion};
 use scoretap_tests::workspace;
 
+pub(super) use memory::{Args as MemoryArgs, run as run_memory};
+
+use super::sections;
 use kind::{Kind, Path};
 use process::Threads;
 use samples::{Cell, Sample, Samples};
 use variant::Variant;
 
-/// Where the README finds the plot and all tables. The first of them it has itself.
+/// What `--write` replaces: the plot, and sections of two documents.
 const PLOT: &str = "docs/cost.svg";
 const TABLES: &str = "docs/cost.md";
 const README: &str = "README.md";
-const SECTION: &str = "<!-- generated: cost -->\n";
-const END_OF_SECTION: &str = "<!-- /generated -->";
+
+/// The Envoy that calls are timed on. Its stats logger needs 1.37.
+const ENVOY: EnvoyVersion = EnvoyVersion::V1_40;
 
 /// Envoy has a core to itself where it has one worker; callers and app are on the other.
 const ENVOY_CORE: u32 = 0;
@@ -43,7 +46,7 @@ const OTHER_CORE: u32 = 1;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// How often each Envoy is started anew
+    /// How often each Envoy is started
     #[arg(long, value_name = "N", default_value_t = 3)]
     epochs: usize,
     /// How often each Envoy is measured after each start
@@ -52,16 +55,27 @@ pub(crate) struct Args {
     /// Calls for one figure
     #[arg(long, value_name = "N", default_value_t = 2048)]
     calls: usize,
-    /// Only POST of 1 KB with one worker
+    /// Only POST of 1 KB with one worker: leaves the table of all calls as it is
     #[arg(long)]
     quick: bool,
-    /// Write the README's table, and docs/cost.md and docs/cost.svg
+    /// Write the tables in README.md and docs/cost.md, and docs/cost.svg
     #[arg(long)]
     write: bool,
 }
 
+impl Args {
+    /// The command that repeats this run.
+    fn command(&self) -> String {
+        let Self { epochs, rounds, calls, quick, .. } = self;
+        let quick = if *quick { " --quick" } else { "" };
+        format!(
+            "`cargo xtask bench filter{quick} --epochs {epochs} --rounds {rounds} --calls {calls} --write`"
+        )
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
-    tools::envoy(EnvoyVersion::V1_40)?;
+    tools::envoy(ENVOY)?;
     tools::python()?;
     variant::build()?;
     let app = Broken::start()?;
@@ -72,29 +86,23 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             measure(args, epoch, workers, app.address, &mut samples)?;
         }
     }
-    if !args.quick {
-        samples.apps = flask::measure(args.epochs * args.rounds / 2, args.calls / 8)?;
-        samples.memory = memory::measure(app.address)?;
-    }
-    let (summary, details) = (report::summary(&samples)?, report::details(&samples)?);
-    println!("{summary}\n{details}");
+    let setups = setups::measure(args.epochs * args.rounds, args.calls / 8)?;
+    let measured_by = format!("Measured by {}.\n\n", args.command());
+    let section = |text: String| format!("{measured_by}{text}");
+    let cost = section(report::main_table(&samples)?);
+    let targets = section(report::targets(&samples)?);
+    let setups = section(setups::table(&setups)?);
+    let cells = section(report::all_cells(&samples)?);
+    println!("{cost}\n{targets}\n{setups}\n{cells}");
     if args.write {
-        write(&samples, &summary, &details)?;
+        sections::write(&[README, TABLES], "cost", &cost)?;
+        sections::write(&[TABLES], "targets", &targets)?;
+        sections::write(&[README, TABLES], "setups", &setups)?;
+        if !args.quick {
+            sections::write(&[TABLES], "cells", &cells)?;
+        }
+        fs::write(workspace::root().join(PLOT), plot::svg(&samples)).context(PLOT)?;
     }
-    Ok(())
-}
-
-fn write(samples: &Samples, summary: &str, details: &str) -> Result<()> {
-    let root = workspace::root();
-    fs::create_dir_all(root.join("docs"))?;
-    fs::write(root.join(TABLES), format!("{summary}\n{details}")).context(TABLES)?;
-    fs::write(root.join(PLOT), plot::svg(samples)).context(PLOT)?;
-    let readme = fs::read_to_string(root.join(README))?;
-    let section = readme.split_once(SECTION).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END_OF_SECTION)?;
-        Some(format!("{before}{SECTION}{summary}{END_OF_SECTION}{after}"))
-    });
-    fs::write(root.join(README), section.with_context(|| format!("{README} has no {SECTION}"))?)?;
     Ok(())
 }
 
@@ -111,7 +119,7 @@ fn measure(args: &Args, epoch: usize, workers: u32, app: SocketAddr, samples: &m
     let envoys = envoys.collect::<Result<Vec<_>>>()?;
     let kinds: &[Kind] = if args.quick { &[Kind::Post1K] } else { &Kind::ALL };
     for envoy in &envoys {
-        // V8 compiles twice: at once, and better what is called often.
+        // V8 compiles the module once at start, and again, better, what is called often.
         for path in Path::ALL {
             load::run(envoy.stack.address, &Kind::Post1K.request(path), callers(workers), WARM_UP)?;
         }
@@ -128,14 +136,11 @@ fn measure(args: &Args, epoch: usize, workers: u32, app: SocketAddr, samples: &m
             }
         }
     }
-    for envoy in &envoys {
-        samples.resident.entry((envoy.variant, workers)).or_default().push(child::memory(envoy.pid)? as f64);
-    }
     Ok(())
 }
 
 fn start(variant: Variant, app: SocketAddr, workers: u32) -> Result<Running> {
-    let stack = variant.start(&format!("bench-{variant:?}-{workers}"), app, workers)?;
+    let stack = variant.start(&format!("bench-{variant:?}-{workers}"), ENVOY, app, workers)?;
     let pid = stack.envoy_pid().context("Envoy is gone")?;
     if workers == 1 {
         process::pin(pid, ENVOY_CORE)?;
@@ -147,8 +152,8 @@ fn start(variant: Variant, app: SocketAddr, workers: u32) -> Result<Running> {
     Ok(Running { variant, stack, pid })
 }
 
-/// So many that a worker always has a call to work on: to be woken up costs more than what is to be measured, and how
-/// often it is depends on what else the machine does.
+/// Enough that a worker always has a call to work on: a wake-up costs more than a variant does, and how often one is
+/// needed depends on the machine's other load.
 const fn callers(workers: u32) -> usize {
     64 * workers as usize
 }
@@ -158,7 +163,7 @@ fn sample(envoy: &Running, cell: Cell, calls: usize) -> Result<Sample> {
     let before = process::cpu_time(envoy.pid, Threads::EnvoyWorkers)?;
     load::run(envoy.stack.address, &request, callers(cell.workers), calls)?;
     let spent = process::cpu_time(envoy.pid, Threads::EnvoyWorkers)? - before;
-    // How long a call takes is of interest where none waits for another.
+    // Latency is measured with one caller, so that no call waits for another.
     let took = load::run(envoy.stack.address, &request, 1, calls / 8)?;
     Ok(Sample::new(spent / u32::try_from(calls)?, took))
 }

@@ -1,77 +1,61 @@
-//! The tables: what was measured, and what was aimed at.
+//! The tables of `bench filter`.
 
 use std::fmt::Write;
 use std::fs;
 
 use anyhow::Result;
 
-use super::flask::App;
 use super::kind::{Kind, Path};
-use super::memory::{CALLS, Memory, SETTLED};
 use super::samples::{Cell, Sample, Samples, Spread};
 use super::variant::Variant;
 
 /// What the first table is about.
 const MAIN: Cell = Cell { workers: 1, kind: Kind::Post1K, path: Path::Matched };
 
-/// At most so many times what another variant adds.
-struct Aim {
+/// A target: how many times what another variant adds.
+struct Target {
     variant: Variant,
     path: Path,
     other: Variant,
     limit: f64,
 }
 
-const AIMS: [Aim; 7] = [
-    Aim { variant: Variant::Logger, path: Path::Matched, other: Variant::LuaSameJob, limit: 0.5 },
-    Aim { variant: Variant::Logger, path: Path::Matched, other: Variant::NoOpFilter, limit: 2.0 },
-    Aim { variant: Variant::Logger, path: Path::Unmatched, other: Variant::NoOpFilter, limit: 1.0 },
-    Aim { variant: Variant::SparedLogger, path: Path::Unmatched, other: Variant::NoOpFilter, limit: 1.0 },
-    Aim { variant: Variant::Filter, path: Path::Matched, other: Variant::LuaSameJob, limit: 0.65 },
-    Aim { variant: Variant::Filter, path: Path::Matched, other: Variant::NoOpFilter, limit: 2.5 },
-    Aim { variant: Variant::Filter, path: Path::Unmatched, other: Variant::NoOpFilter, limit: 1.7 },
+const TARGETS: [Target; 7] = [
+    Target { variant: Variant::Logger, path: Path::Matched, other: Variant::LuaSameJob, limit: 0.5 },
+    Target { variant: Variant::Logger, path: Path::Matched, other: Variant::NoOpFilter, limit: 2.0 },
+    Target { variant: Variant::Logger, path: Path::Unmatched, other: Variant::NoOpFilter, limit: 1.0 },
+    Target { variant: Variant::SparedLogger, path: Path::Unmatched, other: Variant::NoOpFilter, limit: 1.0 },
+    Target { variant: Variant::Filter, path: Path::Matched, other: Variant::LuaSameJob, limit: 0.65 },
+    Target { variant: Variant::Filter, path: Path::Matched, other: Variant::NoOpFilter, limit: 2.5 },
+    Target { variant: Variant::Filter, path: Path::Unmatched, other: Variant::NoOpFilter, limit: 1.7 },
 ];
-
-/// What the README shows.
-pub(super) fn summary(samples: &Samples) -> Result<String> {
-    let mut out = String::new();
-    main_table(samples, &mut out)?;
-    aims(samples, &mut out)?;
-    apps(samples, &mut out)?;
-    memory(samples, &mut out)?;
-    Ok(out)
-}
-
-/// The rest.
-pub(super) fn details(samples: &Samples) -> Result<String> {
-    let mut out = String::new();
-    all_cells(samples, &mut out)?;
-    Ok(out)
-}
 
 const fn cpu(sample: &Sample) -> f64 {
     sample.cpu
 }
 
-fn main_table(samples: &Samples, out: &mut String) -> Result<()> {
+/// CPU and latency that each variant adds to the most common call.
+pub(super) fn main_table(samples: &Samples) -> Result<String> {
+    let mut out = String::new();
     let unmatched = Cell { path: Path::Unmatched, ..MAIN };
     let nothing = samples.spread(Variant::Nothing, MAIN, cpu);
     writeln!(
         out,
-        "Added to a call of {} at one worker. Microseconds: median (quartiles), and the difference of \
-         the first deciles, from when the machine did least else. With nothing, Envoy spends {} µs of CPU.\n",
+        "Added to a {} with one worker, in microseconds: median (quartiles). \"When quiet\" compares the \
+         first deciles, when the machine had the least other load. With nothing, Envoy spends {} µs of CPU on a \
+         call.\n",
         MAIN.kind.title(),
         nothing.text()
     )?;
     writeln!(
         out,
-        "| in Envoy | CPU, matched | when quiet | CPU, unmatched | when quiet | p50 | p99 | memory per VM | module |"
+        "| in Envoy | CPU, matched | when quiet | CPU, unmatched | when quiet | p50 | p99 | module |"
     )?;
-    writeln!(out, "|---|---|---|---|---|---|---|---|---|")?;
+    writeln!(out, "|---|---|---|---|---|---|---|---|")?;
     for variant in Variant::ALL.into_iter().filter(|variant| *variant != Variant::Nothing) {
         writeln!(
             out,
-            "| {} | {} | {:.1} | {} | {:.1} | {} | {} | {} | {} |",
+            "| {} | {} | {:.1} | {} | {:.1} | {} | {} | {} |",
             variant.title(),
             samples.added(variant, MAIN, cpu).text(),
             samples.added_when_quiet(variant, MAIN),
@@ -79,21 +63,22 @@ fn main_table(samples: &Samples, out: &mut String) -> Result<()> {
             samples.added_when_quiet(variant, unmatched),
             samples.added(variant, MAIN, |sample| sample.p50).text(),
             samples.added(variant, MAIN, |sample| sample.p99).text(),
-            memory_of_a_worker(samples, variant),
             module_size(variant)?,
         )?;
     }
-    Ok(())
+    Ok(out)
 }
 
-fn aims(samples: &Samples, out: &mut String) -> Result<()> {
+/// What was aimed at.
+pub(super) fn targets(samples: &Samples) -> Result<String> {
+    let mut out = String::new();
     writeln!(
         out,
-        "\nCPU added, as a multiple of what another adds: of the medians (quartiles of the epochs).\n"
+        "CPU that a variant adds, as a multiple of what another adds: ratio of the medians (quartiles over epochs).\n"
     )?;
-    writeln!(out, "| | calls | of | at most | is | when quiet |")?;
+    writeln!(out, "| variant | calls | compared with | target | measured | when quiet |")?;
     writeln!(out, "|---|---|---|---|---|---|")?;
-    for Aim { variant, path, other, limit } in AIMS {
+    for Target { variant, path, other, limit } in TARGETS {
         let cell = Cell { path, ..MAIN };
         let ratio = samples.ratio(variant, other, cell);
         let quiet = samples.added_when_quiet(variant, cell) / samples.added_when_quiet(other, cell);
@@ -107,16 +92,21 @@ fn aims(samples: &Samples, out: &mut String) -> Result<()> {
             other.title()
         )?;
     }
-    Ok(())
+    Ok(out)
 }
 
-fn all_cells(samples: &Samples, out: &mut String) -> Result<()> {
+/// CPU that each variant adds to every kind of call.
+pub(super) fn all_cells(samples: &Samples) -> Result<String> {
+    let mut out = String::new();
     let cells = (1..=2).flat_map(|workers| {
         let kinds = Kind::ALL.into_iter();
         kinds.flat_map(move |kind| Path::ALL.into_iter().map(move |path| Cell { workers, kind, path }))
     });
     let cells: Vec<Cell> = cells.filter(|cell| samples.has(*cell)).collect();
-    writeln!(out, "CPU added to a call, microseconds: median (quartiles).\n")?;
+    writeln!(
+        out,
+        "CPU added to a call, in microseconds: median (quartiles). The first column is what Envoy spends with nothing.\n"
+    )?;
     write!(out, "| workers | call |")?;
     for variant in Variant::ALL {
         write!(out, " {} |", variant.title())?;
@@ -133,47 +123,7 @@ fn all_cells(samples: &Samples, out: &mut String) -> Result<()> {
         }
         writeln!(out)?;
     }
-    Ok(())
-}
-
-fn apps(samples: &Samples, out: &mut String) -> Result<()> {
-    let of = |app| samples.apps.get(&app).cloned().unwrap_or_default();
-    let (plain, counted) = (of(App::Plain), of(App::WithPrometheusClient));
-    if plain.is_empty() {
-        return Ok(());
-    }
-    let added = plain.iter().zip(&counted).map(|(plain, counted)| counted - plain).collect();
-    writeln!(
-        out,
-        "\nFor scale, CPU of the app for a call: {} {} µs; with prometheus_client {} µs more.",
-        App::Plain.title(),
-        Spread::of(plain).text(),
-        Spread::of(added).text()
-    )?;
-    Ok(())
-}
-
-fn memory(samples: &Samples, out: &mut String) -> Result<()> {
-    if samples.memory.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "\nMemory of Envoy, two workers:\n")?;
-    writeln!(out, "| in Envoy | after {SETTLED} calls | after {CALLS} calls |\n|---|---|---|")?;
-    for Memory { variant, settled, end } in &samples.memory {
-        let megabytes = |kilobytes: &f64| format!("{:.1} MB", kilobytes / 1024.0);
-        writeln!(out, "| {} | {} | {} |", variant.title(), megabytes(settled), megabytes(end))?;
-    }
-    Ok(())
-}
-
-/// What one worker more costs beyond what it costs an Envoy with nothing.
-fn memory_of_a_worker(samples: &Samples, variant: Variant) -> String {
-    let resident = |variant, workers| {
-        samples.resident.get(&(variant, workers)).cloned().map_or(f64::NAN, |all| Spread::of(all).median)
-    };
-    let worker = |variant| resident(variant, 2) - resident(variant, 1);
-    let kilobytes = worker(variant) - worker(Variant::Nothing);
-    if kilobytes.is_nan() { "not measured".into() } else { format!("{:.1} MB", kilobytes / 1024.0) }
+    Ok(out)
 }
 
 fn module_size(variant: Variant) -> Result<String> {

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::flask::App;
 use super::kind::{Kind, Path};
-use super::memory::Memory;
 use super::variant::Variant;
 
 /// Under which circumstances.
@@ -31,12 +29,6 @@ type Round = (usize, usize);
 #[derive(Debug, Default)]
 pub(super) struct Samples {
     of: BTreeMap<(Cell, Variant), BTreeMap<Round, Sample>>,
-    /// Envoy's memory at the end of each epoch, in kilobytes, by variant and workers.
-    pub(super) resident: BTreeMap<(Variant, u32), Vec<f64>>,
-    /// Envoy's memory over very many calls.
-    pub(super) memory: Vec<Memory>,
-    /// CPU of the Flask app for a call, in microseconds.
-    pub(super) apps: BTreeMap<App, Vec<f64>>,
 }
 
 /// A median and its quartiles.

@@ -1,4 +1,4 @@
-//! What is measured against what.
+//! The variants that are compared.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use scoretap_tests::bootstrap::Bootstrap;
 use scoretap_tests::stack::{Stack, StackBuilder, Upstream, WayIn};
+use scoretap_tests::tools::EnvoyVersion;
 use scoretap_tests::workspace::{self, TestModule};
 use serde_json::json;
 
@@ -25,10 +26,11 @@ pub(super) enum Variant {
     AllCallbacks,
     LuaReadsOnly,
     LuaSameJob,
+    StatsLogger,
 }
 
 impl Variant {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Nothing,
         Self::NoOpLogger,
         Self::NoOpFilter,
@@ -39,6 +41,7 @@ impl Variant {
         Self::AllCallbacks,
         Self::LuaReadsOnly,
         Self::LuaSameJob,
+        Self::StatsLogger,
     ];
 
     /// For a table.
@@ -54,6 +57,7 @@ impl Variant {
             Self::AllCallbacks => "Scoretap, HTTP filter, all callbacks exported",
             Self::LuaReadsOnly => "Lua that reads path, clock and status",
             Self::LuaSameJob => "Lua that does the same job",
+            Self::StatsLogger => "Envoy's stats logger",
         }
     }
 
@@ -61,7 +65,7 @@ impl Variant {
     pub(super) fn module(self) -> Option<PathBuf> {
         let folder = workspace::target().join("test-modules");
         match self {
-            Self::Nothing | Self::LuaReadsOnly | Self::LuaSameJob => None,
+            Self::Nothing | Self::LuaReadsOnly | Self::LuaSameJob | Self::StatsLogger => None,
             Self::NoOpLogger => Some(folder.join("no-op-log.wasm")),
             Self::NoOpFilter => Some(folder.join("no-op.wasm")),
             Self::SameQuestions => Some(folder.join("same-questions.wasm")),
@@ -70,9 +74,31 @@ impl Variant {
         }
     }
 
+    /// Whether this Envoy has what the variant needs.
+    pub(super) fn runs_on(self, envoy: EnvoyVersion) -> bool {
+        match self {
+            Self::SparedLogger | Self::StatsLogger => envoy == EnvoyVersion::V1_40,
+            Self::Nothing
+            | Self::NoOpLogger
+            | Self::NoOpFilter
+            | Self::SameQuestions
+            | Self::Logger
+            | Self::Filter
+            | Self::AllCallbacks
+            | Self::LuaReadsOnly
+            | Self::LuaSameJob => true,
+        }
+    }
+
     /// An Envoy with this, in front of the app.
-    pub(super) fn start(self, name: &str, app: SocketAddr, workers: u32) -> Result<Stack> {
-        let builder = Stack::builder(name).upstream(Upstream::Http1(app)).without_exporter();
+    pub(super) fn start(
+        self,
+        name: &str,
+        envoy: EnvoyVersion,
+        app: SocketAddr,
+        workers: u32,
+    ) -> Result<Stack> {
+        let builder = Stack::builder(name).envoy(envoy).upstream(Upstream::Http1(app)).without_exporter();
         let builder = builder.concurrency(workers).filter_config(&configuration());
         let builder = match self.module() {
             Some(module) => builder.module(&module).way_in(self.way_in()),
@@ -89,6 +115,7 @@ impl Variant {
             Self::Nothing => without_module(builder),
             Self::LuaReadsOnly => with_lua(builder, include_str!("reads-only.lua")),
             Self::LuaSameJob => with_lua(builder, include_str!("same-job.lua")),
+            Self::StatsLogger => with_stats_logger(builder),
         };
         stack.start().with_context(|| format!("Envoy with: {}", self.title()))
     }
@@ -102,7 +129,8 @@ impl Variant {
             | Self::Logger
             | Self::SparedLogger
             | Self::LuaReadsOnly
-            | Self::LuaSameJob => WayIn::AccessLog,
+            | Self::LuaSameJob
+            | Self::StatsLogger => WayIn::AccessLog,
         }
     }
 }
@@ -151,4 +179,33 @@ fn with_lua(builder: StackBuilder, code: &'static str) -> StackBuilder {
             filters.insert(0, filter);
         }
     })
+}
+
+/// Counts the matched calls as far as Envoy's own logger can: each path is a series, because the logger has no templates,
+/// and durations go to Envoy's histograms. Its filter spares all other calls.
+fn with_stats_logger(builder: StackBuilder) -> StackBuilder {
+    let tag = |name: &str, format: &str| json!({"name": name, "value_format": format});
+    let path = tag("path", "%PATH(NQ)%");
+    let calls = json!({
+        "name": "calls",
+        "tags": [path, tag("method", "%REQ(:METHOD)%"), tag("code", "%RESPONSE_CODE%"), tag("flags", "%RESPONSE_FLAGS%")],
+    });
+    let logger = json!({
+        "name": "stats",
+        "filter": {"header_filter": {"header": {
+            "name": ":path",
+            "string_match": {"safe_regex": {"regex": "/v1/models/[^/]+:predict|/score"}},
+        }}},
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config",
+            "stats_scope": {"prefix": "rival"},
+            "counters": [{"stat": calls, "value_fixed": 1}],
+            "histograms": [{
+                "stat": {"name": "duration", "tags": [path]},
+                "unit": "Milliseconds",
+                "value_format": "%DURATION%",
+            }],
+        },
+    });
+    builder.edit_listener(move |listener| listener.manager()["access_log"] = json!([logger]))
 }
