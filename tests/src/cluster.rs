@@ -16,7 +16,7 @@
 //! cargo xtask test cluster -- NAME
 //! ```
 //!
-//! To run it without rebuilding `target/dist`, for example while you write it:
+//! To run it without `cargo xtask`, for example while you write it, with `target/dist` as `cargo xtask package` left it:
 //!
 //! ```text
 //! cargo build -p scoretap-tests --test cluster       # the newest target/debug/deps/cluster-*

@@ -10,6 +10,7 @@ pub mod http;
 pub mod monitoring;
 pub mod ports;
 pub mod rendered;
+pub mod sources;
 pub mod stack;
 pub mod tools;
 pub mod wait;

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::sources::current;
+
 /// The workspace's root.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
@@ -26,29 +28,29 @@ pub fn dist() -> PathBuf {
     target().join("dist")
 }
 
-/// The packaged module.
+/// The packaged module. Like all built files below, it is checked to match the sources.
 pub fn module() -> PathBuf {
-    dist().join("scoretap.wasm")
+    current(dist().join("scoretap.wasm"))
 }
 
 /// The packaged exporter.
 pub fn exporter() -> PathBuf {
-    dist().join("scoretap-exporter")
+    current(dist().join("scoretap-exporter"))
 }
 
 /// The packaged injector.
 pub fn injector() -> PathBuf {
-    dist().join("scoretap-injector")
+    current(dist().join("scoretap-injector"))
 }
 
 /// The packaged command `scoretap`.
 pub fn cli() -> PathBuf {
-    dist().join("scoretap")
+    current(dist().join("scoretap"))
 }
 
 /// The packaged helper of the sidecar's own containers.
 pub fn sidecar() -> PathBuf {
-    dist().join("scoretap-sidecar")
+    current(dist().join("scoretap-sidecar"))
 }
 
 /// A build of the module that no release has, from `cargo xtask package --test-modules`.
@@ -75,8 +77,13 @@ impl TestModule {
         }
     }
 
-    /// Where it is built.
+    /// The built module.
     pub fn path(self) -> PathBuf {
+        current(self.target())
+    }
+
+    /// The path to build it at.
+    pub fn target(self) -> PathBuf {
         let name = self.feature().unwrap_or("all-callbacks");
         target().join(format!("test-modules/scoretap-{name}.wasm"))
     }

@@ -54,7 +54,7 @@ fn cannot_build(tier: Tier) -> Result<Option<String>> {
 /// Builds what pods run, so that it matches the tree. Downloads the rest, because the namespaces have no internet
 /// access.
 fn prepare(tier: Tier) -> Result<()> {
-    package::build()?;
+    package::build_if_stale()?;
     tools::envoy(EnvoyVersion::V1_40)?;
     tools::custom_resource_definitions()?;
     tools::cluster_programs(tier)

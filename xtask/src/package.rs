@@ -13,7 +13,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use scoretap_tests::workspace::TestModule;
-use scoretap_tests::{tools, workspace};
+use scoretap_tests::{sources, tools, workspace};
 
 use crate::run::{cargo, output, visibly};
 
@@ -24,6 +24,8 @@ const MODULE_LIMIT: u64 = 150 * 1024;
 /// The callbacks that the module needs.
 const CALLBACKS: [&str; 4] =
     ["proxy_on_configure", "proxy_on_context_create", "proxy_on_delete", "proxy_on_log"];
+
+const MODULE: &str = "scoretap.wasm";
 
 /// A package, and those of its programs that are shipped.
 type Programs = (&'static str, &'static [&'static str]);
@@ -69,6 +71,18 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
+/// Builds all that tests run, unless it matches the sources already.
+pub(crate) fn build_if_stale() -> Result<()> {
+    let dist = workspace::dist();
+    let programs = PROGRAMS.iter().flat_map(|(_, programs)| programs.iter());
+    let shipped = programs.chain([&MODULE]).map(|name| dist.join(name));
+    if shipped.chain(TestModule::ALL.map(TestModule::target)).all(|file| sources::is_current(&file)) {
+        return Ok(());
+    }
+    build()?;
+    test_modules()
+}
+
 /// Builds what runs without Kubernetes, for those who cannot wait. Who has packaged once keeps a whole folder.
 pub(crate) fn build_for_demo() -> Result<()> {
     let dist = workspace::dist();
@@ -78,7 +92,7 @@ pub(crate) fn build_for_demo() -> Result<()> {
     eprintln!("building the filter and the exporter, which takes some minutes the first time");
     tools::targets(&[tools::WASM_TARGET, tools::MUSL_TARGET])?;
     let workshop = Workshop { sources: workspace::root(), target: workspace::target() };
-    workshop.module(&[], &workspace::module())?;
+    workshop.module(&[], &dist.join(MODULE))?;
     workshop.install(EXPORTER, &dist)
 }
 
@@ -88,8 +102,8 @@ pub(crate) fn test_modules() -> Result<()> {
     let workshop = Workshop { sources: workspace::root(), target: workspace::target() };
     for module in TestModule::ALL {
         match module.feature() {
-            Some(feature) => workshop.module(&["--features", feature], &module.path())?,
-            None => copy(&workshop.linked_module(&[])?, &module.path())?,
+            Some(feature) => workshop.module(&["--features", feature], &module.target())?,
+            None => copy(&workshop.linked_module(&[])?, &module.target())?,
         }
     }
     Ok(())
@@ -122,11 +136,11 @@ struct Workshop {
 impl Workshop {
     /// Everything that is shipped, and its checksums, into `dist`.
     fn build(&self, dist: &Path) -> Result<()> {
-        self.module(&[], &dist.join("scoretap.wasm"))?;
+        self.module(&[], &dist.join(MODULE))?;
         PROGRAMS.into_iter().try_for_each(|programs| self.install(programs, dist))?;
         let programs = PROGRAMS.iter().flat_map(|(_, programs)| programs.iter().map(ToString::to_string));
         chart::write(&self.sources, dist)?;
-        let files = ["scoretap.wasm".to_owned(), chart::name()];
+        let files = [MODULE.to_owned(), chart::name()];
         let built: Vec<String> = files.into_iter().chain(programs).collect();
         let of_built = sha256sums(dist, &built)?;
         sbom::write(&self.sources, dist, &of_built)?;
@@ -194,5 +208,6 @@ fn replace(file: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(
     fs::create_dir_all(folder)?;
     let draft = file.with_extension("draft");
     write(&draft).with_context(|| format!("cannot write {}", draft.display()))?;
-    fs::rename(&draft, file).with_context(|| format!("cannot replace {}", file.display()))
+    fs::rename(&draft, file).with_context(|| format!("cannot replace {}", file.display()))?;
+    sources::record(file)
 }

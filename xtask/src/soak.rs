@@ -16,8 +16,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    package::build()?;
-    package::test_modules()?;
+    package::build_if_stale()?;
     let mut soaked = WayIn::ALL.iter().map(|way_in| Soaked::start(*way_in)).collect::<Result<Vec<_>>>()?;
     let (start, limit) = (Instant::now(), Duration::from_secs(60 * args.minutes));
     let mut rounds: usize = 0;

@@ -41,7 +41,7 @@ const STAGES: [Stage; 14] = [
     Stage { name: "native", run: |_| whole(native) },
     Stage { name: "portable", run: |_| whole(portable) },
     Stage { name: "node", run: |_| whole(node) },
-    Stage { name: "package", run: |_| whole(build) },
+    Stage { name: "package", run: |_| whole(package::build_if_stale) },
     Stage { name: "reproduce", run: |_| whole(package::reproduce) },
     Stage { name: "envoy", run: |_| envoy() },
     Stage { name: "cluster", run: cluster::core },
@@ -155,6 +155,7 @@ fn node() -> Result<()> {
 /// Runs the tests that need Envoy, Prometheus and other real programs. Skips those that need kubectl or helm if these
 /// are missing.
 fn envoy() -> Result<Outcome> {
+    package::build_if_stale()?;
     let mut command = cargo(&["test", "--package", "scoretap-tests", "--"]);
     let mut not_run = Vec::new();
     if let Err(missing) = tools::kubectl() {
@@ -183,11 +184,8 @@ fn generated() -> Result<Outcome> {
     if let Err(missing) = tools::helm() {
         return Ok(Outcome::NotRun(format!("the comparison of generated files, as {missing:#}")));
     }
+    package::build_if_stale()?;
     generate::check()?;
     Ok(Outcome::Ran)
 }
 
-fn build() -> Result<()> {
-    package::build()?;
-    package::test_modules()
-}

@@ -70,7 +70,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     tools::envoy(EnvoyVersion::V1_40)?;
     tools::python()?;
-    package::build()?;
+    package::build_if_stale()?;
     let binary = fs::metadata(workspace::exporter())?.len();
     println!("the exporter's binary has {:.2} MB", binary as f64 / 1e6);
     println!("times in ms: median (10th to 90th percentile) of {} runs, in turns\n", args.runs);

@@ -137,8 +137,7 @@ impl Variant {
 
 /// Builds every module that is needed.
 pub(super) fn build() -> Result<()> {
-    package::build()?;
-    package::test_modules()?;
+    package::build_if_stale()?;
     for (variant, text) in [
         (Variant::NoOpLogger, include_str!("no-op-log.wat")),
         (Variant::NoOpFilter, include_str!("no-op.wat")),

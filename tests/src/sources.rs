@@ -1,0 +1,91 @@
+//! Whether a built file matches the sources. A test of a program that was built before the last edit proves nothing.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::workspace::root;
+
+/// Everything from which the shipped programs are built.
+const SOURCES: [&str; 11] = [
+    ".cargo",
+    "Cargo.lock",
+    "Cargo.toml",
+    "envoy",
+    "exporter",
+    "filter",
+    "k8s/chart",
+    "k8s/cli",
+    "k8s/injector",
+    "rust-toolchain.toml",
+    "xtask/src/package",
+];
+
+/// Notes which sources this file was built from.
+///
+/// # Errors
+///
+/// If the sources cannot be read or the note cannot be written.
+pub fn record(built: &Path) -> Result<()> {
+    let note = note(built);
+    fs::write(&note, fingerprint()?).with_context(|| format!("cannot write {}", note.display()))
+}
+
+/// Whether this file exists and was built from the sources as they are now.
+pub fn is_current(built: &Path) -> bool {
+    let now = fingerprint().ok();
+    built.exists() && now.is_some() && fs::read_to_string(note(built)).ok() == now
+}
+
+/// The path of a built file, checked once per process and file.
+///
+/// # Panics
+///
+/// If the file is missing or was built from other sources.
+pub(crate) fn current(built: PathBuf) -> PathBuf {
+    static NOW: OnceLock<String> = OnceLock::new();
+    let now = NOW.get_or_init(|| fingerprint().expect("the sources can be read"));
+    let then = fs::read_to_string(note(&built)).unwrap_or_default();
+    assert!(
+        built.exists() && then == *now,
+        "{} is missing or older than the sources. Build it with: cargo xtask package --test-modules",
+        built.display()
+    );
+    built
+}
+
+fn note(built: &Path) -> PathBuf {
+    let name = built.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    built.with_file_name(format!(".{name}.sources"))
+}
+
+/// A hash of the sources' names and contents. Folders of tests are left out.
+fn fingerprint() -> Result<String> {
+    let mut files = BTreeMap::new();
+    for source in SOURCES {
+        collect(&root().join(source), &mut files)?;
+    }
+    ensure!(files.len() > SOURCES.len(), "there are no sources below {}", root().display());
+    let mut hasher = DefaultHasher::new();
+    files.hash(&mut hasher);
+    Ok(format!("{:016x}", hasher.finish()))
+}
+
+fn collect(path: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> Result<()> {
+    if path.is_dir() {
+        if path.ends_with("tests") {
+            return Ok(());
+        }
+        let entries = fs::read_dir(path).with_context(|| format!("cannot list {}", path.display()))?;
+        return entries.into_iter().try_for_each(|entry| collect(&entry?.path(), files));
+    }
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let name = path.strip_prefix(root()).unwrap_or(path);
+    files.insert(name.to_path_buf(), bytes);
+    Ok(())
+}
