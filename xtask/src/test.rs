@@ -188,4 +188,3 @@ fn generated() -> Result<Outcome> {
     generate::check()?;
     Ok(Outcome::Ran)
 }
-

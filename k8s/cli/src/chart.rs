@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// The chart's files: paths below its folder, and their contents.
@@ -19,6 +20,13 @@ impl Unpacked {
     /// The chart's folder.
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("scoretap")
+    }
+
+    /// Writes a file with values beside the chart.
+    pub(crate) fn write_values(&self, values: &Value) -> Result<PathBuf> {
+        let path = self.folder.path().join("detected.json");
+        fs::write(&path, values.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
     }
 }
 

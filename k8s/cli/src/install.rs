@@ -58,8 +58,10 @@ pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
     let mut command = cluster.helm();
     command.args(["upgrade", "--install", RELEASE]).arg(chart.path());
     command.args(["--namespace", &args.namespace, "--create-namespace", "--reset-then-reuse-values"]);
-    for value in prometheus.iter().flat_map(selection).filter(|value| !is_set(args, value)) {
-        command.args(["--set", &value]);
+    // Helm lets later files and `--set` win over the first file.
+    if let Some(prometheus) = prometheus {
+        let detected = selection(&prometheus, &earlier_values(cluster, &args.namespace));
+        command.arg("--values").arg(chart.write_values(&detected)?);
     }
     let pairs = [("--set", &args.set), ("--set-string", &args.set_string), ("--values", &args.values)];
     for (flag, values) in pairs {
@@ -117,18 +119,23 @@ fn prometheus(cluster: &Cluster) -> Result<Option<Value>> {
     }
 }
 
-/// The values with which a Prometheus reads our objects.
-fn selection(prometheus: &Value) -> Vec<String> {
-    let release = text_at(prometheus, "/spec/podMonitorSelector/matchLabels/release");
-    let release = (!release.is_empty()).then(|| format!("monitoring.prometheusRelease={release}"));
-    release.into_iter().chain([format!("monitoring.namespace={}", namespace(prometheus))]).collect()
+/// The values that were set for the installed release. Null if there is none.
+fn earlier_values(cluster: &Cluster, namespace: &str) -> Value {
+    let mut command = cluster.helm();
+    command.args(["get", "values", RELEASE, "-o", "json", "--namespace", namespace]).stdin(Stdio::null());
+    let output = start(&mut command).ok().filter(|output| output.status.success());
+    output.and_then(|output| serde_json::from_slice(&output.stdout).ok()).unwrap_or_default()
 }
 
-/// Whether the caller sets the same value.
-fn is_set(args: &Args, value: &str) -> bool {
-    let key = value.split_once('=').map_or(value, |(key, _)| key);
-    let sets = args.set.iter().chain(&args.set_string).flat_map(|set| set.split(','));
-    sets.into_iter().any(|set| set.split_once('=').is_some_and(|(name, _)| name == key))
+/// The values with which a Prometheus reads our objects, less those that were set before.
+fn selection(prometheus: &Value, earlier: &Value) -> Value {
+    let release = text_at(prometheus, "/spec/podMonitorSelector/matchLabels/release");
+    let found = [("prometheusRelease", release), ("namespace", namespace(prometheus))];
+    let is_open =
+        |(key, value): &(&str, &str)| !value.is_empty() && earlier["monitoring"].get(*key).is_none();
+    let monitoring = found.into_iter().filter(is_open);
+    let monitoring = monitoring.map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
+    Value::Object([("monitoring".to_owned(), Value::Object(monitoring))].into_iter().collect())
 }
 
 #[derive(Debug, clap::Args)]
@@ -312,10 +319,13 @@ mod tests {
     fn existing_prometheus_decides_label_and_namespace() {
         let prometheus = json!({"metadata": {"namespace": "observe"},
             "spec": {"podMonitorSelector": {"matchLabels": {"release": "mon"}}}});
-        let expected = ["monitoring.prometheusRelease=mon", "monitoring.namespace=observe"];
-        assert_eq!(selection(&prometheus), expected);
+        let none = Value::Null;
+        let both = json!({"monitoring": {"prometheusRelease": "mon", "namespace": "observe"}});
+        assert_eq!(selection(&prometheus, &none), both);
         let selects_all = json!({"metadata": {"namespace": "m"}, "spec": {"podMonitorSelector": {}}});
-        assert_eq!(selection(&selects_all), ["monitoring.namespace=m"]);
+        assert_eq!(selection(&selects_all, &none), json!({"monitoring": {"namespace": "m"}}));
+        let earlier = json!({"monitoring": {"namespace": "mine"}});
+        assert_eq!(selection(&prometheus, &earlier), json!({"monitoring": {"prometheusRelease": "mon"}}));
     }
 
     #[test]

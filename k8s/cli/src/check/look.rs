@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::findings::alert_metrics_query;
 use super::object::{is_ours, label, name, namespace};
+use super::resources;
 use super::snapshot::{Focus, Kind, Prometheus, Reach, Snapshot, Trial};
 use super::subject::{is_injected, sidecar_images};
 use crate::kubectl::{Cluster, Refused};
@@ -45,7 +46,10 @@ pub(crate) fn look(cluster: &Cluster, scope: &Scope) -> Result<Snapshot> {
     }
     snapshot.missing_secrets = missing_secrets(cluster, &snapshot);
     snapshot.certificate_ends = certificate_ends(cluster);
-    snapshot.trial = trial(cluster, &snapshot, scope);
+    if let Some((trial, pod)) = trial(cluster, &snapshot, scope) {
+        snapshot.settings = resources::settings(&pod);
+        snapshot.trial = Some(trial);
+    }
     snapshot.prometheus = ask_prometheus(cluster, &snapshot);
     Ok(snapshot)
 }
@@ -139,7 +143,7 @@ fn certificate_ends(cluster: &Cluster) -> Vec<(String, String)> {
 
 /// Creates a pod that asks for the sidecar, as a dry run. `None` if the caller may not do so or no namespace has the
 /// label.
-fn trial(cluster: &Cluster, snapshot: &Snapshot, scope: &Scope) -> Option<Trial> {
+fn trial(cluster: &Cluster, snapshot: &Snapshot, scope: &Scope) -> Option<(Trial, Value)> {
     let takes_part = |found: &&Value| {
         label(found, "scoretap.dev/injection") == Some("enabled")
             && scope.namespace.as_deref().is_none_or(|namespace| namespace == name(found))
@@ -150,8 +154,8 @@ fn trial(cluster: &Cluster, snapshot: &Snapshot, scope: &Scope) -> Option<Trial>
     let made = cluster.ask_with(&args, &trial_pod().to_string()).ok()?;
     let seconds = start.elapsed().as_secs_f64();
     let pod: Value = serde_json::from_str(&made).ok()?;
-    let injected = is_injected(&pod);
-    Some(Trial { namespace: namespace.to_owned(), seconds, injected, images: sidecar_images(&pod) })
+    let (injected, images) = (is_injected(&pod), sidecar_images(&pod));
+    Some((Trial { namespace: namespace.to_owned(), seconds, injected, images }, pod))
 }
 
 /// Passes Pod Security `restricted` and common LimitRanges.

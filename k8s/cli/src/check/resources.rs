@@ -1,6 +1,10 @@
 //! Whether the sidecar fits a namespace's LimitRanges and ResourceQuotas, and the annotations that make it fit.
 
+use scoretap_injector::annotations::CONTAINERS;
 use scoretap_injector::inject::Decision;
+use scoretap_injector::quantity::{Bound, NONE, Resource};
+use scoretap_injector::settings::Settings;
+use scoretap_injector::slots::Part;
 use serde_json::Value;
 
 use super::object::{at, name, text, text_at};
@@ -31,6 +35,25 @@ fn is_ours(container: &Value) -> bool {
 
 fn all<'a>(pod: &'a Value) -> impl Iterator<Item = &'a Value> + use<'a> {
     super::object::containers(pod)
+}
+
+/// The resources that the sidecar's containers of a pod have, as settings. A pod without the sidecar gives the defaults.
+pub(crate) fn settings(pod: &Value) -> Settings {
+    let mut settings = Settings::default();
+    for (part, name) in Part::ALL.into_iter().zip(CONTAINERS) {
+        let Some(container) = all(pod).find(|container| text(container, "name") == Some(name)) else {
+            continue;
+        };
+        for (bound, side) in Bound::ALL.into_iter().zip(["requests", "limits"]) {
+            for resource in Resource::ALL {
+                let found = container.pointer(&format!("/resources/{side}/{}", resource.as_str()));
+                let found = found.and_then(Value::as_str).unwrap_or(NONE);
+                // The API server has accepted the quantity. A request cannot be missing.
+                let _ = settings.set_quantity(part, resource, bound, found);
+            }
+        }
+    }
+    settings
 }
 
 /// A container's request or limit of a resource.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use scoretap_injector::settings::Settings;
 use serde_json::Value;
 
 /// A list of objects that the cluster is queried for.
@@ -137,6 +138,8 @@ pub(crate) struct Snapshot {
     /// Place and expiry of each certificate that Helm made for the webhook.
     pub(crate) certificate_ends: Vec<(String, String)>,
     pub(crate) trial: Option<Trial>,
+    /// The settings of the installation, as far as the trial shows them. Otherwise the defaults.
+    pub(crate) settings: Settings,
     /// Seconds since 1970.
     pub(crate) now: i64,
     pub(crate) prometheus: Prometheus,

@@ -24,16 +24,20 @@ pub(crate) struct Subject<'a> {
     pub(crate) pods: Vec<&'a Value>,
     /// The injector's decision on a new pod.
     pub(crate) decision: Decision,
+    /// The settings of the installation.
+    settings: &'a Settings,
 }
 
 /// Every workload and pod of a snapshot that may ask for the sidecar.
 pub(crate) fn subjects(snapshot: &Snapshot) -> Vec<Subject<'_>> {
     let workloads = snapshot.list(Kind::Workloads);
-    let mut subjects: Vec<_> = workloads.iter().map(Subject::of_workload).collect();
+    let settings = &snapshot.settings;
+    let mut subjects: Vec<_> =
+        workloads.iter().map(|workload| Subject::of_workload(workload, settings)).collect();
     for pod in snapshot.list(Kind::Pods).iter().filter(|pod| is_alive(pod)) {
         match subjects.iter_mut().find(|subject| subject.owns(pod)) {
             Some(subject) => subject.pods.push(pod),
-            None => subjects.push(Subject { pods: vec![pod], ..Subject::new(pod, pod) }),
+            None => subjects.push(Subject { pods: vec![pod], ..Subject::new(pod, pod, settings) }),
         }
     }
     if let Some(focus) = &snapshot.focus {
@@ -57,12 +61,13 @@ fn workload(pod: &Value) -> Option<(String, String)> {
 }
 
 impl<'a> Subject<'a> {
-    fn new(object: &'a Value, template: &'a Value) -> Self {
-        Self { object, template: Cow::Borrowed(template), pods: Vec::new(), decision: Decision::NotAsked }
+    fn new(object: &'a Value, template: &'a Value, settings: &'a Settings) -> Self {
+        let (template, decision) = (Cow::Borrowed(template), Decision::NotAsked);
+        Self { object, template, pods: Vec::new(), decision, settings }
     }
 
-    fn of_workload(object: &'a Value) -> Self {
-        Self::new(object, object.pointer("/spec/template").unwrap_or(&super::object::NULL))
+    fn of_workload(object: &'a Value, settings: &'a Settings) -> Self {
+        Self::new(object, object.pointer("/spec/template").unwrap_or(&super::object::NULL), settings)
     }
 
     fn owns(&self, pod: &Value) -> bool {
@@ -90,7 +95,7 @@ impl<'a> Subject<'a> {
     /// The injector's decision on a pod from this template.
     pub(crate) fn decide(&self, template: &Value) -> Decision {
         let workload = if self.is_pod() { None } else { Some(self.name()) };
-        decide(template, workload, &Settings::default())
+        decide(template, workload, self.settings)
     }
 
     pub(crate) fn namespace(&self) -> &str {

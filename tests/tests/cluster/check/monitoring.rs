@@ -3,6 +3,7 @@
 
 use scoretap_tests::cluster::{Cluster, Image, Version};
 use scoretap_tests::monitoring::relocated;
+use scoretap_tests::stack::Folders;
 use scoretap_tests::tools;
 use serde_json::{Value, json};
 
@@ -20,6 +21,7 @@ fn monitoring_faults_are_found_and_mended() {
     rolled_out(cluster, &namespace);
     operator(cluster);
     objects(cluster);
+    values(cluster);
     selectors(cluster, &namespace);
     receivers(cluster, &namespace);
     answers(cluster, &namespace);
@@ -57,6 +59,25 @@ fn objects(cluster: &Cluster) {
     assert!(output.status.success() && said.contains("it is used and not changed"), "{said}");
     let releases = cluster.helm(&["list", "--all-namespaces", "--short"]).unwrap();
     assert_eq!(releases.trim(), "scoretap", "no second Prometheus is installed");
+}
+
+/// A file's values win over detected ones, and the next `install` keeps them.
+fn values(cluster: &Cluster) {
+    let folders = Folders::create("install-values").unwrap();
+    let file = folders.run.join("values.yaml");
+    std::fs::write(&file, "monitoring: {prometheusRelease: mine}").unwrap();
+    let release = || {
+        let path = "jsonpath={.metadata.labels.release}";
+        cluster.kubectl(&["get", "podmonitor", "scoretap", "-n", "monitoring", "-o", path]).unwrap()
+    };
+    assert_eq!(release(), "stack");
+    prints(cluster, &["install", "--values", file.to_str().unwrap()], 0);
+    assert_eq!(release(), "mine");
+    prints(cluster, &["install"], 0);
+    assert_eq!(release(), "mine");
+    mends(cluster, &[], "monitor-not-selected", "podmonitor/scoretap");
+    prints(cluster, &["install", "--set", "monitoring.prometheusRelease=stack"], 0);
+    assert_eq!(release(), "stack");
 }
 
 fn selectors(cluster: &Cluster, namespace: &str) {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use scoretap_injector::settings::Settings;
 use serde_json::{Value, json};
 
 use super::fixture::{
     RESTART, add, annotate, bare_pod, before_injection, first, patched, roll, template_of, without_sidecar,
 };
 use super::{check, check_sound};
+use crate::check::resources;
 use crate::check::snapshot::{Kind, Snapshot, Trial};
 
 const DESCRIBE_INJECTOR: &str =
@@ -371,6 +373,27 @@ fn limit_range_conflicts_name_the_annotation() {
     check("min", limited(limit), id, "at least 100m", &command);
     let generous = json!({"type": "Container", "max": {"cpu": "4", "memory": "4Gi"}});
     check_sound("room enough", limited(generous));
+}
+
+#[test]
+fn installed_resources_decide_the_conflicts() {
+    let larger = |snapshot: &mut Snapshot| {
+        let mut pod = first(snapshot, Kind::Pods).clone();
+        let containers = pod["spec"]["initContainers"].as_array_mut().unwrap();
+        let envoy = containers.iter_mut().find(|container| container["name"] == "scoretap-envoy").unwrap();
+        envoy["resources"]["limits"]["memory"] = "512Mi".into();
+        snapshot.settings = resources::settings(&pod);
+    };
+    let limit = || json!({"type": "Container", "max": {"memory": "400Mi"}});
+    check_sound("defaults", limited(limit()));
+    let change = |snapshot: &mut Snapshot| {
+        larger(snapshot);
+        limited(limit())(snapshot);
+    };
+    let command = patched(r#"{"scoretap.dev/memory-limit":"400Mi"}"#);
+    check("larger Envoy", change, "limit-range", "512Mi, at most 400Mi", &command);
+    let plain = json!({"spec": {"containers": [{"name": "app"}]}});
+    assert_eq!(resources::settings(&plain), Settings::default());
 }
 
 fn quota(hard: Value, used: Value) -> impl FnOnce(&mut Snapshot) {
