@@ -26,37 +26,41 @@ const SOURCES: [&str; 11] = [
     "xtask/src/package",
 ];
 
-/// Notes which sources this file was built from.
+/// Notes that a file was built from the sources as they were when this process first asked.
 ///
 /// # Errors
 ///
-/// If the sources cannot be read or the note cannot be written.
+/// If the note cannot be written.
 pub fn record(built: &Path) -> Result<()> {
     let note = note(built);
-    fs::write(&note, fingerprint()?).with_context(|| format!("cannot write {}", note.display()))
+    fs::write(&note, fingerprint()).with_context(|| format!("cannot write {}", note.display()))
 }
 
-/// Whether this file exists and was built from the sources as they are now.
+/// Whether a file exists and was built from these sources.
 pub fn is_current(built: &Path) -> bool {
-    let now = fingerprint().ok();
-    built.exists() && now.is_some() && fs::read_to_string(note(built)).ok() == now
+    built.exists() && fs::read_to_string(note(built)).is_ok_and(|noted| noted == fingerprint())
 }
 
-/// The path of a built file, checked once per process and file.
+/// The path of a built file.
 ///
 /// # Panics
 ///
 /// If the file is missing or was built from other sources.
 pub(crate) fn current(built: PathBuf) -> PathBuf {
-    static NOW: OnceLock<String> = OnceLock::new();
-    let now = NOW.get_or_init(|| fingerprint().expect("the sources can be read"));
-    let then = fs::read_to_string(note(&built)).unwrap_or_default();
-    assert!(
-        built.exists() && then == *now,
-        "{} is missing or older than the sources. Build it with: cargo xtask package --test-modules",
-        built.display()
-    );
+    let shown = built.display();
+    let advice = "cargo xtask package --test-modules";
+    assert!(is_current(&built), "{shown} is missing or older than the sources; build it with: {advice}");
     built
+}
+
+/// A hash of the sources' names and contents, taken once per process. Folders of tests are left out.
+///
+/// # Panics
+///
+/// If the sources cannot be read.
+pub fn fingerprint() -> &'static str {
+    static NOW: OnceLock<String> = OnceLock::new();
+    NOW.get_or_init(|| hash().unwrap_or_else(|error| panic!("{error:#}")))
 }
 
 fn note(built: &Path) -> PathBuf {
@@ -64,8 +68,7 @@ fn note(built: &Path) -> PathBuf {
     built.with_file_name(format!(".{name}.sources"))
 }
 
-/// A hash of the sources' names and contents. Folders of tests are left out.
-fn fingerprint() -> Result<String> {
+fn hash() -> Result<String> {
     let mut files = BTreeMap::new();
     for source in SOURCES {
         collect(&root().join(source), &mut files)?;

@@ -1,6 +1,7 @@
 //! The harness keeps its word: what other tests rely on without looking.
 
 use std::collections::HashSet;
+use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use scoretap_tests::apps::{Break, Broken, GrpcModel, Logged, Scorer};
 use scoretap_tests::child::Child;
 use scoretap_tests::http::{self, Call, CallError, Endpoint, Load, Protocol};
 use scoretap_tests::ports;
+use scoretap_tests::sources;
 use scoretap_tests::stack::Folders;
 use scoretap_tests::wait::wait_until;
 
@@ -112,4 +114,17 @@ fn the_grpc_model_puts_its_status_where_it_is_asked_to() {
 /// A zombie has a folder in /proc too, until its new parent looks.
 fn is_alive(folder: &str) -> bool {
     std::fs::read_to_string(format!("{folder}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn other_sources_make_a_built_file_stale() {
+    let folders = Folders::create("stale").unwrap();
+    let built = folders.run.join("program");
+    assert!(!sources::is_current(&built));
+    fs::write(&built, "").unwrap();
+    assert!(!sources::is_current(&built), "no note");
+    sources::record(&built).unwrap();
+    assert!(sources::is_current(&built));
+    fs::write(folders.run.join(".program.sources"), "0").unwrap();
+    assert!(!sources::is_current(&built));
 }

@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Builds into `target/dist/`. Quick where nothing has changed.
 pub(crate) fn build() -> Result<()> {
     tools::targets(&[tools::WASM_TARGET, tools::MUSL_TARGET])?;
-    let workshop = Workshop { sources: workspace::root(), target: workspace::target() };
+    let workshop = Workshop::of_tree();
     workshop.build(&workspace::dist())?;
     let size = fs::metadata(workspace::module())?.len();
     ensure!(
@@ -91,7 +91,7 @@ pub(crate) fn build_for_demo() -> Result<()> {
     }
     eprintln!("building the filter and the exporter, which takes some minutes the first time");
     tools::targets(&[tools::WASM_TARGET, tools::MUSL_TARGET])?;
-    let workshop = Workshop { sources: workspace::root(), target: workspace::target() };
+    let workshop = Workshop::of_tree();
     workshop.module(&[], &dist.join(MODULE))?;
     workshop.install(EXPORTER, &dist)
 }
@@ -99,7 +99,7 @@ pub(crate) fn build_for_demo() -> Result<()> {
 /// The modules with features that no release has.
 pub(crate) fn test_modules() -> Result<()> {
     tools::targets(&[tools::WASM_TARGET])?;
-    let workshop = Workshop { sources: workspace::root(), target: workspace::target() };
+    let workshop = Workshop::of_tree();
     for module in TestModule::ALL {
         match module.feature() {
             Some(feature) => workshop.module(&["--features", feature], &module.target())?,
@@ -134,6 +134,12 @@ struct Workshop {
 }
 
 impl Workshop {
+    /// This tree. An edit during the build makes what is built stale.
+    fn of_tree() -> Self {
+        sources::fingerprint();
+        Self { sources: workspace::root(), target: workspace::target() }
+    }
+
     /// Everything that is shipped, and its checksums, into `dist`.
     fn build(&self, dist: &Path) -> Result<()> {
         self.module(&[], &dist.join(MODULE))?;
