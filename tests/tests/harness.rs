@@ -30,7 +30,7 @@ fn a_dropped_child_takes_its_own_children_with_it() {
     let child = Child::spawn("a shell", &command, &folders.logs.join("out")).unwrap();
     wait_until("the shell has said its child's id", Duration::from_secs(5), || !child.output().is_empty());
     let grandchild = format!("/proc/{}", child.output().trim());
-    assert!(std::fs::exists(&grandchild).unwrap());
+    assert!(fs::exists(&grandchild).unwrap());
     drop(child);
     wait_until("the child's child is gone", Duration::from_secs(5), || !is_alive(&grandchild));
 }
@@ -113,7 +113,7 @@ fn the_grpc_model_puts_its_status_where_it_is_asked_to() {
 
 /// A zombie has a folder in /proc too, until its new parent looks.
 fn is_alive(folder: &str) -> bool {
-    std::fs::read_to_string(format!("{folder}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+    fs::read_to_string(format!("{folder}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 #[test]
