@@ -228,6 +228,7 @@ fn fingerprints_differ_with_predictions_not_with_ids() {
     let one = fingerprint(r#"{"id": "a", "predictions": [0.5, "cat"], "took": 3}"#);
     assert_eq!(one, fingerprint(r#"{"took": 17, "predictions": [ 5e-1, "c\u0061t" ], "id": "b"}"#));
     for other in [
+        r#"{"predictions": [0.25, "cat"]}"#,
         r#"{"predictions": [0.5, "dog"]}"#,
         r#"{"predictions": ["cat", 0.5]}"#,
         r#"{"predictions": [[0.5, "cat"]]}"#,
