@@ -76,13 +76,13 @@ impl Landing<'_> {
         if reading.in_flight.is_none() {
             warnings.push("Calls in flight are unknown: no cluster matches --envoy.app-cluster.".to_owned());
         }
-        if let Some(VmReloads { success, failure, backoff }) = reading.vm_reloads {
-            if success.saturating_add(failure).saturating_add(backoff) > 0 {
-                warnings.push(format!(
-                    "A VM of the filter crashed: Envoy restarted it {success} times, failed to {failure} times and \
-                     postponed that {backoff} times."
-                ));
-            }
+        if let Some(VmReloads { success, failure, backoff }) = reading.vm_reloads
+            && success.saturating_add(failure).saturating_add(backoff) > 0
+        {
+            warnings.push(format!(
+                "A VM of the filter crashed: Envoy restarted it {success} times, failed to {failure} times and \
+                 postponed that {backoff} times."
+            ));
         }
         if reading.overflow > 0 {
             let calls = reading.overflow;
