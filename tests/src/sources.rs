@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use crate::workspace::root;
 
 /// Everything from which the shipped programs are built.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     ".cargo",
     "Cargo.lock",
     "Cargo.toml",
@@ -24,6 +24,7 @@ const SOURCES: [&str; 11] = [
     "k8s/injector",
     "rust-toolchain.toml",
     "xtask/src/package",
+    "xtask/src/package.rs",
 ];
 
 /// Notes that a file was built from the sources as they were when this process first asked.

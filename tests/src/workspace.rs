@@ -13,7 +13,18 @@ pub fn root() -> PathBuf {
 /// The documents at the root, and those of `docs/` and `k8s/`.
 pub fn documents() -> Vec<PathBuf> {
     let mut find = Command::new("find");
-    find.args(["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "k8s", "-name", "*.md"]).current_dir(root());
+    find.args([
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs",
+        "k8s",
+        "-name",
+        "*.md",
+    ])
+    .current_dir(root());
     let listed = find.output().map(|output| output.stdout).unwrap_or_default();
     String::from_utf8_lossy(&listed).lines().map(|path| root().join(path)).collect()
 }

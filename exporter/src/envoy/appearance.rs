@@ -67,7 +67,9 @@ impl Appearances {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // Reads may overtake each other. One that began before the last one was over cannot tell of a restart.
         if let Some(last) = last.as_ref().filter(|last| began.instant < last.over) {
-            let known = |hash, _| last.counts.get(&hash).map_or(Some(last.began), |count| count.created);
+            let known = |hash, _| {
+                last.counts.get(&hash).map_or(Some(last.began.min(began.time)), |count| count.created)
+            };
             self.visit(reading, known);
             reading.started = last.started;
             return;
@@ -77,7 +79,8 @@ impl Appearances {
         // Envoy rounds its uptime down.
         let by_uptime = uptime.and_then(|uptime| began.time.checked_sub(uptime + Duration::from_secs(1)));
         let started = before.as_ref().map_or(by_uptime, |before| before.started.or(by_uptime));
-        let appeared = before.as_ref().map_or(started, |before| Some(before.began));
+        // A clock that was set back must not date a count into the future.
+        let appeared = before.as_ref().map_or(started, |before| Some(before.began.min(began.time)));
         let known = before.map(|before| before.counts).unwrap_or_default();
         let mut counts = HashMap::with_capacity(known.len());
         self.visit(reading, |hash, value| {

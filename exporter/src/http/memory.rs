@@ -9,6 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// program itself, this stays within the 64Mi that the manifests grant.
 pub(crate) const BUDGET: usize = 32 * 1024 * 1024;
 
+/// The most that one exposition is charged, so that its compressed form always has room beside it.
+const LARGEST_CHARGE: usize = BUDGET - 4 * 1024 * 1024;
+
 /// A larger buffer goes back to the system instead of becoming the spare one.
 const LARGEST_SPARE: usize = 16 * 1024 * 1024;
 
@@ -36,12 +39,12 @@ impl Memory {
         std::mem::take(&mut *self.spare.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Charges an exposition to the budget until all its clones and slices are dropped. One that is larger than the
-    /// whole budget is accepted if it is the only one.
+    /// Charges an exposition to the budget until all its clones and slices are dropped. One that is larger than
+    /// the budget is accepted if it is the only one.
     pub fn charge(&self, mut exposition: Vec<u8>) -> Result<Bytes, OverBudget> {
         // Otherwise a small exposition could hold a large buffer.
         exposition.shrink_to_fit();
-        let bytes = u32::try_from(exposition.capacity().min(BUDGET)).unwrap_or(u32::MAX);
+        let bytes = u32::try_from(exposition.capacity().min(LARGEST_CHARGE)).unwrap_or(u32::MAX);
         match Arc::clone(&self.budget).try_acquire_many_owned(bytes) {
             Ok(permit) => {
                 Ok(Bytes::from_owner(Charged { exposition, spare: Arc::clone(&self.spare), _permit: permit }))
@@ -88,20 +91,23 @@ mod tests {
     #[test]
     fn slice_holds_the_budget_of_its_exposition() {
         let memory = Memory::default();
-        let last = memory.charge(vec![0; BUDGET - 10]).unwrap().split_off(BUDGET - 11);
-        assert_eq!(memory.charge(vec![0; 11]).unwrap_err(), OverBudget);
-        assert!(memory.charge(vec![0; 10]).is_ok());
+        let half = BUDGET / 2;
+        let last = memory.charge(vec![0; half]).unwrap().split_off(half - 1);
+        assert_eq!(memory.charge(vec![0; half + 1]).unwrap_err(), OverBudget);
+        assert!(memory.charge(vec![0; half]).is_ok());
         drop(last);
-        assert!(memory.charge(vec![0; BUDGET]).is_ok());
+        assert!(memory.charge(vec![0; half + 1]).is_ok());
     }
 
     #[test]
     fn oversized_exposition_is_accepted_alone() {
         let memory = Memory::default();
-        let small = memory.charge(vec![0; 1]).unwrap();
+        let other = memory.charge(vec![0; BUDGET / 2]).unwrap();
         assert_eq!(memory.charge(vec![0; 2 * BUDGET]).unwrap_err(), OverBudget);
-        drop(small);
-        assert!(memory.charge(vec![0; 2 * BUDGET]).is_ok());
+        drop(other);
+        let plain = memory.charge(vec![0; 2 * BUDGET]).unwrap();
+        let compressed = memory.charge(vec![0; BUDGET / 16]);
+        assert!(compressed.is_ok() && plain.len() == 2 * BUDGET);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Reads Envoy for each scrape. Simultaneous scrapes share one read.
 //! Nothing that was read is kept for the next one, but for Envoy's own count of requests (`envoy::monotonic`).
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -159,7 +159,12 @@ pub async fn print(config: Config, format: Format) -> Result<(), String> {
     let exposition = exposition.map_err(|error| error.to_string())?;
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(&exposition).and_then(|()| stdout.flush());
-    written.map_err(|cause| format!("cannot write to standard output: {cause}"))?;
+    // A reader such as `head` has what it wanted when it closes the pipe.
+    if let Err(cause) = written
+        && cause.kind() != ErrorKind::BrokenPipe
+    {
+        return Err(format!("cannot write to standard output: {cause}"));
+    }
     match outcome.as_ref() {
         Ok(_) => Ok(()),
         Err(fault) => Err(format!("reading {}: {fault}", source.config.admin)),

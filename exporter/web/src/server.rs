@@ -45,6 +45,9 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 /// Default time limit for writing an answer.
 const WRITE_TIME: Duration = Duration::from_secs(30);
 
+/// Longer than any scrape with its answer.
+const REQUEST_TIME: Duration = Duration::from_secs(120);
+
 /// Default time for answers in progress after the end of the server.
 const LAST_ANSWERS: Duration = Duration::from_millis(700);
 
@@ -63,13 +66,16 @@ pub struct Limits {
     pub connections: usize,
     /// Time for writing an answer, however slowly the client reads.
     pub write: Duration,
+    /// Time for a request and its answer. After that, the connection may lose its slot to a new one.
+    pub request: Duration,
     /// Time for answers in progress after the end of the server.
     pub last_answers: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: MAX_CONNECTIONS, write: WRITE_TIME, last_answers: LAST_ANSWERS }
+        let (connections, write, request) = (MAX_CONNECTIONS, WRITE_TIME, REQUEST_TIME);
+        Self { connections, write, request, last_answers: LAST_ANSWERS }
     }
 }
 
@@ -162,10 +168,14 @@ impl Server {
         application: &impl Application<B>,
         graceful: &GracefulShutdown,
     ) {
-        let mut slots = Slots::new(self.limits.connections);
+        let mut slots = Slots::new(self.limits.connections, self.limits.request);
+        // Each listener is asked first in turn, so that none keeps the others waiting.
+        let mut first = 0;
         loop {
-            let accepted = select_all(listeners.iter().map(|listener| Box::pin(listener.accept())));
-            match accepted.await.0 {
+            let turns = listeners.iter().cycle().skip(first).take(listeners.len());
+            let (accepted, turn, _) = select_all(turns.map(|listener| Box::pin(listener.accept()))).await;
+            first = (first + turn + 1) % listeners.len();
+            match accepted {
                 Ok((stream, address)) => {
                     let Some(held) = slots.take().await else { return };
                     let peer = Peer(address.ip().to_canonical());

@@ -1,16 +1,22 @@
 //! Connection slots. When all are taken, a new connection evicts the one that has been idle for longest, so that clients
-//! which send nothing, or a byte now and then, keep nobody out.
+//! which send nothing, or a byte now and then, keep nobody out. A request that takes too long counts as idle.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// How often a new connection looks for overdue requests.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The slots of one server.
 #[derive(Debug)]
 pub(crate) struct Slots {
     free: Arc<Semaphore>,
+    /// The time for a request, from its head to the end of its answer.
+    overdue: Duration,
     /// Slots of connections that are open and not evicted.
     taken: Vec<Arc<Slot>>,
     /// Notified when a connection becomes idle.
@@ -27,12 +33,13 @@ pub(crate) struct Slot {
 
 #[derive(Debug)]
 struct State {
-    /// Requests whose answers are not completely handed to the connection.
-    pending: usize,
+    /// Requests whose answers are not completely handed to the connection, by number, and when each began.
+    pending: BTreeMap<u64, Instant>,
+    requests: u64,
     /// Answers that were begun: each has its own write deadline.
     answers: u64,
-    /// Bytes of an answer may be in the connection's buffer.
-    unsent: bool,
+    /// When the last answer began of which bytes may be in the connection's buffer.
+    unsent: Option<Instant>,
     idle_since: Instant,
     is_closed: bool,
 }
@@ -46,18 +53,28 @@ pub(crate) struct Held {
 
 /// A request that waits for its answer. Dropped when the answer was handed to the connection.
 #[derive(Debug)]
-pub(crate) struct Pending(Arc<Slot>);
+pub(crate) struct Pending {
+    slot: Arc<Slot>,
+    number: u64,
+}
 
 impl Slots {
-    pub(crate) fn new(count: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(count)), taken: Vec::new(), idle: Arc::default() }
+    pub(crate) fn new(count: usize, overdue: Duration) -> Self {
+        let free = Arc::new(Semaphore::new(count));
+        Self { free, overdue, taken: Vec::new(), idle: Arc::default() }
     }
 
     /// Waits for a slot. The semaphore is never closed, so this never returns `None`.
     pub(crate) async fn take(&mut self) -> Option<Held> {
         let permit = self.permit().await?;
-        let state =
-            State { pending: 0, answers: 0, unsent: false, idle_since: Instant::now(), is_closed: false };
+        let state = State {
+            pending: BTreeMap::new(),
+            requests: 0,
+            answers: 0,
+            unsent: None,
+            idle_since: Instant::now(),
+            is_closed: false,
+        };
         let slot =
             Arc::new(Slot { state: Mutex::new(state), evicted: Notify::new(), idle: Arc::clone(&self.idle) });
         self.taken.retain(|slot| !slot.state().is_closed);
@@ -77,6 +94,7 @@ impl Slots {
             tokio::select! {
                 permit = free => return permit.ok(),
                 () = self.idle.notified() => {}
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
     }
@@ -84,7 +102,7 @@ impl Slots {
     /// Evicts the connection that has been idle for longest, if one is idle.
     fn evict(&mut self) -> bool {
         let idle = self.taken.iter().enumerate();
-        let idle = idle.filter_map(|(index, slot)| Some((slot.state().idle_since()?, index)));
+        let idle = idle.filter_map(|(index, slot)| Some((slot.state().idle_since(self.overdue)?, index)));
         let Some((_, index)) = idle.min() else { return false };
         self.taken.swap_remove(index).evicted.notify_one();
         true
@@ -92,24 +110,30 @@ impl Slots {
 }
 
 impl State {
-    fn idle_since(&self) -> Option<Instant> {
-        let is_idle = self.pending == 0 && !self.unsent && !self.is_closed;
-        is_idle.then_some(self.idle_since)
+    /// `None` for a closed connection, and for one whose requests are in time.
+    fn idle_since(&self, overdue: Duration) -> Option<Instant> {
+        let oldest = self.pending.values().next().copied().or(self.unsent);
+        let since =
+            oldest.map_or(Some(self.idle_since), |began| (began.elapsed() > overdue).then_some(began));
+        since.filter(|_| !self.is_closed)
     }
 }
 
 impl Slot {
     /// Notes a complete request.
     pub(crate) fn request(self: &Arc<Self>) -> Pending {
-        self.state().pending += 1;
-        Pending(Arc::clone(self))
+        let mut state = self.state();
+        let number = state.requests;
+        state.requests = number.wrapping_add(1);
+        state.pending.insert(number, Instant::now());
+        Pending { slot: Arc::clone(self), number }
     }
 
     /// Notes that an answer begins.
     pub(crate) fn answer(&self) {
         let mut state = self.state();
         state.answers = state.answers.wrapping_add(1);
-        state.unsent = true;
+        state.unsent = Some(Instant::now());
     }
 
     /// How many answers have begun.
@@ -120,11 +144,10 @@ impl Slot {
     /// Notes that the connection's buffer is empty, and returns whether all answers are sent.
     pub(crate) fn flushed(&self) -> bool {
         let mut state = self.state();
-        if state.pending > 0 {
+        if !state.pending.is_empty() {
             return false;
         }
-        if state.unsent {
-            state.unsent = false;
+        if state.unsent.take().is_some() {
             state.idle_since = Instant::now();
             self.idle.notify_one();
         }
@@ -163,21 +186,21 @@ impl Drop for Held {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.pending = state.pending.saturating_sub(1);
+        let mut state = self.slot.state();
+        state.pending.remove(&self.number);
         // A request that was cancelled has no answer whose flush would make the connection idle.
-        if state.pending == 0 && !state.unsent {
+        if state.pending.is_empty() && state.unsent.is_none() {
             state.idle_since = Instant::now();
-            self.0.idle.notify_one();
+            self.slot.idle.notify_one();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -200,7 +223,7 @@ mod tests {
     #[test]
     fn evicts_the_idle_and_never_the_busy() {
         block_on(async {
-            let mut slots = Slots::new(3);
+            let mut slots = Slots::new(3, LONG);
             let busy = slots.take().await.unwrap();
             let _pending = busy.slot().request();
             let sending = slots.take().await.unwrap();
@@ -214,7 +237,7 @@ mod tests {
     #[test]
     fn evicts_connections_that_never_sent_a_request() {
         block_on(async {
-            let mut slots = Slots::new(3);
+            let mut slots = Slots::new(3, LONG);
             let first = slots.take().await.unwrap();
             let second = slots.take().await.unwrap();
             let _third = slots.take().await.unwrap();
@@ -228,7 +251,7 @@ mod tests {
     #[test]
     fn connection_that_becomes_idle_is_evicted() {
         block_on(async {
-            let mut slots = Slots::new(1);
+            let mut slots = Slots::new(1, LONG);
             let held = slots.take().await.unwrap();
             let pending = held.slot().request();
             let becomes_idle = async {
@@ -245,9 +268,23 @@ mod tests {
     }
 
     #[test]
+    fn overdue_request_loses_its_connection() {
+        block_on(async {
+            let mut slots = Slots::new(2, Duration::from_millis(50));
+            let stuck = slots.take().await.unwrap();
+            let _pending = stuck.slot().request();
+            let unsent = slots.take().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            let _newer = unsent.slot().request();
+            let ((), taken) = tokio::join!(leave(stuck), slots.take());
+            assert!(taken.is_some());
+        });
+    }
+
+    #[test]
     fn one_new_connection_evicts_one() {
         block_on(async {
-            let mut slots = Slots::new(2);
+            let mut slots = Slots::new(2, LONG);
             let first = slots.take().await.unwrap();
             let second = slots.take().await.unwrap();
             let ((), third) = tokio::join!(leave(first), slots.take());
@@ -259,7 +296,7 @@ mod tests {
     #[test]
     fn panicked_connection_frees_its_slot() {
         block_on(async {
-            let mut slots = Slots::new(1);
+            let mut slots = Slots::new(1, LONG);
             let panicking = slots.take().await.unwrap();
             let task = tokio::spawn(async move {
                 let _held = panicking;

@@ -22,7 +22,7 @@ use crate::threads;
 const REMEMBERED: usize = 100;
 
 /// Checks that wait or run. Further ones are rejected.
-const WAITING: usize = 16;
+const WAITING: usize = 32;
 
 /// The same for one client address, so that wrong passwords from one address leave room for the first right one from
 /// another.

@@ -82,8 +82,11 @@ async fn listen(address: &Listen) -> Result<TcpListener> {
     })
 }
 
+/// The API server waits for a webhook at most as long.
+const REQUEST_TIME: Duration = Duration::from_secs(30);
+
 async fn serve(listener: TcpListener, web: Arc<Web>, router: Router, end: impl Future<Output = ()>) {
-    let server = Server::new(web, Limits::default());
+    let server = Server::new(web, Limits { request: REQUEST_TIME, ..Limits::default() });
     server.run::<Body>(vec![listener], TowerToHyperService::new(router), end).await;
 }
 
