@@ -1,8 +1,8 @@
-//! Serves to Prometheus what the filter counts in Envoy, and keeps none of it: each scrape reads Envoy. Between scrapes it
-//! remembers how many requests Envoy had finished, which must not go back (`envoy::monotonic`), when each count appeared
-//! (`envoy::appearance`), and how many scrapes failed (`envoy::errors`).
+//! Serves the filter's counts to Prometheus. The counts stay in Envoy, and each scrape reads Envoy. Between scrapes the
+//! exporter remembers how many requests Envoy had finished, because that count must not decrease (`envoy::monotonic`),
+//! when each count appeared (`envoy::appearance`), and how many scrapes failed (`envoy::errors`).
 //!
-//! One scrape is one read of Envoy and four steps, each of which knows only its neighbours; the folders are these:
+//! A scrape is one read of Envoy and has four steps. Each step has a folder and knows only its neighbours:
 //!
 //! ```text
 //! envoy ── lines ──> reading ── Reading ──> render (as dialect asks) ── bytes ──> http

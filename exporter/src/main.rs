@@ -53,6 +53,6 @@ fn run<E: Display>(work: impl Future<Output = Result<(), E>>) -> ExitCode {
 }
 
 fn say(message: &str) {
-    // Nobody reading is no fault.
+    // A closed standard output is not an error.
     drop(writeln!(std::io::stdout(), "{message}"));
 }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use procfs::process::{LimitValue, Process};
 use procfs::{ProcResult, boot_time_secs, page_size, ticks_per_second};
 
-/// What the kernel reports about this process.
+/// The resources of this process, as the kernel reports them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Resources {
     /// Resident memory.
@@ -21,7 +21,7 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// The resources now; `None` where `/proc` cannot be read.
+    /// The resources now; `None` if `/proc` cannot be read.
     pub fn now() -> Option<Self> {
         read().ok()
     }

@@ -1,4 +1,4 @@
-//! What was measured: the lines of Envoy's statistics as typed values. No metric names here.
+//! Turns the lines of Envoy's statistics into typed values. No metric names here.
 
 pub mod decode;
 pub mod identity;

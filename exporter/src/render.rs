@@ -10,12 +10,12 @@ use crate::reading::measured::Reading;
 use crate::render::encode::{Encoder, Format, Protobuf, Syntax, Text};
 use crate::render::self_metrics::{SelfMetrics, SelfState};
 
-/// What every exposition is rendered with.
+/// The settings for every exposition.
 #[derive(Clone, Debug)]
 pub struct RenderConfig {
     /// The families of all chosen dialects.
     pub families: Vec<Family>,
-    /// The names of the pod.
+    /// The identity of the pod.
     pub identity: Identity,
     /// The labels of every series.
     pub constants: Vec<(String, String)>,
@@ -23,7 +23,7 @@ pub struct RenderConfig {
     pub created_samples: bool,
 }
 
-/// Renders one exposition into `buffer`, which must be empty. Without a reading it has the self metrics alone.
+/// Renders one exposition into `buffer`, which must be empty. Without a reading it has only the self metrics.
 pub fn exposition(
     config: &RenderConfig,
     reading: Option<&Reading>,

@@ -120,7 +120,7 @@ fn telemetry_path(text: &str) -> Result<String, String> {
     Err(format!("--web.telemetry-path {text:?}: {fault}; write a path as \"/metrics\""))
 }
 
-/// Envoy uses RE2. Its syntax is almost the same; Envoy reports the rest.
+/// Envoy uses RE2, whose syntax is almost the same. Envoy reports a pattern that only RE2 rejects.
 fn regex(flag: &str, text: &str) -> Result<(), String> {
     match regex_lite::Regex::new(text) {
         _ if text.is_empty() => Err(format!(

@@ -20,7 +20,7 @@ use crate::reading::decode::NotAStatistic;
 /// The longest answer that is read: some 300,000 statistics.
 pub const MAX_BODY: usize = 64 * 1024 * 1024;
 
-/// The most of a refusal's body that is reported.
+/// How many bytes of a rejection's body are reported.
 const MAX_REASON: usize = 200;
 
 /// Where Envoy's admin interface is.
@@ -47,7 +47,7 @@ impl Endpoint {
 }
 
 fn unix(path: &str) -> Result<Endpoint, String> {
-    /// `sun_path` of unix(7), less the end.
+    /// The size of `sun_path` in unix(7), less the terminating NUL.
     const LONGEST: usize = 107;
     if !path.starts_with('/') {
         return Err("the path is not absolute".to_owned());
@@ -84,7 +84,7 @@ impl fmt::Display for Endpoint {
 /// Why Envoy could not be read.
 #[derive(Debug)]
 pub enum ReadError {
-    /// The connection was refused.
+    /// Connecting failed.
     Unreachable(io::Error),
     /// The answer was not complete in time.
     TimedOut(Duration),
@@ -179,7 +179,7 @@ async fn exchange(
     each: impl FnMut(&str) -> Result<(), NotAStatistic>,
 ) -> Result<(), ReadError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(ReadError::Broken)?;
-    // Dropped with this read. The request reports the connection's errors too.
+    // Dropping the set closes the connection. The request reports the connection's errors too.
     let mut connections = JoinSet::new();
     connections.spawn(connection);
     let request = Request::get(path).header(hyper::header::HOST, "envoy").body(Empty::<Bytes>::new());

@@ -1,7 +1,7 @@
 //! When each count appeared, for created timestamps.
 //!
 //! Envoy creates a counter with its first increment, so `rate()` would lose what is counted before the first scrape that
-//! shows it. A created timestamp tells Prometheus since when the count was 0: since the last read without it.
+//! shows it. A created timestamp tells Prometheus when the count was still 0: at the last read without it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -29,7 +29,7 @@ impl Began {
     }
 }
 
-/// Remembers which counts there were, and since when.
+/// Remembers the counts of the last read and when each appeared.
 #[derive(Debug, Default)]
 pub struct Appearances {
     hasher: RandomState,
@@ -43,7 +43,7 @@ struct Last {
     over: Instant,
     uptime: Option<Duration>,
     started: Option<SystemTime>,
-    /// By the hash of the key and the part: 16 bytes for each count instead of its name.
+    /// By the hash of the key and the part, so that no names are stored.
     counts: HashMap<u64, Count>,
 }
 
@@ -53,7 +53,7 @@ struct Count {
     value: u64,
 }
 
-/// A part of what was measured that appears by itself.
+/// A part of a series with a created time of its own.
 #[derive(Hash)]
 enum Part {
     Series,
@@ -62,10 +62,10 @@ enum Part {
 }
 
 impl Appearances {
-    /// Dates everything in a read that is over now.
+    /// Sets the created times in a read that has just ended.
     pub fn date(&self, began: Began, reading: &mut Reading) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        // Reads may overtake each other. One that began before the last one was over cannot tell of a restart.
+        // Reads can overlap. A read that began before the last one ended cannot show a restart.
         if let Some(last) = last.as_ref().filter(|last| began.instant < last.over) {
             let known = |hash, _| {
                 last.counts.get(&hash).map_or(Some(last.began.min(began.time)), |count| count.created)
@@ -92,7 +92,7 @@ impl Appearances {
         *last = Some(Last { began: began.time, over: Instant::now(), uptime, started, counts });
     }
 
-    /// Whether Envoy has counted from zero since: a count is gone or lower, or its uptime is.
+    /// Whether Envoy restarted since the last read: a count disappeared or decreased, or the uptime decreased.
     fn is_restarted(&self, last: &Last, reading: &mut Reading) -> bool {
         if reading.uptime.zip(last.uptime).is_some_and(|(now, before)| now < before) {
             return true;
@@ -126,7 +126,7 @@ impl Appearances {
     }
 }
 
-/// The earlier of two times, as far as they are known.
+/// The earlier of the times that are known.
 pub fn earlier(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<SystemTime> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),

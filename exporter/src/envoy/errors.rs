@@ -7,7 +7,7 @@ use crate::envoy::admin::ReadError;
 /// The kind of a failed read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The connection was refused.
+    /// Connecting failed.
     Unreachable,
     /// The answer was not complete in time.
     Timeout,

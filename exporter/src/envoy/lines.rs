@@ -7,7 +7,7 @@ pub enum Broken {
     LineTooLong,
     /// A line is not UTF-8.
     NotText,
-    /// The last line has no end.
+    /// The last line has no line break.
     HalfALine,
 }
 

@@ -1,7 +1,7 @@
 //! Keeps Envoy's own count of finished requests from going backwards.
 //!
 //! Envoy prints the active requests a moment before their total. Requests that begin or end in between make the difference
-//! too large or too small by a few. To `rate()`, a counter that dips by one has restarted, and counts again in full.
+//! too large or too small by a few. `rate()` takes a dip by one for a restart and counts the whole value again.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -20,7 +20,7 @@ impl Monotonic {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let steady = match *last {
             Some((_, before)) if read.begun >= before.begun => before.finished.max(read.finished),
-            // Reads can overtake each other. Only a read that began after the last one ended can show a restart.
+            // Reads can overlap. Only a read that began after the last one ended can show a restart.
             Some((over, before)) if begun < over => {
                 return EnvoyRequests { finished: before.finished, ..read };
             }

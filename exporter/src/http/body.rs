@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// The most bytes that the connection takes at once.
+/// The maximum size of a piece, in bytes.
 const PIECE: usize = 64 * 1024;
 
 /// A complete body.
@@ -28,7 +28,7 @@ impl Answer {
     }
 }
 
-/// Owns the bytes and, for as long, a permit: the connection keeps a piece after the body is dropped.
+/// Bytes and a permit that is held as long as the bytes: the connection keeps a piece after the body is dropped.
 struct Permitted {
     bytes: Bytes,
     _permit: OwnedSemaphorePermit,

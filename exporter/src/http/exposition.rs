@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use crate::http::memory::{Memory, OverBudget};
 use crate::render::encode::Format;
 
-/// The event loop compresses so much before other connections have their turn.
+/// How many bytes are compressed before other connections get a turn on the event loop.
 const TURN: usize = 64 * 1024;
 
 /// Why a read has no exposition.
@@ -38,7 +38,7 @@ impl From<OverBudget> for EncodeError {
     }
 }
 
-/// The expositions of one read, as far as a scraper asked for them.
+/// The expositions of one read that scrapers asked for.
 #[derive(Debug, Default)]
 pub struct Expositions {
     text: Encodings,
@@ -82,7 +82,7 @@ impl Expositions {
 }
 
 async fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
-    // Expositions repeat themselves: the quickest level makes a twentieth of them, and others little less.
+    // Expositions are repetitive: the fastest level shrinks them to a twentieth, and slower levels to little less.
     let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 16), Compression::fast());
     for piece in plain.chunks(TURN) {
         encoder.write_all(piece)?;

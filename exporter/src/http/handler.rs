@@ -26,13 +26,13 @@ use crate::http::scrape::{self, Source};
 use crate::reading::measured::Reading;
 use crate::render::families;
 
-/// Prometheus' scrape timeout, in seconds.
+/// The header with Prometheus' scrape timeout, in seconds.
 const SCRAPE_TIMEOUT: &str = "x-prometheus-scrape-timeout-seconds";
 
 /// How long a page waits for Envoy.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Pages in progress that read Envoy. Their limit is separate, so that pages never block scrapes.
+/// The limit of concurrent pages that read Envoy. It is separate, so that pages never block scrapes.
 const MAX_PAGES: usize = 16;
 
 const TOO_MANY_PAGES: &str = "Too many pages that read Envoy are in progress.\n";
@@ -53,7 +53,7 @@ pub struct Handler {
 type Reply = Response<Answer>;
 
 impl Handler {
-    /// Answers as `config` says, and exports `counts`.
+    /// A handler configured by `config` that exports `counts`.
     pub fn new(config: Config, counts: Counts) -> Self {
         let config = Arc::new(config);
         let source = Source::new(Arc::clone(&config), counts);
@@ -69,7 +69,7 @@ impl Handler {
         self.scrape_permits.available_permits()
     }
 
-    /// The answer to one request. Its body is ignored.
+    /// The answer to one request, whose body is ignored.
     pub async fn answer<B>(&self, request: &Request<B>) -> Reply {
         let telemetry_path = self.config.telemetry_path.as_str();
         if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -120,7 +120,7 @@ impl Handler {
             .map_or_else(|_| Vec::new(), |reading| families::missing_bounds(&self.config.render, reading));
         let page = Landing { telemetry_path: &self.config.telemetry_path, read, missing_bounds };
         *reply.body_mut() = Answer::with_permit(page.html(), permit);
-        // The page has no script. Should a name ever escape its text, it could not run one either.
+        // The page has no script. If escaping ever failed, a caller's name could not run one either.
         let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
         reply.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
         reply
@@ -243,7 +243,7 @@ mod tests {
     const MAX_SCRAPES: usize = 16;
     use crate::cli::args::Args;
 
-    /// Some hundred kilobytes for each exposition, so that its last piece is a small part of it.
+    /// Its expositions have some hundred kilobytes, so that the last piece is a small part.
     fn handler() -> Handler {
         let label = format!("a={}", "x".repeat(60_000));
         let args = Args::parse_from(["exporter", "--envoy.admin", "unix:///nonexistent", "--label", &label]);

@@ -12,22 +12,22 @@ use crate::reading::measured::{EnvoyRequests, Reading, VmReloads};
 use crate::reading::summary::{self, Quantile, Quantiles, Row};
 use crate::render::self_metrics::VERSION;
 
-/// Nobody reads more.
+/// The page shows the busiest rows; nobody reads more.
 const MOST_ROWS: usize = 100;
 
-/// Missing calls below this share may have ended between the two counts.
+/// A smaller share of unseen calls is not reported: they may have ended between the two counts.
 const BLIND_SHARE: f64 = 0.01;
 
 const STYLE: &str = include_str!("landing.css");
 
-/// What the page shows.
+/// The content of the page.
 #[derive(Debug)]
 pub struct Landing<'a> {
     /// Where the metrics are.
     pub telemetry_path: &'a str,
-    /// What Envoy reported, or why it cannot be read.
+    /// The last read, or why Envoy cannot be read.
     pub read: Result<&'a Reading, String>,
-    /// Bounds that families should show and the filter does not measure by.
+    /// Families, and the bounds that each asks for but the filter does not have.
     pub missing_bounds: Vec<(&'a str, Vec<u64>)>,
 }
 
@@ -56,7 +56,7 @@ impl Landing<'_> {
         page
     }
 
-    /// What is blind or misconfigured, each with what to do.
+    /// Everything that makes the numbers incomplete.
     fn warnings(&self) -> Vec<String> {
         let reading = match &self.read {
             Ok(reading) => reading,
@@ -107,7 +107,7 @@ impl Landing<'_> {
     }
 }
 
-/// Whether Envoy finished requests that the filter did not see.
+/// A warning if Envoy finished requests that the filter did not see.
 fn blind(reading: &Reading) -> Option<String> {
     let Some(EnvoyRequests { finished, .. }) = reading.envoy_requests else {
         return Some("Blind calls cannot be noticed: no listener matches --envoy.stat-prefix.".to_owned());
@@ -263,7 +263,7 @@ impl fmt::Display for Time {
     }
 }
 
-/// Escaped text. Callers choose some names.
+/// Displays text with HTML escapes, because callers choose some names.
 struct Html<'a>(&'a str);
 
 impl fmt::Display for Html<'_> {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hyper::body::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes of all expositions that are being sent. With one more that is being encoded, the read that it shows and the
-/// program itself, this stays within the 64Mi that the manifests grant.
+/// The limit for all expositions being sent, in bytes. Together with another exposition being encoded, its read and
+/// the program itself, they fit in the 64Mi that the manifests grant.
 pub(crate) const BUDGET: usize = 32 * 1024 * 1024;
 
 /// The most that one exposition is charged, so that its compressed form always has room beside it.
@@ -18,7 +18,7 @@ const LARGEST_SPARE: usize = 16 * 1024 * 1024;
 /// Lends buffers and counts their bytes until the last reader is done with them.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    /// The buffer of an earlier exposition: getting some megabytes from the system takes as long as filling them.
+    /// The buffer of an earlier exposition, reused because allocating some megabytes takes as long as filling them.
     spare: Arc<Mutex<Vec<u8>>>,
     budget: Arc<Semaphore>,
 }
@@ -57,7 +57,7 @@ impl Memory {
     }
 }
 
-/// Owns the bytes and, for as long, their part of the budget.
+/// Bytes and their part of the budget, which is held as long as the bytes.
 struct Charged {
     exposition: Vec<u8>,
     spare: Arc<Mutex<Vec<u8>>>,

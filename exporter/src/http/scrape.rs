@@ -1,5 +1,6 @@
 //! Reads Envoy for each scrape. Simultaneous scrapes share one read.
-//! Nothing that was read is kept for the next one, but for Envoy's own count of requests (`envoy::monotonic`).
+//! Between reads it keeps Envoy's own count of requests (`envoy::monotonic`) and when each count appeared
+//! (`envoy::appearance`).
 
 use std::io::{ErrorKind, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,7 +32,7 @@ const DEFAULT_LIMIT: Duration = Duration::from_millis(9_500);
 /// The part of the scraper's timeout that is kept for everything but the read.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// The longest scrape timeout that counts.
+/// The maximum scrape timeout. A longer one is reduced to it.
 const LONGEST_LIMIT: Duration = Duration::from_secs(120);
 
 /// The shortest time limit of a read. Otherwise any client could raise the error counter with a tiny timeout.
@@ -70,7 +71,7 @@ type Flight = BoxFuture<'static, Read>;
 #[derive(Debug)]
 pub struct Source {
     config: Arc<Config>,
-    /// The read that began last, as long as a scrape waits for it.
+    /// The read that began last, while a scrape waits for it.
     latest: Mutex<Option<(Instant, WeakShared<Flight>)>>,
     requests: Arc<Monotonic>,
     appearances: Arc<Appearances>,
@@ -98,8 +99,8 @@ impl Source {
         self.shared_read(limit).await.outcome
     }
 
-    /// Reads Envoy and encodes what it said. Scrapes that share a successful read share its expositions; a failed read
-    /// is counted, and its count shown, for each scrape.
+    /// Reads Envoy and encodes the result. Scrapes that share a successful read share its expositions. A failed read
+    /// counts once for each scrape, and each scrape shows that count.
     pub async fn scrape(
         &self,
         limit: Duration,

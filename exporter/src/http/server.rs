@@ -102,16 +102,16 @@ mod tests {
 
     const MAX_SCRAPES: usize = 16;
 
-    /// A scrape whose answer nobody has read yet: some megabytes, more than the kernel keeps of a connection.
+    /// Sends a scrape without reading its answer, which is larger than the kernel's buffers.
     fn scrape(address: SocketAddr) -> (TcpStream, Vec<u8>) {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
         (stream, Vec::new())
     }
 
-    /// Reads an answer, of which some has been read, to its end: its status, and whether it is whole.
+    /// Reads the rest of an answer. Returns its status and whether it is complete.
     fn read((mut stream, mut answer): (TcpStream, Vec<u8>)) -> (String, bool) {
-        // What was cut off may end in a reset.
+        // A connection that was cut off may end in a reset.
         let _ = stream.read_to_end(&mut answer);
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
         let head = String::from_utf8(answer[..end].to_vec()).unwrap();
@@ -132,7 +132,7 @@ mod tests {
         let mut slow: Vec<(TcpStream, Vec<u8>)> = (0..MAX_SCRAPES).map(|_| scrape(address)).collect();
         wait_for("all places are taken", || read(scrape(address)).0 == "503");
         wait_for("all places are free", || {
-            // Half of them read nothing, and half a little now and then.
+            // Half of the clients read nothing, and half a little now and then.
             for (stream, answer) in &mut slow[MAX_SCRAPES / 2..] {
                 let mut little = [0; 512];
                 let length = stream.read(&mut little).unwrap_or(0);
@@ -141,12 +141,12 @@ mod tests {
             handler.free_scrapes() == MAX_SCRAPES
         });
         assert_eq!(read(scrape(address)), ("200".to_owned(), true));
-        // A place may have been somebody else's: whoever has none is told at once.
+        // Some got a whole 503 at once, because a scrape of `wait_for` had the place.
         let kept = slow.into_iter().map(read).filter(|answer| *answer == ("200".to_owned(), true));
         assert_eq!(kept.count(), 0, "whole answers were kept for those who do not read them");
     }
 
-    /// Serves answers of some megabytes, each to be taken within so long, while something is done to it.
+    /// Serves answers of some megabytes with this time limit for each, until `run` returns.
     fn serve(send_time: Duration, run: impl FnOnce(SocketAddr, &Handler) + Send + 'static) {
         let label = format!("a={}", "x".repeat(600_000));
         let args = Args::parse_from(["exporter", "--envoy.admin", "unix:///nonexistent", "--label", &label]);
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn who_does_not_read_an_answer_in_time_loses_it_and_others_get_the_place() {
-        // In which a busy machine has all of them begun.
+        // Long enough for a busy machine to begin all answers.
         serve(Duration::from_secs(2), scrape_slowly);
     }
 

@@ -12,7 +12,7 @@ use scoretap_core::route::PRESETS;
 use crate::reading::identity::Identity;
 use crate::reading::measured::{EnvoyRequests, Key, Measured, Reading};
 
-/// A line that is not `name: value`, so that the answer does not come from Envoy.
+/// A line that is not `name: value`, so the answer does not come from Envoy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAStatistic {
     /// The beginning of the line.
@@ -74,8 +74,8 @@ impl<'a> Decoder<'a> {
         reading.series = self.series.into_iter().collect();
         reading.series.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         reading.config_valid = self.in_force.map(|in_force| in_force != ConfigState::Invalid);
-        // After a change from native to classic bounds, native buckets would show the old cells only. An invalid
-        // configuration adds to no cell, so the cells decide.
+        // After a change from native to classic resolution, native buckets would show the old cells only. An invalid
+        // configuration has no resolution, so the existing cells decide.
         reading.is_native = match self.in_force {
             Some(ConfigState::Native) => true,
             Some(ConfigState::Classic) => false,

@@ -1,4 +1,4 @@
-//! What was measured, as one read of Envoy says it: typed values without metric names.
+//! The measurements of one read of Envoy: typed values without metric names.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -161,7 +161,7 @@ impl Bounds {
         bounds.sort_unstable();
         // Bounds that are equal as floats would make one bucket twice.
         bounds.dedup_by_key(|bound| as_float(*bound) / 1e9);
-        // Configurations of the same time: the greater one wins, in whatever order they are read.
+        // If two configurations have the same time, the greater bounds win, so the order of the lines does not matter.
         let is_later = |(of, when, other): &(Histogram, u64, Vec<u64>)| {
             *of == histogram && (*when, other) >= (since, &bounds)
         };

@@ -1,4 +1,4 @@
-//! What a person wants to see first: for each route and model how many calls, which errors, how long.
+//! The numbers that people look at first: for each route and model how many calls, which errors, how long.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub struct Row<'a> {
     pub requests: u64,
     /// The same by outcome, in the order of `Outcome::ALL`, without those that never occurred.
     pub outcomes: Vec<(Outcome, u64)>,
-    /// How many calls took at most each bound in nanoseconds and more than the one before; the last has no bound.
+    /// The calls in each bucket, by its upper bound in nanoseconds. The last bucket has no bound.
     pub cells: Vec<(Option<u64>, u64)>,
     /// How long they took.
     pub quantiles: Quantiles,
@@ -38,13 +38,13 @@ pub struct Quantiles {
     pub p99: Quantile,
 }
 
-/// A time in seconds, as far as buckets tell.
+/// A time in seconds, as exact as the buckets.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Quantile {
     /// There were no calls.
     #[default]
     None,
-    /// About this.
+    /// About this value.
     About(f64),
     /// More than the highest bound.
     Above(f64),
@@ -106,7 +106,7 @@ fn cells(bounds: &[u64], measured: &[&Measured]) -> Vec<u64> {
     cells
 }
 
-/// As Prometheus' `histogram_quantile` estimates it: values lie evenly between the bounds of their bucket.
+/// Estimates as Prometheus' `histogram_quantile` does: values lie evenly between the bounds of their bucket.
 fn quantile(bounds: &[u64], cells: &[u64], share: f64) -> Quantile {
     let total = cells.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
     if total == 0 {

@@ -73,7 +73,7 @@ pub enum Kind {
 pub enum Value {
     /// A whole number.
     Count(u64),
-    /// Any other.
+    /// Any other number.
     Float(f64),
 }
 
@@ -88,7 +88,7 @@ pub struct Buckets {
     pub sum: f64,
     /// The same values as a native histogram, if the filter measures by its bounds.
     pub native: Option<Native>,
-    /// When there were none.
+    /// When the count was 0.
     pub created: Option<SystemTime>,
 }
 

@@ -20,7 +20,7 @@ pub fn write(config: &RenderConfig, reading: &Reading, encoder: &mut impl Encode
     }
 }
 
-/// The bounds that a family asks for and the filter does not measure by.
+/// Families, and the bounds that each asks for but the filter does not have.
 pub fn missing_bounds<'a>(config: &'a RenderConfig, reading: &Reading) -> Vec<(&'a str, Vec<u64>)> {
     let of = |family: &'a Family| {
         let Measure::Distribution(histogram) = family.measure else { return None };
@@ -72,7 +72,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         }
     }
 
-    /// The bounds to show. A bound that the filter does not measure by is left out rather than guessed.
+    /// The bounds to show. A bound that the filter does not have is left out rather than guessed.
     fn bounds(&self) -> Vec<u64> {
         let Measure::Distribution(histogram) = self.family.measure else { return Vec::new() };
         let there = self.reading.bounds.of(histogram);
@@ -91,7 +91,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         }
     }
 
-    /// Groups the series by their labels, sorted by these.
+    /// Groups the series by their labels, and sorts the groups by their labels.
     fn groups(&self) -> Vec<Group<'a>> {
         let dimensions: Vec<Dimension> =
             self.family.labels.iter().map(|label| label.value).filter(|value| is_of_key(*value)).collect();
@@ -157,7 +157,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         }
     }
 
-    /// Since when the series of a group have existed. Without keys it is the series that Envoy's start creates.
+    /// When the first series of a group appeared. A group without series exists since Envoy's start.
     fn known_since(&self, group: &Group<'_>) -> Option<SystemTime> {
         let created = group.iter().map(|(_, measured)| measured.created);
         created.reduce(earlier).unwrap_or(self.reading.started)
@@ -240,7 +240,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         }
     }
 
-    /// Encodes the first labels, as far as all samples of a group share them; returns their number.
+    /// Encodes the leading labels that all samples of a group share. Returns their number.
     fn prefix(&mut self, key: Facts<'_>) -> usize {
         self.labels.clear();
         let family = self.family;
@@ -291,7 +291,7 @@ const fn is_of_key(dimension: Dimension) -> bool {
     }
 }
 
-/// A counter's value, and since when it has counted.
+/// A counter's value, and when it was 0.
 #[derive(Clone, Copy)]
 struct Total {
     count: u64,
@@ -354,8 +354,7 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// Adds up distributions; returns whether there were any.
-///
+/// Adds up distributions. Returns whether there were any.
 fn fill<'a>(
     buckets: &mut Buckets,
     distributions: impl Iterator<Item = &'a Distribution>,

@@ -1,4 +1,4 @@
-//! What the exporter says of itself and of how far the filter's counts can be trusted.
+//! Metrics about the exporter itself and about how far the filter's counts can be trusted.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,11 +19,11 @@ pub const LABELS: [&str; 4] = ["code", "reason", "result", "version"];
 pub struct Family {
     /// Its name.
     pub name: &'static str,
-    /// What it tells.
+    /// The help text.
     pub help: &'static str,
     /// Its type.
     pub kind: Kind,
-    /// Its label and the values that this can have.
+    /// Its label and the label's values.
     pub label: Option<(&'static str, &'static str)>,
 }
 
@@ -176,7 +176,7 @@ pub struct SelfState<'a> {
     pub errors: &'a ScrapeErrors,
     /// Answered requests.
     pub requests: &'a Counts,
-    /// Memory, CPU time and files; `None` where they cannot be read.
+    /// Memory, CPU time and files; `None` if they cannot be read.
     pub resources: Option<Resources>,
 }
 
@@ -195,7 +195,7 @@ impl<'a, E: Encoder> SelfMetrics<'a, E> {
         Self { encoder, constants, created: None }
     }
 
-    /// The families that are there even where Envoy could not be read.
+    /// Writes the families that exist even if Envoy could not be read.
     pub fn always(&mut self, is_up: bool, state: &SelfState<'_>) {
         let SelfState { took, errors, requests, resources } = state;
         let start = resources.and_then(|resources| Duration::try_from_secs_f64(resources.start_seconds).ok());
@@ -232,7 +232,7 @@ impl<'a, E: Encoder> SelfMetrics<'a, E> {
         self.one(START, Value::Float(start_seconds));
     }
 
-    /// The families that come from Envoy.
+    /// Writes the families that come from Envoy.
     pub fn of_reading(&mut self, reading: &Reading) {
         self.created = reading.started;
         if let Some(is_valid) = reading.config_valid {

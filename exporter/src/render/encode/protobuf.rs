@@ -30,7 +30,7 @@ mod field {
         pub(crate) const NAME: u32 = 1;
         pub(crate) const VALUE: u32 = 2;
     }
-    /// Of both Counter and Gauge.
+    /// The same in Counter and Gauge.
     pub(super) const VALUE: u32 = 1;
     pub(super) mod counter {
         pub(crate) const CREATED: u32 = 3;
@@ -208,7 +208,7 @@ fn number(field: u32, value: u64, out: &mut Vec<u8>) {
     varint(value, out);
 }
 
-/// Nothing where the time is not known.
+/// Writes nothing if the time is unknown.
 fn timestamp(field: u32, time: Option<SystemTime>, out: &mut Vec<u8>) {
     let Some(since) = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()) else { return };
     let (seconds, nanos) = (since.as_secs(), u64::from(since.subsec_nanos()));

@@ -54,7 +54,7 @@ impl Text {
         self
     }
 
-    /// In seconds. Only what has the suffix of its type can have the line.
+    /// Writes the `_created` line, in seconds. A counter whose name lacks `_total` cannot have one.
     fn created(&mut self, labels: &[u8], created: Option<SystemTime>) {
         let suffix = match self.kind {
             Kind::Counter => "_total",
