@@ -28,14 +28,14 @@ pub use file::parse;
 pub use limit::RateLimit;
 pub use tls::Tls;
 
-/// How long a connection or a request waits for changed files. Later ones use the last valid configuration until the
-/// files are read, for example when they are on a file system that hangs.
+/// How long a connection or a request waits for changed files to be read. After that it uses the last valid
+/// configuration, for example if the file system hangs.
 const READ_TIME: Duration = Duration::from_secs(1);
 
 /// TLS, users and limits of a server.
 #[derive(Debug, Default)]
 pub struct WebConfig {
-    /// Without it connections are plain.
+    /// Without it, connections are not encrypted.
     pub tls: Option<Tls>,
     /// Names and bcrypt hashes. Without users, everybody has access.
     pub users: Vec<(String, String)>,
@@ -52,7 +52,7 @@ pub enum Source {
     None,
     /// A web configuration file.
     File(PathBuf),
-    /// A certificate and its key, PEM, and nothing else. Offers HTTP/2.
+    /// TLS with a PEM certificate and its key, and no other settings. Offers HTTP/2.
     #[cfg(feature = "http2")]
     Certificate {
         /// The chain.
@@ -88,14 +88,14 @@ struct Shared {
     counts: Counts,
 }
 
-/// A file, and its metadata just before it was read: later writes and replacements are then changes.
+/// A file, and its metadata from just before it was read, so that every later write or replacement is a change.
 #[derive(Debug)]
 struct Seen {
     path: PathBuf,
     metadata: Option<Metadata>,
 }
 
-/// Metadata that differs when a file was written, replaced or made readable.
+/// Metadata that changes when a file is written, replaced or made readable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Metadata {
     device: u64,
@@ -124,7 +124,7 @@ impl Web {
     /// The configuration in force. Waits for files that changed, but no longer than [`READ_TIME`].
     pub async fn current(&self) -> Arc<WebConfig> {
         if !matches!(self.shared.source, Source::None) {
-            // A read that takes longer goes on without this caller.
+            // A slower read continues without this caller.
             drop(tokio::time::timeout(READ_TIME, self.refresh()).await);
         }
         self.shared.current()
@@ -166,7 +166,7 @@ impl Shared {
 }
 
 impl Source {
-    /// The configuration, and in `seen` all files that were tried to read for it, also if there are faults.
+    /// Reads the configuration. Adds every file that it tries to read to `seen`, even if there are faults.
     fn load(&self, seen: &mut Vec<Seen>) -> Result<WebConfig, Vec<String>> {
         match self {
             Self::None => Ok(WebConfig::default()),

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use hyper::StatusCode;
 
-/// Codes that have a count before the first such answer, so that their rate is right from the first one on.
+/// Codes whose count exists before their first answer, so that `rate()` includes that answer.
 const FROM_THE_START: [StatusCode; 2] = [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE];
 
 /// Counts of one server since it started. Cloning shares them.

@@ -1,4 +1,4 @@
-//! A stream whose answers must be read within a time limit, however slowly the client reads.
+//! A stream that fails if a client does not read an answer within a time limit.
 
 use std::io;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ pub(crate) struct WriteDeadline<S> {
     slot: Arc<Slot>,
     /// The answer that is being written.
     answer: u64,
-    /// When it must be written. Cleared when it is.
+    /// When the answer must be written. Cleared once it is.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -27,7 +27,7 @@ impl<S> WriteDeadline<S> {
         Self { stream, limit, slot, answer: 0, deadline: None }
     }
 
-    /// Fails after the deadline; before it, wakes the context when the deadline comes.
+    /// Fails after the deadline. Before it, registers the context to be woken at the deadline.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let answer = self.slot.answers();
         if self.answer != answer {

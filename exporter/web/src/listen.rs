@@ -14,7 +14,7 @@ const BACKLOG: i32 = 1024;
 /// Linux's error code for a kernel without IPv6, which std does not name.
 const EAFNOSUPPORT: i32 = 97;
 
-/// The most that a host name has.
+/// The longest host name, in bytes.
 const MAX_HOST_NAME: usize = 253;
 
 /// One address.

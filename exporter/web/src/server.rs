@@ -36,7 +36,7 @@ pub const MAX_CONNECTIONS: usize = 128;
 /// The longest request head that is read.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// Time limit for a request's head, and for an idle connection: longer than scrapes are apart.
+/// Time limit for a request's head, and for an idle connection: longer than a usual scrape interval.
 const HEAD_TIME: Duration = Duration::from_secs(75);
 
 /// Time limit for a TLS handshake.
@@ -48,7 +48,7 @@ const WRITE_TIME: Duration = Duration::from_secs(30);
 /// Longer than any scrape with its answer.
 const REQUEST_TIME: Duration = Duration::from_secs(120);
 
-/// Default time for answers in progress after the end of the server.
+/// Default time that answers in progress have to finish when the server ends.
 const LAST_ANSWERS: Duration = Duration::from_millis(700);
 
 /// Pause after `accept` failed, most often because too many files are open.
@@ -64,11 +64,11 @@ const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8")
 pub struct Limits {
     /// Concurrent connections.
     pub connections: usize,
-    /// Time for writing an answer, however slowly the client reads.
+    /// Time limit for writing an answer, even if the client reads slowly.
     pub write: Duration,
     /// Time for a request and its answer. After that, the connection may lose its slot to a new one.
     pub request: Duration,
-    /// Time for answers in progress after the end of the server.
+    /// Time that answers in progress have to finish when the server ends.
     pub last_answers: Duration,
 }
 
@@ -97,7 +97,7 @@ pub struct Server {
 /// The body of an answer: the application's, or a rejection.
 type Reply<B> = Either<B, Full<Bytes>>;
 
-/// A body whose request is pending until it is handed to the connection.
+/// A body that keeps its request pending until the whole body is handed to the connection.
 struct Counted<B> {
     body: Reply<B>,
     _pending: Pending,
@@ -143,7 +143,7 @@ impl Server {
         Arc::new(Self { web, counts, limits, guard: Guard::default(), handshake_log: Mutex::default() })
     }
 
-    /// Serves until `end` completes, then gives answers in progress their time.
+    /// Serves until `end` completes, then gives answers in progress time to finish.
     pub async fn run<B: Answer>(
         self: Arc<Self>,
         listeners: Vec<TcpListener>,
@@ -265,7 +265,7 @@ impl Server {
         drop(watcher.watch(connection).await);
     }
 
-    /// The application behind the checks of access.
+    /// The application behind the access checks.
     fn service<B: Answer>(
         self: Arc<Self>,
         peer: Peer,

@@ -1,5 +1,5 @@
-//! Connection slots. When all are taken, a new connection evicts the one that has been idle for longest, so that clients
-//! which send nothing, or a byte now and then, keep nobody out. A request that takes too long counts as idle.
+//! Connection slots. When all are taken, a new connection evicts the one that has been idle for longest. So clients
+//! that send nothing, or a byte now and then, cannot block others. A request that takes too long counts as idle.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -23,7 +23,7 @@ pub(crate) struct Slots {
     idle: Arc<Notify>,
 }
 
-/// What is known of one connection.
+/// The slot of one connection, with its state.
 #[derive(Debug)]
 pub(crate) struct Slot {
     state: Mutex<State>,
@@ -36,15 +36,15 @@ struct State {
     /// Requests whose answers are not completely handed to the connection, by number, and when each began.
     pending: BTreeMap<u64, Instant>,
     requests: u64,
-    /// Answers that were begun: each has its own write deadline.
+    /// How many answers were begun. Each has its own write deadline.
     answers: u64,
-    /// When the last answer began of which bytes may be in the connection's buffer.
+    /// When the last answer began. Its bytes may still be in the connection's buffer.
     unsent: Option<Instant>,
     idle_since: Instant,
     is_closed: bool,
 }
 
-/// A connection's hold on its slot. Dropping it frees the slot, also when the connection's task panics.
+/// A connection's hold on its slot. Dropping it frees the slot, even if the connection's task panics.
 #[derive(Debug)]
 pub(crate) struct Held {
     slot: Arc<Slot>,
@@ -188,7 +188,7 @@ impl Drop for Pending {
     fn drop(&mut self) {
         let mut state = self.slot.state();
         state.pending.remove(&self.number);
-        // A request that was cancelled has no answer whose flush would make the connection idle.
+        // A cancelled request has no answer, so no flush would make the connection idle.
         if state.pending.is_empty() && state.unsent.is_none() {
             state.idle_since = Instant::now();
             self.slot.idle.notify_one();

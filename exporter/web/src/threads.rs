@@ -5,11 +5,11 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-/// Enough for bcrypt, and for reading and parsing a file.
+/// The stack size in bytes: enough for bcrypt, and for reading and parsing a file.
 pub const STACK: usize = 512 * 1024;
 
-/// Runs `work` on a thread of its own. Fails if the system has no thread to give, where `tokio::task::spawn_blocking`
-/// panics, and if `work` panics.
+/// Runs `work` on a thread of its own. Fails if `work` panics or if the system cannot start a thread. In the latter
+/// case `tokio::task::spawn_blocking` would panic.
 pub async fn run<T: Send + 'static>(
     stack: usize,
     work: impl FnOnce() -> T + Send + 'static,

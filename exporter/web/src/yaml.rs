@@ -90,7 +90,7 @@ impl<'f> Faults<'f> {
         text
     }
 
-    /// A string, number, boolean or nothing, as text.
+    /// A string, number, boolean or null, as text.
     pub fn scalar(&mut self, field: &Field<'_>) -> Option<String> {
         match field.value {
             Value::Null => Some(String::new()),
@@ -155,7 +155,7 @@ impl<'f> Faults<'f> {
         found.copied()
     }
 
-    /// Adds a fault: found something else than `allowed`.
+    /// Adds a fault: found something other than `allowed`.
     pub fn expected(&mut self, field: &Field<'_>, allowed: &str) {
         self.add(&field.at, format!("found {}; write {allowed}", shown(field.value)));
     }

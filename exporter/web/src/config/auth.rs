@@ -1,7 +1,7 @@
-//! Access: the rate limit, then basic authentication against bcrypt hashes, at a price that a client cannot drive up.
+//! Access: the rate limit, then basic authentication against bcrypt hashes. Clients cannot drive up the cost of checks.
 //!
-//! bcrypt takes tens of milliseconds by design. Each password is checked once and remembered as a digest. Checks run off
-//! the event loop, one at a time, and only so many wait: some in total, fewer from one address.
+//! bcrypt takes tens of milliseconds by design. Each password is checked once and remembered as a digest. Checks run
+//! off the event loop, one at a time. The number of waiting checks is limited, in total and for each address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,20 +18,20 @@ use super::WebConfig;
 use super::limit::Bucket;
 use crate::threads;
 
-/// Results that are remembered, of right and of wrong passwords.
+/// How many results are remembered, for right and wrong passwords together.
 const REMEMBERED: usize = 100;
 
-/// Checks that wait or run. Further ones are rejected.
+/// How many checks may wait or run. Further ones are rejected.
 const WAITING: usize = 32;
 
 /// The same for one client address, so that wrong passwords from one address leave room for the first right one from
 /// another.
 const WAITING_PER_PEER: usize = 4;
 
-/// bcrypt ignores the rest.
+/// The longest password, in bytes. bcrypt ignores the rest.
 const LONGEST_PASSWORD: usize = 72;
 
-/// Checked for unknown users, so that the answer takes as long as for known ones.
+/// The hash that is checked for unknown users, so that the answer takes as long as for a known user's hash of cost 10.
 const NOBODY: &str = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi";
 
 /// Whether a request may be answered.
@@ -56,11 +56,11 @@ pub struct Guard {
     turn: Semaphore,
     waiting: Semaphore,
     waiting_peers: Mutex<HashMap<IpAddr, usize>>,
-    /// The stack of the thread that checks.
+    /// The stack size of the thread that checks.
     stack: usize,
 }
 
-/// A place among those that wait.
+/// A place in the queue of checks.
 struct Waiting<'a> {
     guard: &'a Guard,
     peer: IpAddr,
@@ -83,7 +83,7 @@ impl Default for Guard {
 impl Guard {
     /// Whether a request from `peer` with this `Authorization` header may be answered.
     pub async fn check(&self, config: &Arc<WebConfig>, peer: IpAddr, header: Option<&HeaderValue>) -> Access {
-        // Rejected requests count, too.
+        // Requests that are denied below use up the limit, too.
         if config.rate_limit.is_some_and(|limit| !self.bucket.take(limit, Instant::now())) {
             return Access::TooOften;
         }
@@ -98,7 +98,7 @@ impl Guard {
         }
         let Some(_waiting) = self.wait(peer) else { return Access::Busy };
         let Ok(_turn) = self.turn.acquire().await else { return Access::Busy };
-        // An earlier check may have been for the same password.
+        // The check before this one may have been for the same password.
         if let Some(is_right) = self.remembered(&key) {
             return access(is_right);
         }
@@ -160,7 +160,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// An IPv4 address, or the /64 network of an IPv6 address, within which a host chooses its addresses.
+/// An IPv4 address, or the /64 network of an IPv6 address, because a host can use any address in its network.
 fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(address) => address.into(),
@@ -176,7 +176,7 @@ const fn access(is_right: bool) -> Access {
     if is_right { Access::Granted } else { Access::Denied }
 }
 
-/// What is remembered is no password, and of no use where the hash has changed.
+/// A digest is remembered instead of the password. It includes the hash, so it is void once the hash changes.
 fn key(user: &str, hash: &str, password: &[u8]) -> [u8; 32] {
     let text = [user.as_bytes(), b"\0", hash.as_bytes(), b"\0", password].concat();
     let mut key = [0; 32];
@@ -229,7 +229,7 @@ mod tests {
         }
     }
 
-    /// Bit by bit.
+    /// Encodes Base64 bit by bit.
     fn basic(text: &[u8]) -> HeaderValue {
         const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let bits: String = text.iter().map(|byte| format!("{byte:08b}")).collect();
@@ -268,7 +268,7 @@ mod tests {
             (0..40).map(|number| basic(format!("alice:{number}").as_bytes())).collect();
         block_on(async {
             assert_eq!(guard.check(&config, PEER, Some(&right)).await, Access::Granted);
-            // No check runs before all have asked: on a busy machine the first would be finished by then.
+            // Holds back every check until all have asked. On a busy machine the first would be finished by then.
             let turn = guard.turn.acquire().await.unwrap();
             let begin = async {
                 tokio::task::yield_now().await;
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn unchecked_password_is_not_remembered_as_wrong() {
         let (config, right) = (alice(), basic(b"alice:secret"));
-        // No system has a stack of this size, so it has no thread either.
+        // No system can start a thread with a stack of this size.
         let mut guard = Guard { stack: usize::MAX / 4, ..Guard::default() };
         block_on(async {
             assert_eq!(guard.check(&config, PEER, Some(&right)).await, Access::Busy);

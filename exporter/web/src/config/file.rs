@@ -31,7 +31,7 @@ const TLS_KEYS: [&str; 13] = [
 const HTTP_KEYS: [&str; 2] = ["http2", "headers"];
 const LIMIT_KEYS: [&str; 2] = ["interval", "burst"];
 
-/// The headers of exporter-toolkit, and their values where it allows only some.
+/// The headers that exporter-toolkit allows, and their allowed values. An empty list allows any value.
 const HEADERS: [(&str, &[&str]); 5] = [
     ("Content-Security-Policy", &[]),
     ("Strict-Transport-Security", &[]),
@@ -48,7 +48,7 @@ pub fn parse(file: &str, text: &str, folder: &Path) -> Result<WebConfig, Vec<Str
     read(file, text, folder, &mut Vec::new())
 }
 
-/// Parses the configuration, and adds to `seen` all files that were tried to read for it, also if there are faults.
+/// Parses the configuration. Adds every file that it tries to read to `seen`, even if there are faults.
 pub(super) fn read(
     file: &str,
     text: &str,
@@ -122,7 +122,7 @@ fn users(field: &Field<'_>, faults: &mut Faults<'_>) -> Vec<(String, String)> {
                     &hash.at,
                     format!("has cost {cost}, with which each check takes many seconds; use at most {HIGHEST_COST}"),
                 ),
-                // It may be a password, so it is not logged.
+                // The text may be a password, so it is not logged.
                 Err(_) => {
                     faults.add(&hash.at, "is not a bcrypt hash; write one as `htpasswd -nBC 10 \"\"` prints it");
                 }
@@ -134,7 +134,7 @@ fn users(field: &Field<'_>, faults: &mut Faults<'_>) -> Vec<(String, String)> {
 
 fn http(field: &Field<'_>, faults: &mut Faults<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let Some(table) = faults.table(field, &HTTP_KEYS) else { return Vec::new() };
-    // HTTP/2 is optional for clients, and is not offered.
+    // Has no effect: HTTP/2 is not offered, and clients do not depend on it.
     if let Some(field) = table.get("http2") {
         faults.flag(&field);
     }
@@ -202,7 +202,7 @@ struct Reader<'a, 'f, 'n> {
 impl Reader<'_, '_, '_> {
     fn tls(&mut self, field: &Field<'_>) -> Option<tls::Tls> {
         let table = self.faults.table(field, &TLS_KEYS)?;
-        // exporter-toolkit serves plain HTTP then.
+        // An empty section means plain HTTP, as in exporter-toolkit.
         if table.is_empty() {
             return None;
         }

@@ -1,20 +1,19 @@
-//! `rate_limit`: how many requests are answered, all callers together, by a bucket that holds `burst` tokens and gets
-//! one more each `interval`.
+//! `rate_limit`: a token bucket for all callers together. It holds up to `burst` tokens and gains one each `interval`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Neither is zero.
+/// A limit. Neither field is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     pub(super) interval: Duration,
     pub(super) burst: u32,
 }
 
-/// What is left for requests.
+/// The tokens that are left.
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
-    /// When it will be full again, and by which limit: a changed one begins with a full bucket.
+    /// When the bucket will be full again, and under which limit. A changed limit begins with a full bucket.
     full: Mutex<Option<(RateLimit, Instant)>>,
 }
 
@@ -32,7 +31,7 @@ impl Bucket {
     }
 }
 
-/// As Go writes durations: `1s`, `1m30s`, `1.5h`, and `0`.
+/// Parses a duration as Go writes it: `1s`, `1m30s`, `1.5h`, and `0`.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     match text {
         "" => return None,
@@ -77,7 +76,7 @@ mod tests {
         let mut take = |milliseconds| bucket.take(limit, begun + Duration::from_millis(milliseconds));
         let taken = [0, 0, 0, 0, 900, 1000, 1001, 1900, 2000, 2001].map(&mut take);
         assert_eq!(taken, [true, true, true, false, false, true, false, false, true, false]);
-        // However long nobody asks, it holds no more than the burst.
+        // After a long pause the bucket still holds no more than the burst.
         let taken = [100_000; 4].map(&mut take);
         assert_eq!(taken, [true, true, true, false]);
     }

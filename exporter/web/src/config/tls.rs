@@ -1,4 +1,4 @@
-//! TLS as exporter-toolkit describes it, by rustls.
+//! exporter-toolkit's TLS settings, implemented with rustls.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 pub(super) enum ClientAuth {
     /// None.
     None,
-    /// None, but they may be asked: nobody looks at what they answer, so they are not.
+    /// Treated as `None`, because the certificate would not be checked.
     Request,
     /// A valid one or none.
     Optional,
@@ -67,17 +67,17 @@ impl Version {
     }
 }
 
-/// A name that a client's certificate may have: it is that very name or another, whatever a wildcard would stand for.
+/// An allowed name of a client's certificate. It is compared exactly: a wildcard matches only the same wildcard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum San {
-    /// Of DNS, or a URI.
+    /// A DNS name or a URI.
     Name(String),
-    /// However it was written.
+    /// An IP address, compared by value.
     Address(IpAddr),
 }
 
 impl San {
-    /// `None` where it is neither: no name that could be found in a certificate would ever be equal.
+    /// `None` if the text is neither: no name in a certificate could be equal to it.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if let Ok(address) = text.parse() {
             return Some(Self::Address(address));
@@ -98,7 +98,7 @@ impl San {
     }
 }
 
-/// As far as its scheme shows: <https://www.rfc-editor.org/rfc/rfc3986#section-3.1>
+/// Checks the scheme only: <https://www.rfc-editor.org/rfc/rfc3986#section-3.1>
 fn is_uri(text: &str) -> bool {
     text.split_once(':').is_some_and(|(scheme, rest)| {
         scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -107,12 +107,12 @@ fn is_uri(text: &str) -> bool {
     })
 }
 
-/// All that was configured, each part right by itself.
+/// The configured settings. Each is valid by itself; `build` checks that they go together.
 pub(super) struct Settings {
     pub(super) client_auth: ClientAuth,
     pub(super) sans: Vec<San>,
     pub(super) versions: (Version, Version),
-    /// All, if empty.
+    /// All suites, if empty.
     pub(super) suites: Vec<String>,
     pub(super) curves: Vec<String>,
     pub(super) chain: Vec<CertificateDer<'static>>,
@@ -121,7 +121,7 @@ pub(super) struct Settings {
     pub(super) http2: bool,
 }
 
-/// How to speak TLS, and with whom.
+/// The TLS settings of a server, and the clients that it allows.
 #[derive(Clone)]
 pub struct Tls {
     /// For the handshake.
@@ -136,7 +136,7 @@ impl fmt::Debug for Tls {
 }
 
 impl Settings {
-    /// Any client, and what rustls offers by default.
+    /// Allows any client and offers rustls' defaults.
     #[cfg(feature = "http2")]
     pub(super) const fn with_certificate(
         chain: Vec<CertificateDer<'static>>,
@@ -184,7 +184,7 @@ impl Settings {
         Ok(Tls { server: Arc::new(server), sans: self.sans })
     }
 
-    /// The suites of TLS 1.3 are not to be chosen, in exporter-toolkit neither.
+    /// The suites of TLS 1.3 are always on, as in exporter-toolkit.
     fn provider(&self) -> CryptoProvider {
         let mut provider = ring::default_provider();
         if !self.suites.is_empty() {
@@ -200,7 +200,7 @@ impl Settings {
 }
 
 impl Tls {
-    /// Whether a client with this certificate may ask: it has one of the names that may, if these are limited.
+    /// Whether a client with this certificate is allowed: it has one of the allowed names, or no names are configured.
     pub fn allows(&self, certificate: Option<&CertificateDer<'_>>) -> bool {
         if self.sans.is_empty() {
             return true;
@@ -211,7 +211,7 @@ impl Tls {
     }
 }
 
-/// As Go calls them.
+/// Go's name of a suite.
 fn suite_name(suite: rustls::SupportedCipherSuite) -> String {
     format!("{:?}", suite.suite()).replace("TLS13_", "TLS_")
 }
@@ -241,7 +241,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether a certificate with this name alone is one of a client whose name is listed so.
+    /// Checks whether a certificate with only this name matches the listed name.
     #[track_caller]
     fn check(listed: &str, name: &SanType, expected: bool) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
