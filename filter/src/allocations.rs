@@ -1,4 +1,4 @@
-//! Test builds only: how often memory was allocated.
+//! Counts allocations, in test builds only.
 
 #![expect(unsafe_code, unreachable_pub, reason = "an allocator, and an export")]
 
@@ -12,7 +12,7 @@ static ALLOCATOR: Counting = Counting;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-// SAFETY: the system's allocator does the work. What is not written here allocates through `alloc`.
+// SAFETY: the system's allocator does the work. The trait's other methods call these two.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.fetch_add(1, Ordering::Relaxed);
@@ -26,7 +26,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// How often so far.
+/// The number of allocations so far.
 #[unsafe(no_mangle)]
 pub extern "C" fn scoretap_allocations() -> u32 {
     COUNT.load(Ordering::Relaxed)

@@ -10,10 +10,10 @@ use scoretap_core::series::{Expected, Read, SharedData};
 
 use crate::host::{self, Host};
 
-/// A VM in which Envoy tried a configuration that it then rejected has announced that one, and no other VM learns of it.
-/// So each VM repeats its announcement after this many calls.
+/// Each VM repeats its announcement after this many calls. Otherwise a configuration that Envoy tried in one VM and
+/// then rejected would stay announced, because the other VMs do not learn of it.
 const CALLS_BETWEEN_ANNOUNCEMENTS: u32 = 1_000;
-/// The least time between announcements of different configurations, in nanoseconds, however their calls alternate.
+/// The minimum time between announcements of different configurations, in nanoseconds, even if their calls alternate.
 const PAUSE: u64 = 1_000_000_000;
 
 thread_local! {
@@ -29,13 +29,13 @@ struct Announcement {
     calls_since: u32,
 }
 
-/// Announces the configuration of a plugin, whose context is given.
+/// Announces the configuration of the plugin with this context.
 pub(crate) fn announce(plugin: u32, observer: &mut Observer) {
     LAST.set(Announcement { plugin: Some(plugin), time: host::time(), calls_since: 0 });
     observer.announce(&Host, next_number());
 }
 
-/// The same if it is due, before a call of the plugin is counted.
+/// Announces the configuration if that is due. Called before a call of the plugin is counted.
 pub(crate) fn announce_if_due(plugin: u32, observer: &mut Observer) {
     let mut last = LAST.get();
     last.calls_since = last.calls_since.saturating_add(1);
@@ -50,8 +50,8 @@ pub(crate) fn announce_if_due(plugin: u32, observer: &mut Observer) {
     }
 }
 
-/// The time, or one more than the last announcement of any VM if the clock was set back: the newest has the highest
-/// number.
+/// The number of the next announcement: the time, or one more than the last number of any VM if the clock was set back.
+/// So the newest announcement has the highest number.
 fn next_number() -> u64 {
     const KEY: &str = "scoretap.announced";
     let (last, expected) = match Host.get(KEY) {

@@ -8,11 +8,11 @@ use crate::host;
 
 /// The call whose log callback is running.
 pub(crate) struct HostCall {
-    /// Everything that the host returned for it so far.
+    /// The texts that the host returned for the call so far.
     answers: FrozenVec<Vec<u8>>,
 }
 
-/// A call of a known series needs five.
+/// Enough for a known series: path, method and details, for gRPC two content types, and headers that name the model.
 const USUAL_ANSWERS: usize = 8;
 
 impl Default for HostCall {
@@ -60,7 +60,7 @@ impl Call for HostCall {
         match histogram {
             Histogram::Duration => number("request\0duration"),
             Histogram::BackendDuration => number("response\0backend_latency"),
-            // The first is the Content-Length that the caller declared, the second what arrived, headers included.
+            // `size` is the Content-Length that the caller declared; `total_size` is what arrived, headers included.
             Histogram::RequestBytes => Some(number("request\0size")?.min(number("request\0total_size")?)),
             Histogram::ResponseBytes => number("response\0size"),
         }

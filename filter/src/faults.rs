@@ -7,7 +7,7 @@ use scoretap_core::series::{Expected, Read, SharedData, Write};
 
 use crate::host::Host;
 
-/// More faults are only counted, so that a large configuration does not flood the log.
+/// How many faults are logged. More are only counted, so that a large configuration does not flood the log.
 const MOST_LINES: usize = 100;
 /// Rejected configurations that a VM remembers.
 const MOST_REMEMBERED: usize = 16;
@@ -49,7 +49,7 @@ fn times_rejected(hash: u64) -> u32 {
     times
 }
 
-/// Every worker is given every configuration, as often as the operator sends it. The first worker logs its faults.
+/// Each worker gets a configuration as often as the operator sends it. The first worker to get it logs its faults.
 fn is_first_worker(hash: u64, times: u32) -> bool {
     let key = format!("scoretap.refused.{hash}");
     let (logged, expected) = match Host.get(&key) {
@@ -57,7 +57,7 @@ fn is_first_worker(hash: u64, times: u32) -> bool {
             (value.try_into().map_or(0, u32::from_le_bytes), Expected::Version(version))
         }
         Read::Absent => (0, Expected::Absent),
-        // Better twice than never.
+        // Rather log twice than never.
         Read::Failed => return true,
     };
     times > logged && Host.set(&key, &times.to_le_bytes(), expected) != Write::Conflict

@@ -1,7 +1,7 @@
-//! The host's functions, proxy-wasm ABI 0.2.1. Any status but "ok" is an answer of nothing.
+//! The host's functions, proxy-wasm ABI 0.2.1. Any status other than "ok" means that there is no answer.
 //!
-//! The `proxy-wasm` crate has them too, but reads statuses into an enum, for which a value that it does not list is
-//! undefined behaviour, and panics on most of those that it lists.
+//! The `proxy-wasm` crate has them too. But it reads statuses into an enum, so an unlisted value is undefined
+//! behaviour, and it panics on most of the listed values.
 
 #![expect(unsafe_code, reason = "the one place that calls the host")]
 
@@ -122,7 +122,7 @@ pub(crate) fn plugin_configuration(length: usize) -> Option<Vec<u8>> {
 }
 
 /// Envoy compares versions only if the key exists, and counts them up from 1. A write with this version therefore
-/// creates and never replaces.
+/// creates a key, and never replaces a value.
 const NO_VERSION: u32 = u32::MAX;
 
 /// Takes over the memory that the host filled with its answer.

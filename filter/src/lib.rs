@@ -1,8 +1,8 @@
 //! The proxy-wasm module: reads a finished call from Envoy and counts it with [`scoretap_core`].
 //!
-//! The `proxy-wasm` crate keeps the contexts. It panics if the host names a context that does not exist, which Envoy
-//! does not: it creates a context before any other callback for it, never reuses the id of a live one, deletes it once,
-//! and keeps a plugin until its last stream is deleted.
+//! The `proxy-wasm` crate keeps the contexts. It panics if the host names a context that does not exist. Envoy never
+//! does: it creates a context before any other callback for it, never reuses the id of a live one, deletes it once, and
+//! keeps a plugin until its last stream is deleted.
 
 #![cfg(target_family = "wasm")]
 #![expect(missing_docs, reason = "of the function that the macro below exports")]

@@ -28,7 +28,7 @@ impl Log for HostLogger {
     fn flush(&self) {}
 }
 
-/// Sends what is logged to the host.
+/// Sends log records to the host.
 pub(crate) fn install() {
     static LOGGER: HostLogger = HostLogger;
     // Fails only if another logger is installed.

@@ -36,7 +36,7 @@ pub struct Config {
     resolution: Resolution,
 }
 
-/// The resolution of the cells of latencies.
+/// The resolution of latency cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// One cell for each classic bound.
@@ -116,7 +116,7 @@ impl Config {
         &self.overrides
     }
 
-    /// The duration, and the histograms that were opted into.
+    /// The duration, and the histograms that `extra` asks for.
     pub fn histograms(&self) -> &[Histogram] {
         &self.histograms
     }

@@ -1,7 +1,7 @@
 //! The grammar of Scoretap's counters in Envoy's stat store: the seam between filter and exporter.
 //!
 //! ```text
-//! scoretap.call.SERIES.ENDPOINT.CODE.OUTCOME                   calls that ended so
+//! scoretap.call.SERIES.ENDPOINT.CODE.OUTCOME                   calls with this status and outcome
 //! scoretap.cell.SERIES.ENDPOINT.HISTOGRAM.STATUS.LE[.NATIVE]   values in one cell
 //! scoretap.sum.SERIES.ENDPOINT.HISTOGRAM.STATUS                sum of the values, in ns or bytes
 //! scoretap.unmatched                                           calls that no route matched
@@ -12,9 +12,9 @@
 //! ENDPOINT  METHOD.TEMPLATE
 //! ```
 //!
-//! A word keeps `[A-Za-z0-9_/{}-]`; every other byte is `%XX`, so neither Envoy's separators nor a line's end can be in
-//! it. An absent model or version is `~`, the empty word `%`, and the series that stands for all those beyond the
-//! limit is `*.*`. Decoding rejects every name that encoding does not write, so the two are inverse.
+//! A word keeps `[A-Za-z0-9_/{}-]`. Every other byte becomes `%XX`, so a word contains neither Envoy's separators nor
+//! line breaks. An absent model or version is `~`, and an empty word is `%`. All models beyond the limit share `*.*` as
+//! MODEL.VERSION. Decoding rejects every name that encoding does not write, so the two are inverse.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -105,7 +105,7 @@ pub enum Stat<'a> {
     },
     /// Calls that no route matched.
     Unmatched,
-    /// A gauge whose value is the number of an [`ConfigState`].
+    /// A gauge whose value is the number of a [`ConfigState`].
     Config,
     /// A gauge whose value is the time at which these bounds were configured. The latest bounds apply.
     Bounds {
@@ -364,7 +364,7 @@ fn decode_word(text: &str) -> Option<Cow<'_, str>> {
     (!word.is_empty()).then_some(Cow::Owned(word))
 }
 
-/// Digits as [`encode_word`] writes them: in capitals.
+/// Decodes digits as [`encode_word`] writes them: in upper case.
 fn decode_escape(high: u8, low: u8) -> Option<u8> {
     if high.is_ascii_lowercase() || low.is_ascii_lowercase() { None } else { hex::decode(high, low) }
 }

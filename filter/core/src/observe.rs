@@ -1,7 +1,7 @@
 //! Counts finished calls in the host's counters.
 //!
-//! A call adds 1 to exactly one counter of calls; of each histogram it adds 1 to exactly one cell and its value to one
-//! sum. Host calls are expensive, so most calls are settled with the first few of them.
+//! A call adds 1 to exactly one counter of calls. For each histogram that the host has a value for, it adds 1 to one
+//! cell and the value to one sum. Host calls are expensive, so most calls are counted with only a few.
 
 use hashbrown::HashMap;
 use std::borrow::Cow;
@@ -57,7 +57,7 @@ pub struct GaugeId(pub u32);
 #[derive(Debug)]
 pub struct Observer {
     config: Option<Config>,
-    /// Each with its position in `counted`, once a call was counted there.
+    /// Each series with its position in `counted`, once one of its calls was counted.
     series: SeriesTable<Option<usize>>,
     counted: Vec<SeriesCounters>,
     cache: RouteCache<Option<Target>>,
@@ -143,7 +143,7 @@ impl Observer {
         unmatched.iter().for_each(|counter| stats.add(*counter, 1));
     }
 
-    /// The target of a call, or `None` if no route matches. Also the call's end, if admission needed it.
+    /// The target of a call, or `None` if no route matches. Also returns the call's end, if admission needed it.
     fn find<'m>(
         &mut self,
         path: &[u8],
@@ -233,7 +233,7 @@ impl End {
     }
 }
 
-/// One call of a known series on its way into the counters.
+/// Counts one call of a known series.
 struct Recorder<'a, S> {
     config: &'a Config,
     route: RouteId,
@@ -302,8 +302,8 @@ fn model<'a>(matched: &Match<'a, 'a>, call: &'a impl Call) -> Model<'a> {
 fn ending(call: &impl Call, may_be_grpc: bool) -> Ending<'_> {
     let code = call.code().map_or(0, |code| u16::try_from(code).unwrap_or(u16::MAX));
     let is_grpc = |content_type: Option<&[u8]>| content_type.is_some_and(is_grpc_type);
-    // gRPC answers with 200 whatever happened: another status is not of its making. And a caller may call anything
-    // gRPC: it is if the answer is.
+    // gRPC servers always answer with 200, so another status does not come from one. A caller can label any request as
+    // gRPC, so the answer decides.
     let grpc = may_be_grpc
         && code == 200
         && is_grpc(call.request_header("content-type"))
@@ -311,7 +311,7 @@ fn ending(call: &impl Call, may_be_grpc: bool) -> Ending<'_> {
     Ending {
         code,
         details: call.code_details(),
-        // A call that ended without a gRPC status is one that failed: 2 is gRPC's "unknown".
+        // A call that ended without a gRPC status failed: 2 is gRPC's "unknown".
         grpc: grpc.then(|| call.grpc_status().unwrap_or(2)),
     }
 }

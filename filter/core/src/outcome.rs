@@ -148,8 +148,8 @@ impl Ending<'_> {
         self.by_flags(Flags(flags()), origin).unwrap_or_else(|| self.by_status(overrides, origin))
     }
 
-    /// Sorts a call that looks [cancelled](Outcome::Cancelled) although the app had sent its whole answer: its status
-    /// decides. Envoy still held a part of the answer, which the caller did not wait for.
+    /// Classifies a call that looks [cancelled](Outcome::Cancelled) although the app had sent its whole answer: its
+    /// status decides. Envoy still held a part of the answer when the caller left.
     pub fn outcome_of_whole_answer(self, overrides: &Overrides) -> Option<Outcome> {
         (self.code != 0).then(|| self.by_status(overrides, Origin::App))
     }
@@ -212,7 +212,7 @@ impl Ending<'_> {
             return outcome;
         }
         match self.code {
-            // No response, and no reason.
+            // There is neither a response nor a reason.
             0 => Outcome::Unavailable,
             1..=399 => Outcome::Success,
             401 | 403 | 407 => Outcome::Unauthorized,

@@ -50,7 +50,7 @@ impl Route {
         })
     }
 
-    /// Whether calls with the same path are for the same model and version.
+    /// Whether the path alone determines the model and the version.
     pub(crate) fn is_told_by_path(&self) -> bool {
         self.model == Source::Path && self.version == Source::Path
     }

@@ -3,11 +3,11 @@
 //! A hit skips route matching, percent-decoding and naming. Callers cannot grow it: a new entry evicts the one in its
 //! slot.
 
-/// Pods rarely serve that many models.
+/// The number of slots. Pods rarely serve more models.
 const SLOTS: usize = 128;
 const LAST_SLOT: u64 = 127;
 
-/// Longer requests are not cached.
+/// The longest path and method together, in bytes. Longer ones are not cached.
 const LONGEST: usize = 120;
 
 /// One slot for each hash.
@@ -68,7 +68,7 @@ impl<T: Copy> RouteCache<T> {
         slot.value = Some(value);
     }
 
-    /// Paths that collide on purpose cost no more than unknown paths.
+    /// The slot of a path. Paths that collide on purpose cost no more than unknown paths.
     fn position(path: &[u8]) -> Option<usize> {
         if path.len() > LONGEST {
             return None;

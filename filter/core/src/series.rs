@@ -1,8 +1,9 @@
-//! Which series get counters of their own: a bounded number, however many names callers make up.
+//! Decides which series get counters of their own: a bounded number, even if callers make up names.
 //!
-//! Each VM has a table of the series that it has met. The VMs agree through [`SharedData`], which outlives them: one key
-//! for each admitted series, and one tally of them. A VM that starts again looks a name up when it meets it, so an
-//! unknown name takes a fixed number of host calls. Envoy shares data between VMs of one `vm_id`: the limit holds for these.
+//! Each VM has a table of the series that it has counted. The VMs agree through [`SharedData`], which outlives them. It
+//! has one key for each admitted series, and one tally of them. A restarted VM looks each name up at its first call, so
+//! an unknown name takes a fixed number of host calls. Envoy shares the data between VMs of one `vm_id`, so the limit
+//! applies to them together.
 
 use hashbrown::HashMap;
 
@@ -17,14 +18,14 @@ pub trait SharedData {
 /// The result of reading a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// This.
+    /// The key has a value.
     Found {
         /// The value.
         value: Vec<u8>,
         /// Changes whenever the value is written.
         version: u32,
     },
-    /// Nothing yet.
+    /// The key does not exist.
     Absent,
     /// The host did not answer.
     Failed,
@@ -33,20 +34,20 @@ pub enum Read {
 /// The state of a key that a writer requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// Nothing.
+    /// The key does not exist.
     Absent,
-    /// The value of this version.
+    /// The value has this version.
     Version(u32),
 }
 
 /// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// The value is there.
+    /// The value was written.
     Done,
     /// Another VM was faster; nothing has changed.
     Conflict,
-    /// The host refused.
+    /// The host rejected the write.
     Failed,
 }
 
@@ -57,7 +58,7 @@ pub enum Evidence {
     Shown,
     /// The app failed, or the caller did not wait. Such names get at most a quarter of the limit.
     Unclear,
-    /// The call was turned away, as a call for a made-up name is. Such names are not admitted.
+    /// The call was rejected, as calls for made-up names are. Such names are not admitted.
     Refused,
 }
 
@@ -113,7 +114,7 @@ impl Tally {
     }
 }
 
-/// The series of one VM, by their encoded names, each with what is kept for it.
+/// The series of one VM, by their encoded names, each with a value.
 #[derive(Debug)]
 pub struct SeriesTable<T> {
     limit: u32,
@@ -127,12 +128,12 @@ impl<T: Default> SeriesTable<T> {
         Self { limit, is_full: false, series: HashMap::new() }
     }
 
-    /// Whether this VM has met the series and may count it.
+    /// Whether the series is in this VM's table, so that its calls may be counted.
     pub fn contains(&self, name: &str) -> bool {
         self.series.contains_key(name)
     }
 
-    /// Admits the series if another VM has, or if there is room for what a call shows of it.
+    /// Admits the series if another VM has admitted it, or if there is room for names with this evidence.
     pub fn admit(&mut self, name: &str, evidence: Evidence, data: &impl SharedData) -> Admission {
         if self.contains(name) {
             return Admission::Admitted;
@@ -160,7 +161,7 @@ impl<T: Default> SeriesTable<T> {
         }
     }
 
-    /// What is kept for a series: one that was admitted, or one that the limit does not concern.
+    /// The value of a series that was admitted or that the limit does not concern.
     pub fn get(&mut self, name: &str) -> &mut T {
         self.series.entry_ref(name).or_default()
     }
@@ -181,18 +182,18 @@ impl<T: Default> SeriesTable<T> {
             is_full = tally.all >= limit;
             tally.has_room(limit, evidence).then(|| tally.with(evidence))
         });
-        // From the next call on: a VM that took the last place may not have written its name yet.
+        // Takes effect from the next call on: the VM that took the last place may not have written its key yet.
         self.is_full = is_full;
         reserved
     }
 }
 
-/// Takes a reservation back.
+/// Undoes a reservation.
 fn release(evidence: Evidence, data: &impl SharedData) {
     change(data, |tally| Some(tally.without(evidence)));
 }
 
-/// Replaces the tally, unless `next` has no other; whether it did.
+/// Replaces the tally with the one that `next` returns, if any. Returns whether it did.
 fn change(data: &impl SharedData, mut next: impl FnMut(Tally) -> Option<Tally>) -> bool {
     for _ in 0..ATTEMPTS {
         let (tally, expected) = match data.get(TALLY) {

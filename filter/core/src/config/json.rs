@@ -1,7 +1,7 @@
 //! A JSON document as a small tree.
 //!
-//! `serde_json::Value` would do, but its maps and its formatting of floats are a tenth of the module's code, and every
-//! worker of Envoy compiles that.
+//! `serde_json::Value` would work too. But its maps and its formatting of floats are a tenth of the module's code, and
+//! every worker of Envoy compiles that.
 
 use std::fmt;
 
@@ -83,7 +83,7 @@ impl fmt::Display for Json {
     }
 }
 
-/// Nine digits behind the point: as many as a number of seconds may have.
+/// Writes up to nine decimal places: seconds down to the nanosecond.
 fn write_fraction(number: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     const BILLION: u64 = 1_000_000_000;
     let sign = if number < 0.0 { "-" } else { "" };

@@ -56,5 +56,5 @@ pub(super) const UNREACHABLE: u64 = LH | UH | UF | NC | DF;
 /// The app's side broke, before or after it began to answer.
 pub(super) const UPSTREAM_RESET: u64 = LR | UR | UC | UPE;
 pub(super) const CALLER_GONE: u64 = DC | DR;
-/// The app or Envoy ended the call, whatever the caller did afterwards.
+/// The app or Envoy ended the call, even if the caller left afterwards.
 pub(super) const CAUSES: u64 = TIMEOUT | OVERLOAD | UNREACHABLE | UPSTREAM_RESET;

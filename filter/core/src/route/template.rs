@@ -138,7 +138,7 @@ fn split_at_slash(path: &[u8]) -> (&[u8], Option<&[u8]>) {
     slash.map_or((path, None), |(segment, rest)| (segment, rest.get(1..)))
 }
 
-/// Decodes a value, unless it is too long for a label in any case.
+/// Decodes a value, unless it is so long that no label could hold it even when decoded.
 fn captured(written: &[u8]) -> Cow<'_, [u8]> {
     const LONGEST_WRITTEN: usize = 3 * LONGEST_LABEL;
     if written.len() > LONGEST_WRITTEN { Cow::Borrowed(written) } else { percent_decoded(written) }
