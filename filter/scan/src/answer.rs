@@ -1,4 +1,4 @@
-//! Reads one answer's body, whatever its format, up to a limit.
+//! Reads one answer's body in any of the known formats, up to a limit.
 
 use crate::csv::Csv;
 use crate::document::Document;
@@ -12,7 +12,7 @@ use crate::sse::Events;
 use crate::tally::Tally;
 use crate::tensor::{DataType, Elements};
 
-/// What an answer's route and headers say about its body.
+/// Facts about an answer's body from its route, its headers and its request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct About<'a> {
     /// Whether the route is an LLM's.
@@ -25,9 +25,9 @@ pub struct About<'a> {
     pub header_length: Option<u64>,
     /// How many choices the request asked for.
     pub choices: u32,
-    /// A key that predictions stand under, other than the usual ones.
+    /// The operator's key for predictions, besides the usual ones.
     pub key: &'a [u8],
-    /// How many bytes are read, after decompression.
+    /// The maximum number of bytes to read, after decompression.
     pub most_bytes: u64,
     /// Whether there is memory for a window of gzip.
     pub may_inflate: bool,
@@ -39,14 +39,14 @@ pub struct AnswerScanner {
     body: Body,
     inflate: Option<Box<Inflate>>,
     left: u64,
-    /// Bytes beyond the limit were not read.
+    /// Reading stopped at a limit.
     is_over: bool,
 }
 
 #[derive(Debug)]
 enum Body {
     Json(Document),
-    /// v2: this many bytes of JSON are to come, then the first tensor.
+    /// A v2 answer: `left` more bytes of JSON, then the first tensor.
     Binary {
         document: Document,
         left: u64,
@@ -85,12 +85,12 @@ impl AnswerScanner {
         *is_over = !goes_on && inflate.end() != End::Broken;
     }
 
-    /// Whether this scanner holds one of the windows that are limited.
+    /// Whether this scanner holds a gzip window, of which there is a limited number.
     pub fn is_inflating(&self) -> bool {
         self.inflate.is_some()
     }
 
-    /// What was read, at the end of the body or wherever it broke off.
+    /// Returns the record at the end of the body, or where it broke off.
     pub fn finish(self) -> Record {
         let Self { body, inflate, is_over, .. } = self;
         let mut record = body.finish();
@@ -104,7 +104,7 @@ impl AnswerScanner {
     }
 }
 
-/// The type without its parameters.
+/// Whether the content type, without its parameters, is one of these names.
 fn is_type(content_type: &[u8], names: &[&str]) -> bool {
     let name = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
@@ -134,7 +134,7 @@ impl Body {
         }
     }
 
-    /// Reads a piece as far as the limit goes. Returns whether all of it was read.
+    /// Reads a piece up to the limit. Returns whether the whole piece was read.
     fn feed_within(&mut self, piece: &[u8], left: &mut u64, now: u64) -> bool {
         let allowed = piece.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
         let read = piece.get(..allowed).unwrap_or_default();

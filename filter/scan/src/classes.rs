@@ -2,13 +2,13 @@
 
 use crate::text::Text;
 
-/// How many classes of one body are told apart.
+/// How many classes of one body are counted by name.
 pub(crate) const MOST: usize = 20;
 
 /// The longest name of a class, in bytes.
 pub(crate) const LONGEST: usize = 32;
 
-/// As much of a text as it takes to see that it is too long.
+/// How much of a text shows that it is too long.
 pub(crate) const TOO_LONG: usize = LONGEST + 1;
 
 /// A name that looks like a sentence has more words than this.
@@ -24,7 +24,7 @@ pub(crate) struct Class {
     pub(crate) count: u32,
 }
 
-/// The classes of one body. Allocates only once there is one.
+/// The classes of one body. Allocates memory with the first class.
 #[derive(Debug, Default)]
 pub(crate) struct Classes {
     named: Vec<Class>,
@@ -32,7 +32,7 @@ pub(crate) struct Classes {
 }
 
 impl Classes {
-    /// Counts a text. Names that are too long or look like free text are not told apart.
+    /// Counts a text. Texts that are too long or look like free text are counted together.
     pub(crate) fn add(&mut self, name: &[u8]) {
         if is_free_text(name) {
             return self.add_other();
@@ -83,7 +83,7 @@ impl Classes {
     }
 }
 
-/// Whether a text is no name of a class.
+/// Whether a text does not look like the name of a class.
 fn is_free_text(text: &[u8]) -> bool {
     let words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count();
     text.len() > LONGEST || words == 0 || words > MOST_WORDS || text.iter().any(u8::is_ascii_control)

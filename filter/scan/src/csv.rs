@@ -1,4 +1,4 @@
-//! CSV answers: a row on each line, several columns are a vector.
+//! CSV answers: each line is a row, and several columns are a vector.
 
 use crate::classes::TOO_LONG;
 use crate::json::{HEAD, Scalar, token};
@@ -11,7 +11,7 @@ enum State {
     Start,
     Plain,
     Quoted,
-    /// Behind a quote in a quoted field: its end, or half of an escaped quote.
+    /// After a quote in a quoted field: the field's end, or the first half of an escaped quote.
     Quote,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct Csv {
     was_quoted: bool,
     fields: u64,
     lines: u64,
-    /// A first line without a number is a header if there is a number below it.
+    /// The only text of the first line: a header, unless the next line has a text only, too.
     header: Option<Text<TOO_LONG>>,
     pub(crate) tally: Tally,
 }
@@ -86,7 +86,7 @@ impl Csv {
         }));
     }
 
-    /// Ends a line that has something on it.
+    /// Ends a line, unless it is empty.
     fn end_line(&mut self) {
         if self.fields == 0 && self.field.is_empty() && !self.was_quoted {
             return;
@@ -97,7 +97,7 @@ impl Csv {
         let (only, is_text) = (self.fields == 1, self.tally.has_only_texts());
         self.fields = 0;
         if self.lines == 1 && is_text {
-            // A line of several texts holds no prediction in either case.
+            // A line of several texts holds no prediction, header or not.
             self.header = only.then_some(text.excerpt().into());
             self.tally.drop_vector();
             return;

@@ -1,4 +1,4 @@
-//! A JSON answer with predictions, also where all of it stands in a JSON string.
+//! A JSON answer with predictions, even if the whole answer is wrapped in a JSON string.
 
 use crate::json::{Container, Lexer, Scalar, Sink, token};
 use crate::predictions::{Layout, Predictions};
@@ -8,7 +8,7 @@ use crate::text::Excerpt;
 #[derive(Debug)]
 pub(crate) struct Document {
     lexer: Lexer,
-    /// Reads the document in a string, which `json.dumps(…)` in an Azure ML `score.py` makes.
+    /// Reads the document inside a string, as `json.dumps(…)` in an Azure ML `score.py` produces.
     inner: Lexer,
     nested: Nested,
     layout: Layout,
@@ -17,7 +17,7 @@ pub(crate) struct Document {
     pub(crate) predictions: Predictions,
 }
 
-/// What a string that is the whole document holds.
+/// The content of a string that is the whole document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Nested {
     #[default]
@@ -46,7 +46,7 @@ impl Document {
             rest = lexer.feed(rest, &mut Outer { inner, nested, predictions });
             if self.lexer.is_complete() {
                 rest = rest.trim_ascii_start();
-                // A second document belongs to JSON Lines, and to nothing else.
+                // Only JSON Lines may have a second document.
                 self.is_broken = self.layout == Layout::Document && !rest.is_empty();
                 if self.layout == Layout::Lines && !rest.is_empty() {
                     self.next();
@@ -76,7 +76,7 @@ impl Document {
     }
 }
 
-/// Passes a document on, and looks into a string that is the whole document.
+/// Passes a document on, and also parses a string that is the whole document.
 struct Outer<'a> {
     inner: &'a mut Lexer,
     nested: &'a mut Nested,
@@ -90,7 +90,7 @@ impl Outer<'_> {
             if self.inner.is_complete() {
                 return;
             }
-            // It only looked like a document: a text such as `[WARN] no model`.
+            // The text only looked like a document, such as `[WARN] no model`.
             self.predictions.forget();
         }
         let scalar = match token(text) {
@@ -134,7 +134,7 @@ impl Sink for Outer<'_> {
         if *self.nested == Nested::Document {
             let rest = self.inner.feed(bytes, self.predictions);
             if !rest.trim_ascii_start().is_empty() && self.inner.is_complete() {
-                // More than a document. An incomplete lexer makes it a text.
+                // More follows the document. A broken lexer makes the string a text.
                 *self.inner = Lexer::broken();
             }
         }

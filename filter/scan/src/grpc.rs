@@ -109,7 +109,7 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// Only the first tensor counts: further ones say more about the same rows.
+    /// Only the first tensor counts: further ones describe the same rows.
     fn is_first(&self) -> bool {
         self.outputs == 1
     }

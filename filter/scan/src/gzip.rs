@@ -4,16 +4,16 @@ use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_HAS_MORE_INPUT;
 use miniz_oxide::inflate::core::{DecompressorOxide, TINFL_LZ_DICT_SIZE, decompress};
 
-/// What comes out may be this many times what went in, and [`FREE`] bytes more. Text compresses by 3 to 30.
+/// The output may be this many times as long as the input, and [`FREE`] bytes more. Text compresses by 3 to 30.
 const RATIO: u64 = 100;
 
-/// Short answers may compress better.
+/// Output that is always allowed, because short answers may compress better.
 const FREE: u64 = 64 * 1024;
 
-/// Bytes of a checksum and a length behind the compressed data.
+/// Bytes of the checksum and the length after the compressed data.
 const TRAILER: u16 = 8;
 
-/// Flags of the header for what follows its ten bytes.
+/// The header's flags for the fields that follow its ten bytes.
 const HAS_CHECKSUM: u8 = 2;
 const HAS_EXTRA: u8 = 4;
 const HAS_NAME: u8 = 8;
@@ -24,7 +24,7 @@ enum State {
     /// At this byte of the header.
     Header(u8),
     ExtraLength(u8),
-    /// So many bytes are to be skipped.
+    /// This many bytes are skipped.
     Extra(u16),
     Name,
     Comment,
@@ -78,7 +78,7 @@ impl Default for Inflate {
 }
 
 impl Inflate {
-    /// Inflates a piece, and hands over what comes out, until `sink` returns false or the data are suspiciously
+    /// Inflates a piece and passes the output to `sink`, until `sink` returns false or the data are suspiciously
     /// compressible. Returns whether more may follow.
     pub(crate) fn feed(&mut self, piece: &[u8], mut sink: impl FnMut(&[u8]) -> bool) -> bool {
         let mut rest = piece;
@@ -99,7 +99,7 @@ impl Inflate {
         }
     }
 
-    /// How the body ended, as far as it was fed.
+    /// How the body ended, judged by the pieces so far.
     pub(crate) fn end(&self) -> End {
         match self.state {
             State::Broken => End::Broken,
@@ -152,7 +152,7 @@ impl Inflate {
         };
     }
 
-    /// What follows this part of the header.
+    /// The state after this part of the header.
     fn after(&mut self, part: u8) -> State {
         let has = |flag: u8| flag > part && self.flags & flag != 0;
         if has(HAS_EXTRA) {
@@ -174,7 +174,7 @@ impl Inflate {
         State::Data
     }
 
-    /// Inflates what it can. Returns what is left of the piece, or nothing where inflating is over for good.
+    /// Inflates as much as possible. Returns the rest of the piece, or `None` if inflating must stop.
     fn data<'a>(&mut self, bytes: &'a [u8], sink: &mut impl FnMut(&[u8]) -> bool) -> Option<&'a [u8]> {
         let mut rest = bytes;
         loop {

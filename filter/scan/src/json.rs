@@ -11,7 +11,7 @@ use crate::text::{Excerpt, Text};
 /// How deep arrays and objects may nest.
 pub(crate) const DEEPEST: u32 = 128;
 
-/// How much of a string a sink can look at.
+/// How many bytes of a string a sink can see.
 pub(crate) const HEAD: usize = 80;
 
 /// A value that is neither an array nor an object.
@@ -19,7 +19,7 @@ pub(crate) const HEAD: usize = 80;
 pub(crate) enum Scalar<'a> {
     Null,
     Boolean(bool),
-    /// Also an infinity. `None` where the number has too many digits to be read.
+    /// A number or an infinity. `None` if the number has too many digits to be read.
     Number(Option<f64>),
     NotANumber,
     String(Excerpt<'a>),
@@ -31,7 +31,7 @@ pub(crate) enum Container {
     Object,
 }
 
-/// Receives what a document consists of.
+/// Receives the parts of a document.
 pub(crate) trait Sink {
     fn open(&mut self, container: Container);
     fn close(&mut self);
@@ -50,7 +50,7 @@ enum State {
     KeyOrEnd,
     Colon,
     After,
-    /// Number or word: whatever is not punctuation.
+    /// A number or a word: anything that is not punctuation.
     Token,
     String,
     Escape,
@@ -66,11 +66,11 @@ pub(crate) struct Lexer {
     state: State,
     is_key: bool,
     depth: u32,
-    /// One bit for each level: set where it is an object.
+    /// One bit for each level, set if the level is an object.
     objects: u128,
     text: Text<HEAD>,
     hex: u16,
-    /// A high surrogate that waits for its other half; 0 if none does.
+    /// A high surrogate that waits for its other half; 0 if there is none.
     surrogate: u16,
 }
 
@@ -92,7 +92,7 @@ impl Lexer {
         rest
     }
 
-    /// Ends the input: a number at the top level has no other end.
+    /// Ends the input. A number at the top level ends only here.
     pub(crate) fn finish(&mut self, sink: &mut impl Sink) {
         if self.state == State::Token {
             self.end_of_token(sink);
@@ -107,7 +107,7 @@ impl Lexer {
         self.state == State::Broken
     }
 
-    /// One that accepts nothing.
+    /// A lexer that accepts nothing.
     pub(crate) fn broken() -> Self {
         Self { state: State::Broken, ..Self::default() }
     }
@@ -316,7 +316,7 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
 }
 
-/// A scalar that is no string.
+/// A scalar that is not a string.
 pub(crate) fn token(text: Excerpt<'_>) -> Option<Scalar<'static>> {
     Some(match text.head {
         b"null" => Scalar::Null,

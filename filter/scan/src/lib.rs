@@ -1,11 +1,11 @@
-//! What the bodies of inference calls say: predictions, tokens, models and errors.
+//! Reads the bodies of inference calls: predictions, tokens, models and errors.
 //!
-//! Every scanner is fed a body in pieces, as a proxy sees it, and gives the same for any split of the same bytes. It
-//! never recurses and never panics. Its state takes less than a kilobyte, 800 bytes more once there are classes, and
-//! about 44 KB more where it inflates gzip. Nothing here calls a host, does I/O or reads a clock.
+//! Every scanner reads a body in pieces, as a proxy sees it, and returns the same result for any split of the same
+//! bytes. It never recurses and never panics. Its state takes less than a kilobyte, 800 bytes more once there are
+//! classes, and about 44 KB more if it inflates gzip. Nothing here calls a host, does I/O or reads a clock.
 //!
-//! [`answer::AnswerScanner`] and [`request::RequestScanner`] read one body each; [`record::Record`] is what both found,
-//! in the form that one module writes and another one reads.
+//! [`answer::AnswerScanner`] and [`request::RequestScanner`] read one body each. [`record::Record`] holds the results
+//! of both, in the form that one module writes and another one reads.
 
 #![cfg_attr(
     not(test),

@@ -1,7 +1,7 @@
-//! What an LLM's answer says: the model, tokens, finish reasons, content events and its own end.
+//! Reads an LLM's answer: the model, tokens, finish reasons, content events and its own end.
 //!
 //! Reads the answers of OpenAI's chat completions, completions and responses, of Anthropic's messages and of Triton's
-//! `generate`, whole or one event at a time. Their keys do not collide, so that one table of transitions serves all.
+//! `generate`, whole or one event at a time. Their keys do not collide, so one table of transitions serves all.
 
 use crate::cells::{GAP_CELLS, gap_cell};
 use crate::json::{Container, Scalar, Sink};
@@ -10,7 +10,7 @@ use crate::record::{Finding, Finish, FinishCounts, MODEL, VERSION};
 use crate::text::Text;
 use crate::usage::Usage;
 
-/// Nothing of interest is deeper.
+/// The deepest level that is read. No field of interest is deeper.
 const DEEPEST: usize = 10;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,18 +20,18 @@ enum Place {
     Root,
     Choices,
     Choice,
-    /// What a choice, or an event, adds.
+    /// The content that a choice or an event adds.
     Delta,
     Content,
     ToolCalls,
     Index,
     FinishReason,
-    /// Anthropic's, of the whole message.
+    /// Anthropic's reason for the whole message.
     StopReason,
-    /// Of OpenAI's responses.
+    /// The status of one of OpenAI's responses.
     Status,
     Incomplete,
-    /// What wraps a model and a usage in an event.
+    /// An object around a model and a usage in an event.
     Wrapper,
     Usage,
     Input,
@@ -64,7 +64,7 @@ pub(crate) struct Llm {
     pub(crate) usage: Usage,
     pub(crate) error: Finding,
     pub(crate) content_events: u64,
-    /// When the first and the last content came.
+    /// When the first content came.
     pub(crate) first_content: Option<u64>,
     pub(crate) last_content: Option<u64>,
     pub(crate) gaps: [u32; GAP_CELLS],
@@ -75,7 +75,7 @@ pub(crate) struct Llm {
     /// One bit for each choice.
     seen: u64,
     finished: u64,
-    /// As many as the request asked for.
+    /// How many choices the request asked for.
     expected: u32,
     choice: Choice,
     now: u64,
@@ -87,7 +87,7 @@ pub(crate) struct Llm {
 }
 
 impl Llm {
-    /// An answer with so many choices; 1 where the request does not say.
+    /// A reader for an answer with this many choices; 1 if the request does not say.
     pub(crate) fn new(expected: u32) -> Self {
         Self {
             model: Text::default(),
@@ -114,7 +114,7 @@ impl Llm {
         }
     }
 
-    /// The bytes that follow arrived now.
+    /// Sets the time at which the following bytes arrived.
     pub(crate) fn at(&mut self, now: u64) {
         self.now = now;
     }
@@ -193,7 +193,7 @@ impl Llm {
         }
     }
 
-    /// Something that a caller sees came: the event counts once.
+    /// Notes content that a caller sees. Each event counts once.
     fn content(&mut self) {
         if self.has_content {
             return;
@@ -348,7 +348,7 @@ impl Sink for Llm {
     }
 
     fn piece(&mut self, _: &[u8]) {
-        // An event's `delta` that is a text, not an object, is one of OpenAI's responses.
+        // If an event's `delta` is a text and not an object, it comes from OpenAI's responses.
         if matches!(self.place(), Place::Content | Place::Delta) {
             self.content();
         }

@@ -1,12 +1,12 @@
 //! Numbers as JSON writes them.
 
-/// Powers of ten that a float holds exactly.
+/// The powers of ten that a float represents exactly.
 const EXACT: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
     1e19, 1e20, 1e21, 1e22,
 ];
 
-/// Integers up to here are floats without rounding.
+/// A float represents integers up to this one exactly.
 const EXACT_INTEGERS: u64 = 1 << 53;
 
 /// Reads a whole JSON number.
@@ -29,14 +29,14 @@ pub(crate) fn parse(text: &[u8]) -> Option<f64> {
 
 #[derive(Default)]
 struct Digits {
-    /// All digits as one integer; `None` where they do not fit.
+    /// All digits as one integer; `None` if they do not fit.
     mantissa: Option<u64>,
-    /// How many of them are behind the point.
+    /// How many of the digits are after the decimal point.
     scale: i32,
 }
 
 impl Digits {
-    /// Digits without a superfluous zero in front.
+    /// Reads digits without a superfluous leading zero.
     fn integer<'a>(&mut self, text: &'a [u8]) -> Option<&'a [u8]> {
         let (digits, rest) = leading_digits(text);
         if digits.is_empty() || (digits.len() > 1 && digits.first() == Some(&b'0')) {
@@ -54,7 +54,7 @@ impl Digits {
         (!digits.is_empty()).then_some(rest)
     }
 
-    /// The value, where one multiplication or division of exact floats gives it correctly rounded.
+    /// The value, if one multiplication or division of exact floats gives it correctly rounded.
     fn exactly(&self, exponent: i32) -> Option<f64> {
         let mantissa = self.mantissa.filter(|mantissa| *mantissa <= EXACT_INTEGERS)?;
         #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53, which was checked")]

@@ -1,7 +1,7 @@
-//! Where the predictions stand in a JSON answer, and what else it says.
+//! Finds the predictions in a JSON answer, its model and its errors.
 //!
 //! The place of a value follows from the place of its container and its key, so a table of transitions and a short
-//! stack is all that is needed.
+//! stack suffice.
 
 use crate::json::{Container, Scalar, Sink};
 use crate::record::{Finding, MODEL, VERSION};
@@ -9,10 +9,10 @@ use crate::tally::Tally;
 use crate::tensor::element;
 use crate::text::{Excerpt, Text};
 
-/// Nothing of interest is deeper.
+/// The deepest level that is read. No field of interest is deeper.
 const DEEPEST: usize = 12;
 
-/// Keys that predictions stand under, the most telling first. A key that follows counts only if it is more telling.
+/// Keys of predictions, the most telling first. A later key in an answer counts only if it is more telling.
 const KEYS: [(&[u8], Rank); 9] = [
     (b"predictions", Rank(2)),
     (b"prediction", Rank(3)),
@@ -34,11 +34,11 @@ impl Rank {
     const ROOT: Self = Self(0);
     /// The operator's own key.
     const CONFIGURED: Self = Self(1);
-    /// v2's, and TensorFlow Serving's columns.
+    /// The outputs of a v2 answer, and TensorFlow Serving's columns.
     const OUTPUTS: Self = Self(4);
-    /// Also what echoes the input.
+    /// May also echo the input.
     const DATA: Self = Self(9);
-    /// A number here is a prediction, such as a reconstruction's error; anything else reports a failure.
+    /// A number here is a prediction, such as a reconstruction error. Anything else reports a failure.
     const ERROR: Self = Self(10);
 }
 
@@ -55,14 +55,14 @@ const FIELDS: [&[u8]; 9] = [
     b"confidence",
 ];
 
-/// What a value is, by where it stands.
+/// The meaning of a value, by its position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Place {
     #[default]
     Ignored,
     /// The whole answer.
     Root,
-    /// What stands under one of [`KEYS`].
+    /// The value of one of [`KEYS`].
     Predictions(Rank),
     Row,
     Element,
@@ -93,9 +93,9 @@ pub(crate) struct Tensor {
     pub(crate) datatype: Text<8>,
     /// The first dimension, once known.
     pub(crate) rows: Option<u64>,
-    /// Elements of a row: the product of the other dimensions.
+    /// The number of elements in a row: the product of the other dimensions.
     pub(crate) width: u64,
-    /// Bytes of it that follow the JSON part.
+    /// How many bytes of the tensor follow the JSON part.
     pub(crate) binary: Option<u64>,
     /// Whether values were counted before the shape was known.
     unshaped: bool,
@@ -118,15 +118,15 @@ pub(crate) struct Predictions {
     pub(crate) version: Text<VERSION>,
     pub(crate) tensor: Tensor,
     layout: Layout,
-    /// A key of the operator's choice, which counts before all others.
+    /// The operator's own key, which wins over all others.
     key: Text<32>,
     stack: [Place; DEEPEST],
     depth: usize,
-    /// Levels below the last one that is of interest.
+    /// The number of levels below the last one of interest.
     ignored: u32,
     /// The place of the value that follows the key just read.
     next: Place,
-    /// The rank of the key that the counted predictions stand under.
+    /// The rank of the key of the counted predictions.
     rank: Option<Rank>,
     outputs: u32,
     error: Finding,
@@ -145,21 +145,21 @@ impl Predictions {
         }
     }
 
-    /// The answer, or a prediction in it, is a text.
+    /// Checks a text that is the answer or a prediction for an exception.
     pub(crate) fn mention(&mut self, text: Excerpt<'_>) {
         if reads_like_an_exception(text) {
             self.error = self.error.max(Finding::Mentioned);
         }
     }
 
-    /// Ends the answer. A tensor's shape says how many rows there are, whatever its values look like.
+    /// Ends the answer. A tensor's shape determines the number of rows, even if its values look different.
     pub(crate) fn settle(&mut self) {
         if let Some(rows) = self.tensor.rows {
             self.tally.rows = rows;
         }
     }
 
-    /// Whether a string that comes now is the whole answer, and may hold a document.
+    /// Whether the next string is the whole answer, and may hold a document.
     pub(crate) fn may_nest(&self) -> bool {
         self.depth == 0 && self.ignored == 0 && self.layout == Layout::Document
     }
@@ -169,7 +169,7 @@ impl Predictions {
         (self.depth, self.ignored, self.next) = (0, 0, Place::Ignored);
     }
 
-    /// Forgets the document, which was not what it looked like.
+    /// Forgets the document, because it was only a text.
     pub(crate) fn forget(&mut self) {
         *self = Self::new(self.layout, self.key.head());
     }
@@ -207,7 +207,7 @@ impl Predictions {
         self.next = Place::Ignored;
     }
 
-    /// Whether predictions under a key of this rank count. If they do, less telling ones are forgotten.
+    /// Whether predictions under a key of this rank count. If so, forgets those under a less telling key.
     fn prefer(&mut self, rank: Rank) -> bool {
         match self.rank {
             Some(known) if known < rank => return false,
@@ -261,13 +261,13 @@ impl Predictions {
         }
     }
 
-    /// A tensor of a v2 answer. Only the first one counts: further ones say more about the same rows.
+    /// Enters a tensor of a v2 answer. Only the first one counts: further ones describe the same rows.
     fn enter_output(&mut self) -> Place {
         self.outputs = self.outputs.saturating_add(1);
         if self.outputs == 1 { Place::Output } else { Place::Ignored }
     }
 
-    /// A single row under a key of predictions.
+    /// Enters a single row under a key of predictions.
     fn enter_row(&mut self, rank: Rank) -> Place {
         if rank == Rank::ERROR || self.prefer(rank) { self.enter_row_of(rank) } else { Place::Ignored }
     }
@@ -313,7 +313,7 @@ impl Predictions {
         }
     }
 
-    /// A scalar under a key of predictions, or an element of an array there.
+    /// Counts a scalar under a key of predictions, or an element of an array there.
     fn prediction(&mut self, rank: Rank, scalar: Scalar<'_>, is_element: bool) {
         if rank == Rank::ERROR {
             match scalar {
@@ -359,7 +359,7 @@ impl Predictions {
         }
     }
 
-    /// Values that came before a shape with several columns were not grouped into rows.
+    /// Forgets values that came before a shape with several columns, because they were not grouped into rows.
     fn leave_tensor(&mut self) {
         if self.tensor.unshaped && self.tensor.width > 1 {
             self.tally.clear_values();
@@ -420,7 +420,7 @@ impl Sink for Predictions {
     fn piece(&mut self, _: &[u8]) {}
 }
 
-/// The value of Seldon's `status.status` if the call failed: 1 or `FAILURE`.
+/// Whether Seldon's `status.status` reports a failure: it is then 1 or `FAILURE`.
 fn reports_failure(scalar: Scalar<'_>) -> bool {
     match scalar {
         Scalar::String(text) => text.head == b"FAILURE",
@@ -468,10 +468,10 @@ const WORDS: [&[u8]; 18] = [
     b"not found",
 ];
 
-/// Texts that are longer were more likely generated by a model.
+/// The longest text that may be an exception, in bytes. A model more likely generated longer ones.
 const LONGEST_EXCEPTION: u32 = 512;
 
-/// Whether a text in a prediction's place is an exception's, as far as one can tell.
+/// Guesses whether a text in place of a prediction is an exception's.
 fn reads_like_an_exception(text: Excerpt<'_>) -> bool {
     let head = text.head;
     let has = |word: &&[u8]| head.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));

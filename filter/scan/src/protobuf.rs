@@ -3,11 +3,11 @@
 /// How deep messages may nest.
 const DEEPEST: usize = 4;
 
-/// What to do with a field that has a length.
+/// The treatment of a field that has a length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
     Message,
-    /// Hand over its bytes.
+    /// Pass on its bytes.
     Bytes,
     /// Many values of this wire type, one after the other.
     Packed(Wire),
@@ -47,13 +47,13 @@ enum State {
 pub(crate) struct Reader {
     state: State,
     position: u64,
-    /// Where the fields with a length end, from the outermost in, and their numbers.
+    /// Where the fields with a length end, the outermost first, and their numbers.
     ends: [u64; DEEPEST],
     path: [u32; DEEPEST],
     depth: usize,
     bits: u64,
     shift: u32,
-    /// The number of the field whose value comes.
+    /// The number of the field whose value comes next.
     field: u32,
     packed: Option<Wire>,
 }

@@ -1,4 +1,4 @@
-//! What was read of one call, in the form that one module writes and another one reads.
+//! The results of reading one call, in the form that one module writes and another one reads.
 //!
 //! At most [`LONGEST`] bytes: a version, then fields of a tag and a value. A reader skips tags that it does not know.
 
@@ -16,10 +16,10 @@ pub const MODEL: usize = 80;
 /// The longest version of a model that is kept.
 pub const VERSION: usize = 32;
 
-/// What a value is.
+/// The kind of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Also an infinity.
+    /// A number or an infinity.
     Number,
     /// JSON's null, or an empty field of CSV.
     Null,
@@ -148,7 +148,7 @@ pub enum Finding {
     Nothing,
     /// It mentions one: a text that reads like an exception's, or an error beside predictions.
     Mentioned,
-    /// It is a structured error, without a prediction.
+    /// It is a structured error without predictions.
     Structured,
 }
 
@@ -157,7 +157,7 @@ pub enum Finding {
 pub enum Scanned {
     /// To its end.
     Whole,
-    /// To the limit, or as far as it came.
+    /// Up to the limit, or to where it broke off.
     Partial,
     /// Not at all: it is compressed in a way that is not read.
     Compressed,
@@ -212,9 +212,9 @@ pub struct Rows {
     pub cells: Vec<(u8, u32)>,
     /// Classes and how often each was predicted.
     pub classes: Vec<(Vec<u8>, u32)>,
-    /// Predictions of further classes, or with names that were refused.
+    /// Predictions of further classes, or with a text that does not look like the name of a class.
     pub other_classes: u32,
-    /// Equal for answers with equal predictions, whatever their ids.
+    /// Equal for answers with equal predictions, even if their ids differ.
     pub fingerprint: u64,
 }
 
@@ -223,9 +223,9 @@ pub struct Rows {
 pub struct Generation {
     /// Whether it came as a stream of events.
     pub is_stream: bool,
-    /// Whether its own end was seen, with or without the connection's.
+    /// Whether its own end was seen, whether or not the connection ended.
     pub is_ended: bool,
-    /// As reported.
+    /// The tokens that the server reported.
     pub tokens: Tokens,
     /// Why it stopped, for each choice.
     pub finish: FinishCounts,
@@ -240,7 +240,7 @@ pub struct Generation {
     pub gaps: Vec<(u8, u32)>,
 }
 
-/// What was read of one call.
+/// The results of reading one call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// How far the answer could be read.
@@ -257,7 +257,7 @@ pub struct Record {
     pub rows: Option<Rows>,
     /// The generation, if the route is an LLM's.
     pub generation: Option<Generation>,
-    /// Values and classes that were seen and are not in the record.
+    /// Values and classes that were seen but are not in the record.
     pub cut: u32,
 }
 
@@ -267,7 +267,7 @@ impl Record {
         wire::encode(self)
     }
 
-    /// Reads what [`encode`](Self::encode) wrote; nothing if it is another format.
+    /// Reads what [`encode`](Self::encode) wrote; `None` if the bytes have another format.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         wire::decode(bytes)
     }

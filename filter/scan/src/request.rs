@@ -1,4 +1,4 @@
-//! What a request says: the model that it asks for, and how many choices.
+//! Reads a request: the model that it asks for, and how many choices.
 
 use crate::grpc::{Frames, Request};
 use crate::json::{Container, Lexer, Scalar, Sink};
@@ -51,7 +51,7 @@ impl RequestScanner {
         }
     }
 
-    /// The model that the request asks for, as far as it was read.
+    /// The model that the request asks for, or the part of its name that was read.
     pub fn model(&self) -> Text<MODEL> {
         match &self.body {
             Body::Json(_, fields) => fields.model,
@@ -90,7 +90,7 @@ struct Fields {
 
 impl Sink for Fields {
     fn open(&mut self, container: Container) {
-        // A prompt in a list of prompts, as tokens.
+        // One prompt of a list of prompts, given as tokens.
         if self.depth == 2 && self.key == Key::Prompt && container == Container::Array {
             self.prompts = self.prompts.saturating_add(1);
         }

@@ -1,4 +1,4 @@
-//! Server-sent events: what an LLM streams.
+//! Server-sent events, as LLMs stream them.
 
 use memchr::memchr2;
 
@@ -14,7 +14,7 @@ enum State {
     /// In a field's name.
     #[default]
     Name,
-    /// Behind the colon, where one space is skipped.
+    /// After the colon, where one space is skipped.
     Colon,
     Value,
 }
@@ -33,7 +33,7 @@ pub(crate) struct Events {
     state: State,
     field: Field,
     name: Text<8>,
-    /// The last byte was a carriage return: a line feed now belongs to it.
+    /// The last byte was a carriage return, so a line feed now belongs to the same line break.
     after_return: bool,
     event: Text<8>,
     /// The beginning of the event's data.

@@ -1,4 +1,4 @@
-//! What the predictions of one answer add up to: rows, kinds, cells, classes and a fingerprint.
+//! Adds up the predictions of one answer: rows, kinds, cells, classes and a fingerprint.
 
 use crate::cells::{VALUE_CELLS, value_cell};
 use crate::classes::{Classes, TOO_LONG};
@@ -13,7 +13,7 @@ pub(crate) struct Tally {
     pub(crate) kinds: KindCounts,
     pub(crate) cells: [u32; VALUE_CELLS],
     pub(crate) classes: Classes,
-    /// Of all predictions in their order. Equal answers have equal ones, whatever ids they carry.
+    /// The fingerprint of all predictions in their order. Answers that differ only in their ids have the same one.
     pub(crate) fingerprint: Fingerprint,
     /// Values that were seen and could not be counted exactly.
     pub(crate) cut: u32,
@@ -35,19 +35,19 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// A row that is one value.
+    /// Counts a row that is one value.
     pub(crate) fn row(&mut self, scalar: Scalar<'_>) {
         self.add_row();
         self.value(scalar);
     }
 
-    /// A row whose values follow.
+    /// Begins a row whose values follow.
     pub(crate) fn add_row(&mut self) {
         self.rows = self.rows.saturating_add(1);
         self.fingerprint.add(b"row");
     }
 
-    /// A value of a row.
+    /// Counts a value of a row.
     pub(crate) fn value(&mut self, scalar: Scalar<'_>) {
         self.fingerprint.scalar(scalar);
         self.count(scalar);
@@ -76,13 +76,13 @@ impl Tally {
         }
     }
 
-    /// A value of the row that is a vector, up to [`end_vector`](Self::end_vector).
+    /// Adds an element to the row that is a vector, until [`end_vector`](Self::end_vector) ends it.
     pub(crate) fn element(&mut self, scalar: Scalar<'_>) {
         self.fingerprint.scalar(scalar);
         self.vector.add(scalar);
     }
 
-    /// An element that is an array or an object: the row has no largest element.
+    /// Notes an element that is an array or an object, so that the row has no largest element.
     pub(crate) fn nested_element(&mut self) {
         self.vector.is_nested = true;
     }
@@ -125,12 +125,12 @@ impl Tally {
         }
     }
 
-    /// Forgets all, as a better place for predictions was found.
+    /// Forgets all predictions, because a more telling key was found.
     pub(crate) fn clear(&mut self) {
         *self = Self { cut: self.cut, ..Self::default() };
     }
 
-    /// Forgets what was made of the values, but not how many rows there were.
+    /// Forgets the values, but keeps the number of rows.
     pub(crate) fn clear_values(&mut self) {
         let lost = self.kinds.total();
         self.kinds = KindCounts::default();
@@ -156,7 +156,7 @@ pub(crate) fn kind(scalar: Scalar<'_>) -> Kind {
 struct Vector {
     length: u64,
     is_nested: bool,
-    /// The most remarkable kind of all its elements: one NaN makes it a NaN.
+    /// The most notable kind among the elements: one NaN makes the vector a NaN.
     kind: Kind,
     largest: Option<(u64, f64)>,
     /// The first element, for a vector that has no other.
@@ -170,7 +170,7 @@ enum Only {
     NotANumber,
     Null,
     Boolean(bool),
-    /// Enough to tell whether it names a class.
+    /// Enough of a text to tell whether it names a class.
     Text(Text<TOO_LONG>),
 }
 

@@ -15,7 +15,7 @@ pub(crate) enum DataType {
     BFloat,
     Single,
     Double,
-    /// Strings, each behind its length.
+    /// Strings, each after its length.
     Bytes,
 }
 
@@ -40,7 +40,7 @@ impl DataType {
         })
     }
 
-    /// Bytes of an element, or of what stands before it.
+    /// The bytes of an element, or of the length before a string.
     fn width(self) -> usize {
         match self {
             Self::Boolean => 1,
@@ -70,7 +70,7 @@ impl DataType {
     }
 }
 
-/// A number that may be none.
+/// A number or NaN.
 pub(crate) fn number(number: f64) -> Scalar<'static> {
     if number.is_nan() { Scalar::NotANumber } else { Scalar::Number(Some(number)) }
 }
@@ -102,7 +102,7 @@ pub(crate) fn element(scalar: Scalar<'_>, width: u64, tally: &mut Tally) {
 #[derive(Debug)]
 pub(crate) struct Elements {
     datatype: DataType,
-    /// Elements of a row.
+    /// The number of elements in a row.
     width: u64,
     bits: u64,
     filled: usize,

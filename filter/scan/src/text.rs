@@ -2,23 +2,23 @@
 
 use std::fmt;
 
-/// The first `N` bytes of a text that arrives in pieces, and how long all of it was.
+/// The first `N` bytes of a text that arrives in pieces, and the length of the whole text.
 #[derive(Clone, Copy)]
 pub struct Text<const N: usize> {
     bytes: [u8; N],
     length: u32,
 }
 
-/// The beginning of a text that is kept elsewhere.
+/// A borrowed beginning of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Excerpt<'a> {
     pub(crate) head: &'a [u8],
-    /// Of the whole text, in bytes.
+    /// The length of the whole text, in bytes.
     pub(crate) length: u32,
 }
 
 impl<'a> Excerpt<'a> {
-    /// The text, if nothing is missing.
+    /// The text, if all of it is there.
     pub(crate) fn whole(self) -> Option<&'a [u8]> {
         (self.head.len() == self.length as usize).then_some(self.head)
     }
@@ -84,12 +84,12 @@ impl<const N: usize> Text<N> {
         (self.kept() == self.length as usize).then(|| self.head())
     }
 
-    /// What was kept, as if it were all.
+    /// The kept bytes, as if they were the whole text.
     pub(crate) fn kept_only(&self) -> Self {
         Self::from(self.head())
     }
 
-    /// Its beginning and its length.
+    /// The text's beginning and its length.
     pub(crate) fn excerpt(&self) -> Excerpt<'_> {
         Excerpt { head: self.head(), length: self.length }
     }

@@ -7,13 +7,13 @@ use crate::cells::{GAP_CELLS, VALUE_CELLS};
 use crate::classes::{self, LONGEST as LONGEST_CLASS};
 use crate::text::Text;
 
-/// The first byte. A reader refuses any other.
+/// The first byte. A reader rejects any other.
 const FORMAT: u8 = 1;
 
 /// The longest varint, in bytes.
 const VARINT: usize = 10;
 
-/// What a field holds.
+/// The content of a field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Tag {
@@ -96,7 +96,7 @@ fn encode_rows(bytes: &mut Vec<u8>, rows: &Rows) -> u32 {
     numbers(bytes, Tag::Fingerprint, [rows.fingerprint]);
     numbers(bytes, Tag::OtherClasses, [u64::from(rows.other_classes)]);
     pairs(bytes, Tag::Cells, &rows.cells);
-    // What follows the classes: a tag, a length and the count of what was cut.
+    // Leaves room for the field after the classes: a tag, a length and the count of what was cut.
     let limit = LONGEST.saturating_sub(VARINT.saturating_add(2));
     let mut cut: u32 = 0;
     for (name, count) in &rows.classes {
@@ -148,7 +148,7 @@ fn varint(bytes: &mut Vec<u8>, number: u64) {
     bytes.push(u8::try_from(left).unwrap_or(0));
 }
 
-/// What is left to read.
+/// The bytes that are left to read.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -207,7 +207,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Record> {
     let mut record = Record::default();
     while !reader.0.is_empty() {
         let (tag, value) = reader.field()?;
-        // A newer writer may have more to say.
+        // A newer writer may use tags that this reader does not know.
         if let Some(tag) = Tag::ALL.into_iter().find(|known| *known as u8 == tag) {
             decode_field(&mut record, tag, value)?;
         }
