@@ -14,7 +14,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// What a call costs: the module in both ways in, Envoy's Lua and stats logger, and a library inside the app
+    /// Measure the cost of a call: the module in both ways in, Envoy's Lua and stats logger, and a library inside the app
     Filter(filter::Args),
     /// How much memory Envoy has, with and without the module
     Memory(filter::MemoryArgs),

@@ -19,7 +19,7 @@ pub struct Cli {
     pub args: Args,
 }
 
-/// What the program can do besides serving.
+/// The commands besides serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Read Envoy once, print the metrics to standard output and exit: 0 if Envoy could be read, else 1

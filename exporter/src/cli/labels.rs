@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn tenant_is_rejected_if_a_dialect_has_that_label() {
+    fn tenant_label_of_a_dialect_is_rejected() {
         let text = "{dialect: d, families: [{name: a_total, help: A., measure: calls, labels: \
                     [{name: tenant, value: model}]}]}";
         let families = Dialect::parse("d.yaml", text).unwrap().families;

@@ -168,13 +168,13 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_read_an_answer_in_time_loses_it_and_others_get_the_place() {
+    fn slow_reader_loses_its_answer_and_slot() {
         // Long enough for a busy machine to begin all answers.
         serve(Duration::from_secs(2), scrape_slowly);
     }
 
     #[test]
-    fn an_answer_that_is_being_read_is_not_cut_off_for_those_who_ask_for_nothing() {
+    fn idle_clients_cut_off_no_answer() {
         serve(Duration::from_secs(60), |address, _| {
             let (mut stream, mut answer) = scrape(address);
             answer.resize(512, 0);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_read_an_answer_and_asks_for_nothing_more_gives_the_place() {
+    fn idle_reader_gives_up_its_slot() {
         serve(Duration::from_secs(60), |address, _| {
             let satisfied = (0..MAX_CONNECTIONS).map(|_| {
                 let mut stream = TcpStream::connect(address).unwrap();

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn expected_route_has_one_series_before_and_after_calls() {
+    fn expected_route_has_one_series_throughout() {
         let identity = pod();
         let mut decoder = Decoder::new(&identity);
         decoder.line("wasmcustom.scoretap.call.score.~.~.POST./score.200.success: 12").unwrap();
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_and_sums_of_equal_series_are_added_up() {
+    fn cells_and_sums_of_equal_series_add_up() {
         let reading = reading(
             &pod(),
             &[
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn envoys_statistics_are_added_up_over_listeners_and_clusters() {
+    fn statistics_add_up_over_listeners_and_clusters() {
         let reading = reading(
             &pod(),
             &[

@@ -353,7 +353,7 @@ fn process_metrics_are_those_of_the_kernel() {
     assert!(value("scoretap_process_cpu_seconds_total") < 60.0);
 }
 
-/// What a run prints to standard output and to standard error, and its code.
+/// The standard output and standard error of a run, and its exit code.
 #[track_caller]
 fn check_scrape(flags: &[&str], code: i32, printed: &str, logged: &str) {
     let output = exporter::output(&[&["scrape"], flags].concat());

@@ -3,7 +3,7 @@
 use crate::envoy::{self, Fake};
 use crate::exporter::Exporter;
 
-/// What Envoy reports of a pod whose listener has the filter, with reloads.
+/// Envoy's statistics of a pod whose listener has the filter, with reloads.
 const POD: &str = "\
     cluster.app.upstream_rq_active: 0\n\
     http.inbound.downstream_rq_active: 0\n\

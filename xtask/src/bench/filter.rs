@@ -32,7 +32,7 @@ use process::Threads;
 use samples::{Cell, Sample, Samples};
 use variant::Variant;
 
-/// What `--write` replaces: the plot, and sections of two documents.
+/// `--write` replaces the plot, and sections of two documents.
 const PLOT: &str = "docs/cost.svg";
 const TABLES: &str = "docs/cost.md";
 const README: &str = "README.md";

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn classic_cell_counts_for_the_bucket_of_its_bound() {
+    fn classic_cell_counts_for_its_bounds_bucket() {
         check(&[(Some(1_000_000_000), None, 2), (None, None, 1)], &[(0, 1), (8192, 1)], &[2, -1]);
     }
 }

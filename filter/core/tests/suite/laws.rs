@@ -312,7 +312,7 @@ proptest! {
     }
 
     #[test]
-    fn any_call_adds_to_one_counter_cell_and_sum(calls in collection::vec(anything(), 0..20)) {
+    fn call_adds_to_one_counter_cell_and_sum(calls in collection::vec(anything(), 0..20)) {
         let (host, config) = (Host::default(), Config::parse(b"{\"max_series\": 2}").unwrap());
         let mut observer = Observer::new(Some(config));
         calls.iter().for_each(|call| observer.observe(call, &host));

@@ -1,4 +1,4 @@
-//! What bounds the memory and the work of a scanner.
+//! The limits on memory and work of a scanner.
 
 use std::io::Write;
 

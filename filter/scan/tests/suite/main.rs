@@ -1,4 +1,4 @@
-//! What is read of answers that real servers gave, and of each format.
+//! Scanners read the answers of real servers, and each format, correctly.
 
 mod captures;
 mod formats;
@@ -14,7 +14,7 @@ use scoretap_scan::record::{Record, Rows};
 /// As much as the default configuration reads.
 const MOST: u64 = 1 << 20;
 
-/// What an answer is read as, when nothing but its type is known.
+/// The description of an answer of which only the type is known.
 fn about(content_type: &str) -> About<'_> {
     About {
         content_type: content_type.as_bytes(),

@@ -106,7 +106,7 @@ impl Predicted {
     }
 }
 
-/// What an LLM's answer says, read from all its documents.
+/// The content of an LLM's answer, read from all its documents.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Generated {
     pub(crate) model: String,

@@ -69,7 +69,7 @@ pub(super) fn main_table(samples: &Samples) -> Result<String> {
     Ok(out)
 }
 
-/// What was aimed at.
+/// The table of targets.
 pub(super) fn targets(samples: &Samples) -> Result<String> {
     let mut out = String::new();
     writeln!(

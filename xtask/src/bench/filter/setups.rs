@@ -46,7 +46,7 @@ impl Setup {
     }
 }
 
-/// What one setup costs, in microseconds, round by round.
+/// The cost of one setup, in microseconds, round by round.
 pub(super) struct Measured {
     setup: Setup,
     rounds: Vec<Round>,
