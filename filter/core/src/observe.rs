@@ -165,12 +165,8 @@ impl Observer {
         series.encode(name);
         let mut end = None;
         let admission = match &series.model {
-            Model::Other => Admission::Admitted,
-            // Callers cannot add such series: each route has one.
-            Model::Named { model: None, version: None } => {
-                table.admit(name, Evidence::Shown, data);
-                Admission::Admitted
-            }
+            // Callers cannot add such series: each route has one of either kind. The limit does not concern them.
+            Model::Other | Model::Named { model: None, version: None } => Admission::Admitted,
             Model::Named { .. } if table.contains(name) => Admission::Admitted,
             Model::Named { .. } => {
                 let ended = *end.insert(End::of(call, matched.route, config.overrides()));

@@ -1,7 +1,7 @@
 //! Which names get counters of their own, over all VMs of an Envoy.
 
 use crate::call::{FakeCall, post};
-use crate::engine::Engine;
+use crate::engine::{Engine, Native};
 use crate::vm::Vm;
 use crate::world::World;
 
@@ -132,12 +132,18 @@ fn model_is_admitted_once_the_host_answers() {
 }
 
 #[test]
-fn the_pods_own_model_counts_towards_the_limit() {
-    let world = World::default();
-    let mut vm = Vm::start(&world, r#"{"max_series": 2}"#);
-    for call in [post("/score"), model("a"), model("b")] {
-        vm.log(&call);
+fn calls_without_a_model_take_no_place() {
+    fn counts<E: Engine>() -> (u64, u64, u64) {
+        let world = World::default();
+        let mut engine = E::start(&world, r#"{"max_series": 2}"#);
+        for call in
+            [post("/score"), post("/predict"), model("a"), model("b"), model("c"), post("/invocations")]
+        {
+            engine.log(&call);
+        }
+        let unnamed = world.sum("scoretap.call.") - world.sum("scoretap.call.kserve-v1.");
+        (unnamed, counted(&world, "a") + counted(&world, "b"), counted(&world, "*.*"))
     }
-    assert_eq!(world.sum("scoretap.call.kserve-v1.a.~."), 1);
-    assert_eq!(world.sum("scoretap.call.kserve-v1.*.*."), 1);
+    assert_eq!(counts::<Native>(), (3, 2, 1), "as compiled here");
+    assert_eq!(counts::<Vm>(), (3, 2, 1), "as packaged");
 }
