@@ -1,5 +1,5 @@
-//! README.md, ARCHITECTURE.md and what is in `k8s/` say what the code does. What they repeat of it is compared, or
-//! written with `UPDATE_DOCS=1 cargo test -p scoretap-tests --test docs`.
+//! The documents agree with the code. `UPDATE_DOCS=1 cargo test -p scoretap-tests --test docs` writes the generated
+//! sections.
 
 use std::fs;
 use std::process::Command;
@@ -16,55 +16,59 @@ fn document(name: &str) -> String {
 
 /// The section between `<!-- generated: NAME -->` and the next `<!-- /generated -->` is `expected`.
 #[track_caller]
-fn check_generated(name: &str, expected: &str) {
-    let readme = document("README.md");
-    let (before, rest) = readme.split_once(&format!("<!-- generated: {name} -->\n")).expect(name);
+fn check_generated(file: &str, name: &str, expected: &str) {
+    let text = document(file);
+    let (before, rest) = text.split_once(&format!("<!-- generated: {name} -->\n")).expect(name);
     let (found, after) = rest.split_once("<!-- /generated -->").expect(name);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         let updated = format!("{before}<!-- generated: {name} -->\n{expected}<!-- /generated -->{after}");
-        return fs::write(workspace::root().join("README.md"), updated).unwrap();
+        return fs::write(workspace::root().join(file), updated).unwrap();
     }
-    assert_eq!(found, expected, "README.md, section {name}: UPDATE_DOCS=1 writes it anew");
+    assert_eq!(found, expected, "{file}, section {name}: UPDATE_DOCS=1 writes it again");
 }
 
-/// Both at once: they write the same file.
 #[test]
-fn generated_sections_are_what_the_code_says() {
+fn generated_sections_are_current() {
     let rows = PRESETS.iter().map(|preset| {
         let paths: Vec<_> = preset.paths.iter().map(|path| format!("`{path}`")).collect();
         format!("| `{}` | {} |\n", preset.name, paths.join(" "))
     });
     let table: String = rows.collect();
-    check_generated("presets", &format!("| preset | paths, all by POST |\n|---|---|\n{table}"));
+    check_generated(
+        "docs/configuration.md",
+        "presets",
+        &format!("| preset | paths, all by POST |\n|---|---|\n{table}"),
+    );
     let help = Command::new(workspace::exporter()).arg("--help").output().unwrap();
-    check_generated("flags", &format!("```\n{}```\n", String::from_utf8(help.stdout).unwrap()));
+    let flags = format!("```\n{}```\n", String::from_utf8(help.stdout).unwrap());
+    check_generated("docs/exporter.md", "flags", &flags);
 }
 
 #[test]
-fn the_table_of_outcomes_has_each_of_them() {
-    let readme = document("README.md");
+fn table_of_outcomes_has_every_outcome() {
+    let page = document("docs/metrics.md");
     for outcome in Outcome::ALL {
         let error_type =
             outcome.error_type().map(|error_type| format!(" `{error_type}`")).unwrap_or_default();
         let row = format!("\n| `{}` |{error_type} | ", outcome.status().as_str());
-        assert_eq!(readme.matches(&row).count(), 1, "{row}");
+        assert_eq!(page.matches(&row).count(), 1, "{row}");
     }
 }
 
 #[test]
-fn the_table_of_the_configuration_has_each_field() {
+fn table_of_the_configuration_has_every_field() {
     let faults = Config::parse(b"{\"?\": 1}").unwrap_err();
     let (_, fields) = faults[0].problem.split_once("allowed here are ").unwrap();
-    let readme = document("README.md");
+    let page = document("docs/configuration.md");
     for field in fields.split(", ") {
-        assert!(readme.contains(&format!("\n| `{field}` | ")), "README.md does not explain {field}");
+        assert!(page.contains(&format!("\n| `{field}` | ")), "{field} is not explained");
     }
 }
 
 #[test]
-fn the_configurations_and_the_fault_that_are_shown_are_real() {
-    let readme = document("README.md");
-    let shown = readme.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+fn shown_configurations_and_faults_are_real() {
+    let page = document("docs/configuration.md");
+    let shown = page.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let configurations: Vec<_> = shown.collect();
     assert!(!configurations.is_empty());
     for json in configurations {
@@ -73,7 +77,7 @@ fn the_configurations_and_the_fault_that_are_shown_are_real() {
     let faulty = r#"{"routes": [{"preset": "score"}, {"preset": "predict"},
         {"name": "r", "method": "POST", "path": "score"}]}"#;
     let fault = Config::parse(faulty.as_bytes()).unwrap_err()[0].to_string();
-    assert!(readme.contains(&format!("\nscoretap configuration: {fault}\n")), "{fault}");
+    assert!(page.contains(&format!("\nscoretap configuration: {fault}\n")), "{fault}");
 }
 
 /// Words in backticks that look like paths of ours, and targets of links but for those elsewhere.
@@ -90,7 +94,7 @@ fn named_paths(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_path_that_is_named_is_there() {
+fn named_paths_exist() {
     let documents = workspace::documents();
     assert!(documents.len() > 5, "{documents:?}");
     for document in documents {
@@ -98,13 +102,13 @@ fn every_path_that_is_named_is_there() {
         for path in named_paths(&text) {
             let from = [workspace::root(), document.with_file_name("")];
             let is_there = from.iter().any(|folder| folder.join(path).exists());
-            assert!(is_there, "{} names {path}, which is not there", document.display());
+            assert!(is_there, "{} names {path}, which does not exist", document.display());
         }
     }
 }
 
 #[test]
-fn every_invariant_names_a_test_that_exists() {
+fn invariants_name_existing_tests() {
     let architecture = document("ARCHITECTURE.md");
     let (_, invariants) = architecture.split_once("| never | test |").unwrap();
     let sources = sources();
@@ -112,16 +116,17 @@ fn every_invariant_names_a_test_that_exists() {
     assert!(named.len() > 10);
     for test in named {
         let is_there = sources.iter().any(|source| source.contains(&format!("fn {test}(")));
-        assert!(is_there, "ARCHITECTURE.md names the test {test}, which is not there");
+        assert!(is_there, "ARCHITECTURE.md names the test {test}, which does not exist");
     }
-    assert!(architecture.lines().count() < 200, "ARCHITECTURE.md is to be read in one go");
+    assert!(architecture.lines().count() < 200, "ARCHITECTURE.md is too long to be read in one go");
 }
 
 #[test]
-fn the_table_of_faults_has_each_of_them_and_the_test_that_does_it() {
-    let (readme, suite) = (document("README.md"), workspace::root().join("tests/tests/faults/main.rs"));
+fn table_of_faults_names_each_fault_and_test() {
+    let (page, suite) =
+        (document("docs/failure-modes.md"), workspace::root().join("tests/tests/faults/main.rs"));
     let (_, rest) =
-        readme.split_once("| fault | what happens | what is lost | test |\n|---|---|---|---|\n").unwrap();
+        page.split_once("| fault | what happens | what is lost | test |\n|---|---|---|---|\n").unwrap();
     let rows: Vec<_> = rest.lines().take_while(|line| line.starts_with('|')).collect();
     assert_eq!(rows.len(), FAULTS.len());
     let suite = fs::read_to_string(suite).unwrap();
@@ -132,7 +137,7 @@ fn the_table_of_faults_has_each_of_them_and_the_test_that_does_it() {
         let test = named[0].split('`').nth_back(1).unwrap();
         let (_, body) = suite.split_once(&format!("\nfn {test}() {{\n")).expect(test);
         let body = body.split("\n}\n").next().unwrap();
-        assert!(body.contains(&format!("check(\"{}\", ", fault.name)), "{test} does not do it");
+        assert!(body.contains(&format!("check(\"{}\", ", fault.name)), "{test} does not cause it");
     }
 }
 

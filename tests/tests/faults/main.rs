@@ -34,77 +34,77 @@ fn scorer() -> Upstream {
 }
 
 #[test]
-fn an_exporter_that_is_killed_loses_nothing() {
+fn killed_exporter_loses_nothing() {
     check("the exporter is killed", AS_LOGGER, &scorer());
 }
 
 #[test]
-fn an_exporter_without_file_descriptors_is_back_when_there_are_some() {
+fn exporter_without_file_descriptors_recovers() {
     check("the exporter has no file descriptors left", AS_LOGGER, &scorer());
 }
 
 #[test]
-fn a_vm_that_traps_again_and_again_fails_no_call_as_an_access_logger() {
+fn trapping_access_logger_fails_no_call() {
     check("the VM traps again and again", IN_BOTH_WAYS, &scorer());
 }
 
 #[test]
-fn a_bad_configuration_that_comes_and_goes_fails_no_call() {
+fn temporary_bad_configuration_fails_no_call() {
     check("a bad configuration comes and goes", IN_BOTH_WAYS, &scorer());
 }
 
 #[test]
-fn an_envoy_that_is_killed_counts_on_from_nothing() {
+fn killed_envoy_counts_from_zero() {
     check("Envoy is killed", AS_LOGGER, &scorer());
 }
 
 #[test]
-fn an_envoy_that_hot_restarts_fails_no_call() {
+fn hot_restarted_envoy_fails_no_call() {
     check("Envoy hot-restarts", IN_BOTH_WAYS, &scorer());
 }
 
 #[test]
-fn an_envoy_without_file_descriptors_counts_what_it_took() {
+fn envoy_without_file_descriptors_counts_its_calls() {
     check("Envoy has no file descriptors left", AS_LOGGER, &scorer());
 }
 
 #[test]
-fn a_full_disk_stops_nothing() {
+fn full_disk_stops_nothing() {
     check("the disk of the logs is full", AS_LOGGER, &scorer());
 }
 
 #[test]
-fn a_clock_that_steps_changes_no_count_and_no_duration() {
+fn clock_step_changes_no_count_or_duration() {
     check("the clock steps", AS_LOGGER, &scorer());
 }
 
 #[test]
-fn an_app_that_dies_is_said_to_be_unavailable_until_it_is_back() {
+fn dead_app_counts_as_unavailable() {
     check("the app dies", AS_LOGGER, &Upstream::Scorer);
 }
 
 #[test]
-fn an_app_that_hangs_is_waited_for() {
+fn hanging_app_counts_as_cancelled_by_callers() {
     check("the app hangs", AS_LOGGER, &Upstream::Scorer);
 }
 
 #[test]
-fn an_app_that_breaks_in_every_way_is_counted_as_its_callers_saw_it() {
+fn broken_answers_count_as_callers_saw_them() {
     check("the app resets, drips and answers garbage", IN_BOTH_WAYS, &Upstream::Scorer);
 }
 
 #[test]
-fn callers_who_abort_drip_and_pipeline_disturb_no_other() {
+fn aborting_and_dripping_callers_disturb_no_other() {
     check("callers abort, drip and pipeline", IN_BOTH_WAYS, &scorer());
 }
 
 #[test]
-fn callers_who_send_a_megabyte_of_headers_disturb_no_other() {
+fn megabyte_of_headers_disturbs_no_other() {
     check("callers send 1 MB of headers", IN_BOTH_WAYS, &scorer());
 }
 
 #[test]
-fn callers_who_name_ten_thousand_models_get_no_more_series_than_the_limit() {
+fn ten_thousand_models_stay_within_the_limit() {
     let quick = Broken::start().unwrap();
     check("callers name 10,000 models", IN_BOTH_WAYS, &Upstream::Http1(quick.address));
 }

@@ -96,12 +96,12 @@ fn metrics_are_found_in_an_expression() {
     }
 }
 
-/// The tables of the README, which are made of the code: `| `name` | type |`, a dialect's name before it or not.
+/// The names in the generated tables of metrics: `| `name` | type |`, with or without a dialect's name before it.
 pub(crate) fn exported() -> BTreeSet<String> {
-    let readme = fs::read_to_string(workspace::root().join("README.md")).unwrap();
     let mut names = BTreeSet::new();
-    for section in ["families", "dialects"] {
-        let (_, rest) = readme.split_once(&format!("<!-- generated: {section} -->\n")).unwrap();
+    for (file, section) in [("docs/metrics.md", "families"), ("docs/dialects.md", "dialects")] {
+        let text = fs::read_to_string(workspace::root().join(file)).unwrap();
+        let (_, rest) = text.split_once(&format!("<!-- generated: {section} -->\n")).unwrap();
         for row in rest.split("<!-- /generated -->").next().unwrap().lines().skip(2) {
             let cells: Vec<_> = row.split('|').map(str::trim).collect();
             let column = if section == "families" { 1 } else { 2 };

@@ -35,7 +35,6 @@ use variant::Variant;
 /// `--write` replaces the plot, and sections of two documents.
 const PLOT: &str = "docs/cost.svg";
 const TABLES: &str = "docs/cost.md";
-const README: &str = "README.md";
 
 /// The Envoy that calls are timed on. Its stats logger needs 1.37.
 const ENVOY: EnvoyVersion = EnvoyVersion::V1_40;
@@ -58,7 +57,7 @@ pub(crate) struct Args {
     /// Only POST of 1 KB with one worker: leaves the table of all calls as it is
     #[arg(long)]
     quick: bool,
-    /// Write the tables in README.md and docs/cost.md, and docs/cost.svg
+    /// Write the tables in docs/cost.md, and docs/cost.svg
     #[arg(long)]
     write: bool,
 }
@@ -95,11 +94,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let cells = section(report::all_cells(&samples)?);
     println!("{cost}\n{targets}\n{setups}\n{cells}");
     if args.write {
-        sections::write(&[README, TABLES], "cost", &cost)?;
-        sections::write(&[TABLES], "targets", &targets)?;
-        sections::write(&[README, TABLES], "setups", &setups)?;
+        sections::write(TABLES, "cost", &cost)?;
+        sections::write(TABLES, "targets", &targets)?;
+        sections::write(TABLES, "setups", &setups)?;
         if !args.quick {
-            sections::write(&[TABLES], "cells", &cells)?;
+            sections::write(TABLES, "cells", &cells)?;
         }
         fs::write(workspace::root().join(PLOT), plot::svg(&samples)).context(PLOT)?;
     }

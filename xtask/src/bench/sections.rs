@@ -7,16 +7,12 @@ use scoretap_tests::workspace;
 
 const END: &str = "<!-- /generated -->";
 
-/// Replaces a section of each of these files, which are named from the root of the sources.
-pub(super) fn write(files: &[&str], name: &str, text: &str) -> Result<()> {
-    for file in files {
-        let path = workspace::root().join(file);
-        let document = fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
-        let replaced =
-            replace(&document, name, text).with_context(|| format!("{file} has no section {name}"))?;
-        fs::write(&path, replaced).with_context(|| format!("cannot write {file}"))?;
-    }
-    Ok(())
+/// Replaces a section of a file, which is named from the root of the sources.
+pub(super) fn write(file: &str, name: &str, text: &str) -> Result<()> {
+    let path = workspace::root().join(file);
+    let document = fs::read_to_string(&path).with_context(|| format!("cannot read {file}"))?;
+    let replaced = replace(&document, name, text).with_context(|| format!("{file} has no section {name}"))?;
+    fs::write(&path, replaced).with_context(|| format!("cannot write {file}"))
 }
 
 fn replace(document: &str, name: &str, text: &str) -> Option<String> {

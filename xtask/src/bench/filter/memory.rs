@@ -10,7 +10,7 @@ use scoretap_tests::tools::{self, EnvoyVersion};
 
 use super::kind::{Kind, Path};
 use super::variant::{self, Variant};
-use super::{README, TABLES, load};
+use super::{TABLES, load};
 use crate::bench::sections;
 
 const WORKERS: u32 = 2;
@@ -31,7 +31,7 @@ pub(in crate::bench) struct Args {
     /// Calls before the first reading; the second comes after ten times as many
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     calls: usize,
-    /// Write the tables in README.md and docs/cost.md
+    /// Write the table in docs/cost.md
     #[arg(long)]
     write: bool,
 }
@@ -69,7 +69,7 @@ pub(in crate::bench) fn run(args: &Args) -> Result<()> {
     }
     println!("{table}");
     if args.write {
-        sections::write(&[README, TABLES], "memory", &table)?;
+        sections::write(TABLES, "memory", &table)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The README's tables of metrics are what the dialects say. `UPDATE_DOCS=1` writes them anew between their markers:
+//! The tables of metrics in `docs/` agree with the dialects. `UPDATE_DOCS=1` writes them between their markers:
 //! `<!-- generated: families -->` and `<!-- generated: dialects -->`, each up to the next `<!-- /generated -->`.
 
 use std::fmt::Write;
@@ -82,27 +82,27 @@ fn built_in(name: &str) -> Dialect {
 }
 
 #[track_caller]
-fn check_section(name: &str, expected: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
+fn check_section(file: &str, name: &str, expected: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
     let marker = format!("<!-- generated: {name} -->\n");
-    let (before, rest) = readme.split_once(&marker).expect(name);
+    let (before, rest) = text.split_once(&marker).expect(name);
     let (found, after) = rest.split_once("<!-- /generated -->").expect(name);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, format!("{before}{marker}{expected}<!-- /generated -->{after}")).unwrap();
         return;
     }
-    assert_eq!(found, expected, "README.md, section {name}: UPDATE_DOCS=1 writes it anew");
+    assert_eq!(found, expected, "docs/{file}, section {name}: UPDATE_DOCS=1 writes it again");
 }
 
 #[test]
-fn the_readmes_tables_are_those_of_the_dialects() {
-    check_section("families", &families());
-    check_section("dialects", &dialects());
+fn tables_of_metrics_are_current() {
+    check_section("metrics.md", "families", &families());
+    check_section("dialects.md", "dialects", &dialects());
 }
 
 #[test]
-fn a_table_has_each_family_of_each_dialect() {
+fn table_has_every_family() {
     let count: usize = BUILT_IN.iter().map(|(dialect, _)| built_in(dialect).families.len()).sum();
     assert_eq!(dialects().lines().count(), 2 + count, "{}", dialects());
     assert_eq!(
