@@ -30,7 +30,7 @@ pub use kubernetes::{
     Buildah, as_root, buildah, can_be_root, cyclonedx, docker_compose, is_root, kubectl, shellcheck,
 };
 pub use operator::{actionlint, check_jsonschema};
-pub use rust::{MUSL_TARGET, WASM_TARGET, targets, wasm_bindgen_test_runner};
+pub use rust::{MUSL_TARGET, WASM_TARGET, mdbook, targets, wasm_bindgen_test_runner};
 
 /// The Envoy releases that Scoretap is tested on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use scoretap_core::config::Config;
 use scoretap_core::outcome::Outcome;
 use scoretap_core::route::PRESETS;
 use scoretap_tests::faults::FAULTS;
-use scoretap_tests::workspace;
+use scoretap_tests::{tools, workspace};
 
 fn document(name: &str) -> String {
     fs::read_to_string(workspace::root().join(name)).unwrap()
@@ -105,6 +105,25 @@ fn named_paths_exist() {
             assert!(is_there, "{} names {path}, which does not exist", document.display());
         }
     }
+}
+
+#[test]
+fn book_builds_with_every_page() {
+    let (docs, book) = (workspace::root().join("docs"), workspace::target().join("tmp/book"));
+    let mut build = Command::new(tools::mdbook().unwrap());
+    let built = build.arg("build").arg(&docs).arg("--dest-dir").arg(&book).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    for page in fs::read_dir(&docs).unwrap().map(|entry| entry.unwrap().path()) {
+        let is_page =
+            page.extension().is_some_and(|extension| extension == "md") && !page.ends_with("SUMMARY.md");
+        let html = book.join(page.file_name().unwrap()).with_extension("html");
+        assert!(!is_page || html.exists(), "docs/SUMMARY.md does not list {}", page.display());
+    }
+}
+
+#[test]
+fn readme_is_short() {
+    assert!(document("README.md").lines().count() <= 150);
 }
 
 #[test]

@@ -107,6 +107,7 @@ fn install() -> Result<()> {
     tools::docker_compose()?;
     tools::alertmanager()?;
     tools::wasm_bindgen_test_runner()?;
+    tools::mdbook()?;
     tools::chromium()?;
     Ok(())
 }

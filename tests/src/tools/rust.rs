@@ -37,19 +37,28 @@ pub fn wasm_bindgen_test_runner() -> Result<PathBuf> {
         bail!("node is not there; on Debian: apt-get install nodejs");
     }
     let version = locked_version("wasm-bindgen")?;
-    let dir = once("wasm-bindgen-cli", &version, |dir| {
-        let build = tools_dir().join("wasm-bindgen-cli-build");
-        let what = format!("wasm-bindgen-cli {version}");
-        eprintln!("the next step compiles for some minutes");
-        // Not --locked: the lock file that the package brings names a pre-release that is no longer to be had.
-        let mut command = Command::new("cargo");
-        command.args(["install", "--quiet", "wasm-bindgen-cli", "--version", &version]);
-        command.args(["--bin", "wasm-bindgen-test-runner"]);
-        command.arg("--root").arg(dir).arg("--target-dir").arg(&build).current_dir(workspace::root());
-        step(&what, &mut command, "is crates.io reachable?")?;
-        fs::remove_dir_all(build).context("cannot remove the build folder of wasm-bindgen-cli")
-    })?;
+    // Not --locked: the package's lock file names a pre-release that was withdrawn.
+    let dir = cargo_install("wasm-bindgen-cli", &version, &["--bin", "wasm-bindgen-test-runner"])?;
     Ok(dir.join("bin/wasm-bindgen-test-runner"))
+}
+
+/// `mdbook`, without its server and its search.
+pub fn mdbook() -> Result<PathBuf> {
+    let dir = cargo_install("mdbook", "0.5.4", &["--no-default-features", "--locked"])?;
+    Ok(dir.join("bin/mdbook"))
+}
+
+/// Compiles a package from crates.io once, and returns the folder that has its `bin`.
+fn cargo_install(package: &str, version: &str, flags: &[&str]) -> Result<PathBuf> {
+    once(package, version, |dir| {
+        let build = tools_dir().join(format!("{package}-build"));
+        eprintln!("the next step compiles for some minutes");
+        let mut command = Command::new("cargo");
+        command.args(["install", "--quiet", package, "--version", version]).args(flags);
+        command.arg("--root").arg(dir).arg("--target-dir").arg(&build).current_dir(workspace::root());
+        step(&format!("{package} {version}"), &mut command, "is crates.io reachable?")?;
+        fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))
+    })
 }
 
 fn locked_version(package: &str) -> Result<String> {
