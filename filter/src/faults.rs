@@ -1,7 +1,5 @@
 //! Logs the faults of an invalid configuration, once for all workers.
 
-use std::cell::Cell;
-
 use scoretap_core::config::{Config, Fault};
 use scoretap_core::series::{Expected, Read, SharedData, Write};
 
@@ -9,58 +7,59 @@ use crate::host::Host;
 
 /// How many faults are logged. More are only counted, so that a large configuration does not flood the log.
 const MOST_LINES: usize = 100;
-/// Rejected configurations that a VM remembers.
-const MOST_REMEMBERED: usize = 16;
-
-/// A rejected configuration, by its hash, and how often this VM was given it.
-struct Rejected {
-    hash: u64,
-    times: u32,
-}
-
-thread_local! {
-    static REJECTED: Cell<Vec<Rejected>> = const { Cell::new(Vec::new()) };
-}
 
 /// Parses a configuration, or logs its faults.
-pub(crate) fn parse(configuration: &[u8]) -> Option<Config> {
-    match Config::parse(configuration) {
-        Ok(config) => Some(config),
-        Err(faults) => {
-            let hash = hash(configuration);
-            if is_first_worker(hash, times_rejected(hash)) {
-                log_faults(&faults);
+pub(crate) fn parse(configuration: &[u8]) -> Result<Config, Rejected> {
+    Config::parse(configuration).map_err(|faults| {
+        let (rejected, is_first) = Rejected::enter(configuration);
+        if is_first {
+            log_faults(&faults);
+        }
+        rejected
+    })
+}
+
+/// An invalid configuration that a plugin was given, until the plugin ends or gets another one.
+///
+/// VMs share a counter for each. It is odd while the configuration is in use and its faults are logged, and even after
+/// a plugin gave it up, so that the faults are logged again if it returns. A VM that is reloaded finds an odd counter.
+pub(crate) struct Rejected {
+    key: String,
+    /// The odd value of the counter.
+    in_use: u32,
+}
+
+impl Rejected {
+    /// Also returns whether no other plugin has it in use.
+    fn enter(configuration: &[u8]) -> (Self, bool) {
+        let key = format!("scoretap.refused.{}", hash(configuration));
+        let (counter, expected) = match Host.get(&key) {
+            Read::Found { value, version } => {
+                (value.try_into().map_or(0, u32::from_le_bytes), Expected::Version(version))
             }
-            None
-        }
+            Read::Absent => (0, Expected::Absent),
+            // Rather log twice than never.
+            Read::Failed => return (Self { key, in_use: 1 }, true),
+        };
+        let in_use = counter | 1;
+        // In a conflict, another VM has written this value and logs.
+        let is_first =
+            counter != in_use && Host.set(&key, &in_use.to_le_bytes(), expected) != Write::Conflict;
+        (Self { key, in_use }, is_first)
     }
 }
 
-fn times_rejected(hash: u64) -> u32 {
-    let mut rejected = REJECTED.take();
-    let position = rejected.iter().position(|other| other.hash == hash);
-    let before = position.map_or(0, |position| rejected.remove(position).times);
-    let times = before.saturating_add(1);
-    if rejected.len() >= MOST_REMEMBERED {
-        rejected.remove(0);
-    }
-    rejected.push(Rejected { hash, times });
-    REJECTED.set(rejected);
-    times
-}
-
-/// Each worker gets a configuration as often as the operator sends it. The first worker to get it logs its faults.
-fn is_first_worker(hash: u64, times: u32) -> bool {
-    let key = format!("scoretap.refused.{hash}");
-    let (logged, expected) = match Host.get(&key) {
-        Read::Found { value, version } => {
-            (value.try_into().map_or(0, u32::from_le_bytes), Expected::Version(version))
+impl Drop for Rejected {
+    /// Only the first plugin that gives the configuration up changes the counter, because its workers may already have
+    /// been given the configuration again.
+    fn drop(&mut self) {
+        if let Read::Found { value, version } = Host.get(&self.key)
+            && value == self.in_use.to_le_bytes()
+        {
+            let given_up = self.in_use.wrapping_add(1);
+            Host.set(&self.key, &given_up.to_le_bytes(), Expected::Version(version));
         }
-        Read::Absent => (0, Expected::Absent),
-        // Rather log twice than never.
-        Read::Failed => return true,
-    };
-    times > logged && Host.set(&key, &times.to_le_bytes(), expected) != Write::Conflict
+    }
 }
 
 /// FNV-1a, the same in every VM.

@@ -3,16 +3,16 @@
 //! As an access logger, Envoy reports each call in the plugin's own context; as an HTTP filter, in the stream's. Several
 //! plugins share a VM if several listeners name the module, and while a new configuration replaces an old one.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 use scoretap_core::observe::Observer;
 
-use crate::announce::{announce, announce_if_due};
+use crate::announce;
 use crate::call::HostCall;
-use crate::faults;
+use crate::faults::{self, Rejected};
 use crate::host::{self, Host};
 
 /// One plugin, from its creation to its deletion.
@@ -23,6 +23,15 @@ struct Counting {
     context: u32,
     /// `None` until the plugin is configured.
     observer: RefCell<Option<Observer>>,
+    /// Its configuration, if that is invalid.
+    rejected: Cell<Option<Rejected>>,
+    /// The number of its last announcement.
+    announced: Cell<u64>,
+}
+
+thread_local! {
+    /// The plugins of this VM.
+    static PLUGINS: Cell<Vec<Weak<Counting>>> = const { Cell::new(Vec::new()) };
 }
 
 /// One call that passes the HTTP filter. It is counted under the configuration under which it began.
@@ -30,7 +39,17 @@ struct Stream(Rc<Counting>);
 
 impl Plugin {
     pub(crate) fn new(context: u32) -> Self {
-        Self(Rc::new(Counting { context, observer: RefCell::default() }))
+        let counting = Rc::new(Counting {
+            context,
+            observer: RefCell::default(),
+            rejected: Cell::default(),
+            announced: Cell::default(),
+        });
+        let mut plugins = PLUGINS.take();
+        plugins.retain(|plugin| plugin.strong_count() > 0);
+        plugins.push(Rc::downgrade(&counting));
+        PLUGINS.set(plugins);
+        Self(counting)
     }
 }
 
@@ -68,8 +87,13 @@ impl HttpContext for Stream {
 impl Counting {
     fn configure(&self, configuration: &[u8]) {
         let Ok(mut observer) = self.observer.try_borrow_mut() else { return };
-        let observer = observer.insert(Observer::new(faults::parse(configuration)));
-        announce(self.context, observer);
+        drop(self.rejected.take());
+        let config = faults::parse(configuration).map_err(|rejected| self.rejected.set(Some(rejected)));
+        self.announce(observer.insert(Observer::new(config.ok())));
+    }
+
+    fn announce(&self, observer: &mut Observer) {
+        self.announced.set(announce::announce(self.context, observer));
     }
 
     /// Counts the call whose log callback is running.
@@ -79,8 +103,27 @@ impl Counting {
         trap_on_request(&call);
         let Ok(mut observer) = self.observer.try_borrow_mut() else { return };
         let Some(observer) = observer.as_mut() else { return };
-        announce_if_due(self.context, observer);
+        if announce::is_due(self.context) {
+            self.announce(observer);
+        }
         observer.observe(&call, &Host);
+    }
+}
+
+impl Drop for Counting {
+    /// The configuration of a deleted plugin must not stay announced.
+    fn drop(&mut self) {
+        if !announce::is_last(self.context) {
+            return;
+        }
+        let plugins = PLUGINS.take();
+        let latest = plugins.iter().filter_map(Weak::upgrade).max_by_key(|plugin| plugin.announced.get());
+        PLUGINS.set(plugins);
+        let Some(survivor) = latest else { return };
+        let Ok(mut observer) = survivor.observer.try_borrow_mut() else { return };
+        if let Some(observer) = observer.as_mut() {
+            survivor.announce(observer);
+        }
     }
 }
 

@@ -177,6 +177,25 @@ fn the_configuration_that_is_announced_is_the_one_under_which_calls_are_seen() {
 }
 
 #[test]
+fn deleted_plugin_leaves_its_survivor_announced() {
+    let world = World::default();
+    let mut vm = Vm::start(&world, r#"{"bounds_seconds": [1]}"#);
+    vm.configure(2, r#"{"bounds_seconds": [2]}"#);
+    world.lock().time += SECOND;
+    vm.log_in(1, &post("/score"));
+    vm.configure(3, "{");
+    assert_eq!(world.stat("scoretap.config"), 0);
+    vm.delete(3);
+    assert_eq!(world.stat("scoretap.config"), 1);
+    let [one, two] = ["1000000000", "2000000000"].map(|bound| format!("scoretap.bounds.duration.{bound}"));
+    assert!(world.stat(&one) > world.stat(&two), "the one announced before");
+    let before = world.lock().calls["proxy_record_metric"];
+    vm.delete(2);
+    assert_eq!(world.lock().calls["proxy_record_metric"], before, "nothing has changed");
+    vm.delete(1);
+}
+
+#[test]
 fn deleted_contexts_free_their_memory() {
     let world = World::default();
     let mut vm = Vm::start(&world, "{}");
@@ -244,6 +263,29 @@ fn faults_beside_a_valid_plugin_are_logged_once() {
     assert_eq!(world.lock().log.len(), 2, "one line for each fault");
 }
 
+#[test]
+fn returned_faults_are_logged_again_in_fresh_vms() {
+    let world = World::default();
+    let faulty = r#"{"max_series": 0}"#;
+    let lines = || world.lock().log.len();
+    // Envoy tries a configuration in a VM of its own, which it drops without deleting the plugin.
+    let mut workers: Vec<Vm> = (0..3).map(|_| Vm::start(&world, faulty)).skip(1).collect();
+    Vm::start(&world, faulty);
+    assert_eq!(lines(), 1, "a reloaded VM logs nothing");
+    for vm in &mut workers {
+        vm.configure(2, "{}");
+        vm.delete(1);
+    }
+    let mut fresh: Vec<Vm> = (0..3).map(|_| Vm::start(&world, faulty)).collect();
+    assert_eq!(lines(), 2);
+    // One worker has replaced the plugin already when the other one deletes it.
+    fresh[0].delete(1);
+    fresh[0].configure(3, faulty);
+    fresh[1].delete(1);
+    fresh[1].configure(3, faulty);
+    assert_eq!(lines(), 3);
+}
+
 /// Envoy keeps a new handle for each definition of a gauge, for as long as the VM runs.
 #[test]
 fn gauge_definitions_do_not_grow_with_calls() {
@@ -290,6 +332,16 @@ fn a_clock_that_is_set_back_does_not_bring_old_bounds_back() {
     assert_eq!(world.stat("scoretap.bounds.duration.2000000000"), 51);
     vm.configure(1, r#"{"bounds_seconds": [1]}"#);
     assert_eq!(world.stat("scoretap.bounds.duration.1000000000"), 52);
+}
+
+#[test]
+fn simultaneous_announcements_get_different_numbers() {
+    let world = World::default();
+    world.lock().time = 50;
+    Vm::start(&world, r#"{"bounds_seconds": [1]}"#);
+    world.lock().overtaken = Some((b"scoretap.announced".to_vec(), 60_u64.to_le_bytes().to_vec()));
+    Vm::start(&world, r#"{"bounds_seconds": [2]}"#);
+    assert_eq!(world.stat("scoretap.bounds.duration.2000000000"), 61);
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub(crate) struct State {
     pub(crate) time: u64,
     /// Host functions that answer with a status other than "ok".
     pub(crate) failing: HashMap<&'static str, u32>,
+    /// Another VM writes this key and value just before the next write.
+    pub(crate) overtaken: Option<(Vec<u8>, Vec<u8>)>,
     /// How often each host function was called.
     pub(crate) calls: BTreeMap<&'static str, u32>,
 }
@@ -67,6 +69,9 @@ impl State {
 
     /// As Envoy does it: versions are compared only if the key exists, and 0 means any.
     pub(crate) fn set_shared_data(&mut self, key: &[u8], value: &[u8], version: u32) -> bool {
+        if let Some((key, value)) = self.overtaken.take() {
+            self.set_shared_data(&key, &value, 0);
+        }
         if self.shared.get(key).is_some_and(|(_, current)| version != 0 && version != *current) {
             return false;
         }
