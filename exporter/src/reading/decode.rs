@@ -105,6 +105,9 @@ impl<'a> Decoder<'a> {
                 let distribution = self.measured(&series, &endpoint).distribution_mut(histogram, status);
                 distribution.sum = distribution.sum.saturating_add(value);
             }
+            // No family shows these yet.
+            Stat::Read { .. } => {}
+            Stat::InsightSeen => self.reading.insight_seen = Some(value),
             Stat::Unmatched => self.reading.unmatched = value,
             Stat::Config => self.in_force = Some(ConfigState::from_number(value)),
             Stat::Bounds { histogram, bounds } => self.reading.bounds.configured(histogram, value, &bounds),

@@ -19,6 +19,8 @@ pub struct Reading {
     pub matched: u64,
     /// Calls that no route matched.
     pub unmatched: u64,
+    /// Calls that insight saw; `None` if it never ran.
+    pub insight_seen: Option<u64>,
     /// Calls counted in the series `other`, because there were too many models.
     pub overflow: u64,
     /// Whether the filter's configuration is valid; `None` if no filter ever ran.

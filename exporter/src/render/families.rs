@@ -119,8 +119,8 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         groups
     }
 
-    /// A known series has a sample for every status and kind of failure, and for the codes that the dialect names, even
-    /// at 0. A family without labels has one series from the start.
+    /// A known series has a sample for every status and kind of failure that can occur, and for the codes that the
+    /// dialect names, even at 0. A family without labels has one series from the start.
     fn calls(&mut self) {
         let by_code = self.family.has(Dimension::Code);
         let mut groups = self.groups();
@@ -169,7 +169,10 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
             let codes = self.family.labels.iter().flat_map(|label| &label.from_the_start);
             return counted.extend(codes.map(|code| (Facts { code: *code, ..key }, total)));
         }
-        for outcome in Outcome::ALL.into_iter().filter(|outcome| self.family.shows(outcome.status())) {
+        // Without insight, no body can report an error.
+        let occurs = |outcome| outcome != Outcome::ReportedError || self.reading.insight_seen.is_some();
+        let shown = |outcome: &Outcome| occurs(*outcome) && self.family.shows(outcome.status());
+        for outcome in Outcome::ALL.into_iter().filter(shown) {
             let facts = self.facts_of_call(key, outcome, 0);
             if !counted.iter().any(|(known, _)| known.same_call(&facts)) {
                 counted.push((facts, total));

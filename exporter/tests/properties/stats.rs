@@ -10,6 +10,7 @@ use proptest::{collection, option, sample};
 use scoretap_core::histogram::{Cell, Histogram, NativeBucket};
 use scoretap_core::name::{ENVOY_PREFIX, Endpoint, Model, Series, Stat};
 use scoretap_core::outcome::{Outcome, Status};
+use scoretap_core::reading::{Reading, Spread, Summed, TokenType};
 use scoretap_exporter::cli::args::Args;
 use scoretap_exporter::cli::config::Config;
 use scoretap_exporter::envoy::errors::ScrapeErrors;
@@ -51,6 +52,18 @@ fn cells() -> impl Strategy<Value = Cell> {
     (option::of(numbers()), option::of(native)).prop_map(|(le, native)| Cell { le, native })
 }
 
+/// Some of each form: with a cell, with a word of a closed set, with a class.
+fn readings() -> impl Strategy<Value = Reading<'static>> {
+    prop_oneof![
+        (sample::select(Spread::ALL.to_vec()), 0..15_u8)
+            .prop_map(|(spread, cell)| Reading::Cell(spread, cell)),
+        sample::select(Summed::ALL.to_vec()).prop_map(Reading::Sum),
+        sample::select(TokenType::ALL.to_vec()).prop_map(Reading::Tokens),
+        option::of(words()).prop_map(Reading::Class),
+        Just(Reading::Repeats),
+    ]
+}
+
 pub(crate) fn stats() -> impl Strategy<Value = Stat<'static>> {
     let endpoint = (words(), words()).prop_map(|(method, template)| Endpoint { method, template });
     let histogram = sample::select(Histogram::ALL.to_vec());
@@ -68,6 +81,8 @@ pub(crate) fn stats() -> impl Strategy<Value = Stat<'static>> {
         1 => (histogram, collection::vec(numbers(), 1..6)).prop_map(|(histogram, bounds)| {
             Stat::Bounds { histogram, bounds: Cow::Owned(bounds) }
         }),
+        2 => (series(), readings()).prop_map(|(series, reading)| Stat::Read { series, reading }),
+        1 => Just(Stat::InsightSeen),
         1 => Just(Stat::Unmatched),
         1 => Just(Stat::Config),
     ]

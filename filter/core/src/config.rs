@@ -1,9 +1,12 @@
 //! The filter's configuration: a [`Config`] is always valid.
 
+mod insight;
 mod json;
 mod reader;
 
 use std::fmt;
+
+pub use insight::{ErrorBodies, Insight};
 
 use crate::histogram::{Histogram, NativeBucket, SIZE_BOUNDS, cell_index};
 use crate::name::ConfigState;
@@ -34,6 +37,7 @@ pub struct Config {
     overrides: Overrides,
     histograms: Vec<Histogram>,
     resolution: Resolution,
+    insight: Option<Insight>,
 }
 
 /// The resolution of latency cells.
@@ -104,6 +108,11 @@ impl Config {
             Resolution::Classic => ConfigState::Classic,
             Resolution::Native => ConfigState::Native,
         }
+    }
+
+    /// What the second module reads in bodies; `None` if it reads nothing.
+    pub const fn insight(&self) -> Option<&Insight> {
+        self.insight.as_ref()
     }
 
     /// The number of series that may have their own counters.

@@ -22,6 +22,7 @@ pub mod histogram;
 pub mod name;
 pub mod observe;
 pub mod outcome;
+pub mod reading;
 pub mod route;
 mod route_cache;
 pub mod series;

@@ -4,6 +4,8 @@
 //! scoretap.call.SERIES.ENDPOINT.CODE.OUTCOME                   calls with this status and outcome
 //! scoretap.cell.SERIES.ENDPOINT.HISTOGRAM.STATUS.LE[.NATIVE]   values in one cell
 //! scoretap.sum.SERIES.ENDPOINT.HISTOGRAM.STATUS                sum of the values, in ns or bytes
+//! scoretap.read.SERIES.READING                                 what insight read in bodies: see [`reading`](crate::reading)
+//! scoretap.insight_seen                                        calls that insight saw on its routes
 //! scoretap.unmatched                                           calls that no route matched
 //! scoretap.config                                              gauge: 1 configured, 0 configuration invalid
 //! scoretap.bounds.HISTOGRAM.LE_LE_…                            gauge: when these bounds were configured
@@ -22,6 +24,7 @@ use std::fmt::Write;
 use crate::hex;
 use crate::histogram::{Cell, Histogram, NativeBucket};
 use crate::outcome::{Outcome, Status};
+use crate::reading::Reading;
 
 /// The prefix that Envoy adds to the name of every counter of a module.
 pub const ENVOY_PREFIX: &str = "wasmcustom.";
@@ -31,7 +34,7 @@ pub const PREFIX: &str = "scoretap.";
 
 const ABSENT: &str = "~";
 const EMPTY: &str = "%";
-const OTHER: &str = "*";
+pub(crate) const OTHER: &str = "*";
 
 /// The route and model of calls that are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -103,6 +106,15 @@ pub enum Stat<'a> {
         /// The status of the calls.
         status: Status,
     },
+    /// A counter of what insight read in the bodies of a series.
+    Read {
+        /// The series of the calls.
+        series: Series<'a>,
+        /// What was read.
+        reading: Reading<'a>,
+    },
+    /// Calls that insight saw on routes of its configuration.
+    InsightSeen,
     /// Calls that no route matched.
     Unmatched,
     /// A gauge whose value is the number of a [`ConfigState`].
@@ -171,6 +183,13 @@ impl Stat<'_> {
                 endpoint.encode(out);
                 write_infallibly(out, format_args!(".{}.{}", histogram.as_str(), status.as_str()));
             }
+            Self::Read { series, reading } => {
+                out.push_str("read.");
+                series.encode(out);
+                out.push('.');
+                reading.encode(out);
+            }
+            Self::InsightSeen => out.push_str("insight_seen"),
             Self::Unmatched => out.push_str("unmatched"),
             Self::Config => out.push_str("config"),
             Self::Bounds { histogram, bounds } => {
@@ -207,6 +226,8 @@ impl<'a> Stat<'a> {
                 histogram: Histogram::parse(words.next()?)?,
                 status: Status::parse(words.next()?)?,
             },
+            "read" => Self::Read { series: words.series()?, reading: Reading::decode(&mut words)? },
+            "insight_seen" => Self::InsightSeen,
             "unmatched" => Self::Unmatched,
             "config" => Self::Config,
             "bounds" => Self::Bounds {
@@ -256,10 +277,11 @@ impl Endpoint<'_> {
     }
 }
 
-struct Words<'a>(std::str::Split<'a, char>);
+/// The words of a name that are still to be decoded.
+pub(crate) struct Words<'a>(std::str::Split<'a, char>);
 
 impl<'a> Words<'a> {
-    fn next(&mut self) -> Option<&'a str> {
+    pub(crate) fn next(&mut self) -> Option<&'a str> {
         self.0.next()
     }
 
@@ -305,7 +327,7 @@ fn encode_cell(cell: Cell, out: &mut String) {
 }
 
 /// Rejects leading zeros, a plus sign and a negative zero, which encoding never writes.
-fn decode_number<N: std::str::FromStr>(text: &str) -> Option<N> {
+pub(crate) fn decode_number<N: std::str::FromStr>(text: &str) -> Option<N> {
     let is_written_so = match text.strip_prefix('-').unwrap_or(text).as_bytes() {
         [b'0'] => text == "0",
         [first, ..] => matches!(first, b'1'..=b'9'),
@@ -330,7 +352,7 @@ const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'/' | b'{' | b'}')
 }
 
-fn encode_word(word: &str, out: &mut String) {
+pub(crate) fn encode_word(word: &str, out: &mut String) {
     if word.is_empty() {
         return out.push_str(EMPTY);
     }
@@ -343,7 +365,7 @@ fn encode_word(word: &str, out: &mut String) {
     }
 }
 
-fn decode_word(text: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decode_word(text: &str) -> Option<Cow<'_, str>> {
     if text == EMPTY {
         return Some(Cow::Borrowed(""));
     }

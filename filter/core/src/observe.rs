@@ -7,6 +7,8 @@ use hashbrown::HashMap;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
+use scoretap_scan::record::Record;
+
 use crate::config::{Config, Match, NoMatch, RouteId};
 use crate::histogram::{Cell, Histogram, NativeBucket};
 use crate::name::{ConfigState, Endpoint, Model, Series, Stat};
@@ -31,6 +33,10 @@ pub trait Call {
     fn grpc_status(&self) -> Option<u64>;
     /// The call's value for a histogram, in nanoseconds or bytes.
     fn measure(&self, histogram: Histogram) -> Option<u64>;
+    /// What insight read in the call's bodies. Asked for at most once, and only if the configuration has `insight`.
+    fn record(&self) -> Option<Record> {
+        None
+    }
 }
 
 /// The host's statistics. Names are those of [`Stat`].
@@ -219,6 +225,7 @@ impl End {
             | Outcome::Timeout
             | Outcome::Unavailable
             | Outcome::Truncated
+            | Outcome::ReportedError
             | Outcome::Cancelled => Evidence::Unclear,
             Outcome::InvalidInput
             | Outcome::Unauthorized
@@ -287,6 +294,7 @@ fn model<'a>(matched: &Match<'a, 'a>, call: &'a impl Call) -> Model<'a> {
         Source::Header(name) => {
             call.request_header(name).filter(|value| !value.is_empty()).map(Cow::Borrowed)
         }
+        Source::Body => None,
     };
     // `Err` is a name that cannot be a label.
     let read = |written: Option<Cow<'a, [u8]>>| written.map(|bytes| label(bytes).ok_or(())).transpose();

@@ -28,6 +28,8 @@ pub enum Outcome {
     Overloaded,
     /// The answer began and then broke off.
     Truncated,
+    /// Answered completely with success, but the body reports an error.
+    ReportedError,
     /// The caller left first.
     Cancelled,
 }
@@ -64,7 +66,7 @@ impl Status {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Success,
         Self::InvalidInput,
         Self::Unauthorized,
@@ -75,6 +77,7 @@ impl Outcome {
         Self::Unavailable,
         Self::Overloaded,
         Self::Truncated,
+        Self::ReportedError,
         Self::Cancelled,
     ];
 
@@ -91,6 +94,7 @@ impl Outcome {
             Self::Unavailable => "unavailable",
             Self::Overloaded => "overloaded",
             Self::Truncated => "truncated",
+            Self::ReportedError => "reported_error",
             Self::Cancelled => "cancelled",
         }
     }
@@ -113,7 +117,8 @@ impl Outcome {
             | Self::Timeout
             | Self::Unavailable
             | Self::Overloaded
-            | Self::Truncated => Status::Failure,
+            | Self::Truncated
+            | Self::ReportedError => Status::Failure,
         }
     }
 

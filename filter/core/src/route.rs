@@ -18,6 +18,8 @@ pub enum Source {
     Path,
     /// The request header of this name.
     Header(Box<str>),
+    /// The body, if insight reads it.
+    Body,
 }
 
 /// One method and one template of a route.
@@ -31,8 +33,10 @@ pub struct Route {
     pub path: Template,
     /// The source of the model's name.
     pub model: Source,
-    /// The source of the model's version.
+    /// The source of the model's version. A body that names the model names the version too.
     pub version: Source,
+    /// See [`is_llm`](Self::is_llm).
+    pub(crate) is_llm: bool,
 }
 
 impl Route {
@@ -40,14 +44,20 @@ impl Route {
     pub fn of_preset(preset: &Preset) -> impl Iterator<Item = Self> {
         // A test checks that the templates of all presets parse.
         let templates = preset.paths.iter().filter_map(|path| Template::parse(path).ok());
-        let name = preset.name;
+        let Preset { name, names_model_in_body, is_llm, .. } = *preset;
         templates.map(move |path| Self {
             name: Cow::Borrowed(name),
             method: Cow::Borrowed("POST"),
             path,
-            model: Source::Path,
+            model: if names_model_in_body { Source::Body } else { Source::Path },
             version: Source::Path,
+            is_llm,
         })
+    }
+
+    /// Whether the answers are an LLM's, which have tokens and, as streams, an end of their own.
+    pub const fn is_llm(&self) -> bool {
+        self.is_llm
     }
 
     /// Whether the path alone determines the model and the version.

@@ -44,9 +44,84 @@ pub fn gap_cell(nanoseconds: u64) -> usize {
     GAP_BOUNDS.partition_point(|bound| *bound < nanoseconds)
 }
 
+/// The bounds of the rows in one answer: powers of two up to 65,536.
+pub const ROW_BOUNDS: [u64; 17] = powers(2);
+
+/// The bounds of the tokens of one call, as OpenTelemetry's `gen_ai.client.token.usage` has them: powers of four.
+pub const TOKEN_BOUNDS: [u64; 14] = powers(4);
+
+/// The bounds of the time to the first token, in nanoseconds: those of OpenTelemetry's
+/// `gen_ai.server.time_to_first_token`, and Envoy AI Gateway's five above them.
+pub const FIRST_TOKEN_BOUNDS: [u64; 21] = [
+    1_000_000,
+    5_000_000,
+    10_000_000,
+    20_000_000,
+    40_000_000,
+    60_000_000,
+    80_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    750_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    7_500_000_000,
+    10_000_000_000,
+    15_000_000_000,
+    20_000_000_000,
+    30_000_000_000,
+    45_000_000_000,
+    60_000_000_000,
+];
+
+/// The bounds of the time per output token, in nanoseconds: those of OpenTelemetry's
+/// `gen_ai.server.time_per_output_token`.
+pub const TOKEN_TIME_BOUNDS: [u64; 13] = [
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    75_000_000,
+    100_000_000,
+    150_000_000,
+    200_000_000,
+    300_000_000,
+    400_000_000,
+    500_000_000,
+    750_000_000,
+    1_000_000_000,
+    2_500_000_000,
+];
+
+const fn powers<const N: usize>(base: u64) -> [u64; N] {
+    let mut powers = [1; N];
+    let mut position = 1;
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "evaluated by the compiler, which rejects both"
+    )]
+    while position < N {
+        powers[position] = powers[position - 1] * base;
+        position += 1;
+    }
+    powers
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{VALUE_BOUNDS, value_cell};
+    use super::{
+        FIRST_TOKEN_BOUNDS, GAP_BOUNDS, ROW_BOUNDS, TOKEN_BOUNDS, TOKEN_TIME_BOUNDS, VALUE_BOUNDS, value_cell,
+    };
+
+    #[test]
+    fn bounds_of_whole_numbers_increase() {
+        for bounds in [&ROW_BOUNDS[..], &TOKEN_BOUNDS, &GAP_BOUNDS, &FIRST_TOKEN_BOUNDS, &TOKEN_TIME_BOUNDS] {
+            assert!(bounds.is_sorted_by(|one, next| one < next), "{bounds:?}");
+        }
+        assert_eq!((ROW_BOUNDS.last(), TOKEN_BOUNDS.last()), (Some(&65_536), Some(&67_108_864)));
+    }
 
     #[test]
     fn value_bounds_increase() {

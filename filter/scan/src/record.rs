@@ -17,7 +17,7 @@ pub const MODEL: usize = 80;
 pub const VERSION: usize = 32;
 
 /// The kind of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// A number or an infinity.
     Number,
@@ -77,7 +77,7 @@ impl KindCounts {
 }
 
 /// Why an LLM stopped, by OpenAI's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Finish {
     /// The answer was complete.
     Stop,
@@ -153,7 +153,7 @@ pub enum Finding {
 }
 
 /// How far a body could be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scanned {
     /// To its end.
     Whole,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::json::{Fields, Json, short};
-use super::{Config, Fault, Resolution};
+use super::{Config, Fault, Insight, Resolution};
 use crate::histogram::{DEFAULT_TIME_BOUNDS, Histogram, LONGEST_BOUND_SECONDS, MOST_BOUNDS, time_bound};
 use crate::outcome::{Outcome, Overrides};
 use crate::route::{PRESETS, Route, Source, Template, Variable};
@@ -34,14 +34,21 @@ pub(super) fn parse(json: &[u8]) -> Result<Config, Vec<Fault>> {
 
 /// Reads field by field and collects the faults.
 #[derive(Default)]
-struct Reader {
+pub(super) struct Reader {
     faults: Vec<Fault>,
 }
 
 impl Reader {
     fn read(mut self, fields: &Fields) -> Result<Config, Vec<Fault>> {
-        const FIELDS: [&str; 6] =
-            ["routes", "bounds_seconds", "max_series", "error_types", "extra", "latency_resolution"];
+        const FIELDS: [&str; 7] = [
+            "routes",
+            "bounds_seconds",
+            "max_series",
+            "error_types",
+            "extra",
+            "latency_resolution",
+            "insight",
+        ];
         self.refuse_unknown("", fields, &FIELDS);
         let config = Config {
             routes: fields.get("routes").map_or_else(all_presets, |value| self.routes(value)),
@@ -56,18 +63,22 @@ impl Reader {
             resolution: fields
                 .get("latency_resolution")
                 .map_or(Resolution::Classic, |value| self.resolution(value)),
+            insight: fields.get("insight").map(|value| Insight::read(value, &mut self)),
         };
-        if self.faults.is_empty() { Ok(config) } else { Err(self.faults) }
+        if !self.faults.is_empty() {
+            return Err(self.faults);
+        }
+        Ok(if config.insight.is_some() { config } else { without_bodies(config) })
     }
 
-    fn fault(&mut self, at: impl Into<String>, problem: impl Into<String>) {
+    pub(super) fn fault(&mut self, at: impl Into<String>, problem: impl Into<String>) {
         // The name of an unknown field may hold control characters.
         let at = format!("{:?}", at.into());
         let at = at.strip_prefix('"').and_then(|at| at.strip_suffix('"')).unwrap_or(&at).to_owned();
         self.faults.push(Fault { at, problem: problem.into() });
     }
 
-    fn refuse_unknown(&mut self, at: &str, fields: &Fields, known: &[&str]) {
+    pub(super) fn refuse_unknown(&mut self, at: &str, fields: &Fields, known: &[&str]) {
         for field in fields.iter().map(|(name, _)| name).filter(|name| !known.contains(name)) {
             let at = if at.is_empty() { short(field) } else { format!("{at}.{}", short(field)) };
             self.fault(at, format!("is not a field; allowed here are {}", known.join(", ")));
@@ -139,7 +150,14 @@ impl Reader {
         let model = self.source(at, fields, Variable::Model, path.as_ref());
         let version = self.source(at, fields, Variable::Version, path.as_ref());
         let (name, method, path) = (name?, method?, path?);
-        Some(Route { name: Cow::Owned(name), method: Cow::Owned(method), path, model, version })
+        Some(Route {
+            name: Cow::Owned(name),
+            method: Cow::Owned(method),
+            path,
+            model,
+            version,
+            is_llm: false,
+        })
     }
 
     fn text<T>(
@@ -168,12 +186,21 @@ impl Reader {
         if path.is_some_and(|path| path.has(variable)) {
             self.fault(&at, format!("is given though the path has {{{field}}}; keep one of the two"));
         }
-        let header = value
-            .as_fields()
-            .filter(|object| object.iter().len() == 1)
-            .and_then(|object| object.get("header"));
-        let Some(header) = header else {
-            let problem = format!("is {value}; write {{\"header\": \"x-model-name\"}}, or another header");
+        let only = value.as_fields().filter(|object| object.iter().len() == 1);
+        let has = |name: &str| only.and_then(|object| object.get(name));
+        if variable == Variable::Model
+            && (has("body").and_then(Json::as_text) == Some("model")
+                || matches!(has("grpc"), Some(Json::Whole(1))))
+        {
+            return Source::Body;
+        }
+        let Some(header) = has("header") else {
+            let body = match variable {
+                Variable::Model => "; or {\"body\": \"model\"} for JSON, {\"grpc\": 1} for gRPC",
+                Variable::Version => "",
+            };
+            let problem =
+                format!("is {value}; write {{\"header\": \"x-model-name\"}}, or another header{body}");
             self.fault(at, problem);
             return Source::Path;
         };
@@ -304,6 +331,14 @@ impl Reader {
             }
         }
     }
+}
+
+/// The same configuration, but no route waits for a name in a body that nobody reads.
+fn without_bodies(mut config: Config) -> Config {
+    for route in config.routes.iter_mut().filter(|route| route.model == Source::Body) {
+        route.model = Source::Path;
+    }
+    config
 }
 
 fn all_presets() -> Vec<Route> {

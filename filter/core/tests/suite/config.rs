@@ -1,5 +1,6 @@
-use scoretap_core::config::Config;
+use scoretap_core::config::{Config, ErrorBodies, Insight};
 use scoretap_core::histogram::{DEFAULT_TIME_BOUNDS, Histogram};
+use scoretap_core::route::Source;
 
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -38,7 +39,7 @@ fn each_fault_names_field_problem_and_fix() {
     check_fault(
         "{\"maxSeries\": 1}",
         "maxSeries: is not a field; allowed here are routes, bounds_seconds, max_series, error_types, extra, \
-         latency_resolution",
+         latency_resolution, insight",
     );
     check_fault(
         r#"{"routes": []}"#,
@@ -132,7 +133,7 @@ fn each_fault_names_field_problem_and_fix() {
     check_fault(
         r#"{"error_types": {"404": "ok"}}"#,
         "error_types.404: is \"ok\"; allowed are success, invalid_input, unauthorized, not_found, rate_limited, \
-         model_error, timeout, unavailable, overloaded, truncated, cancelled",
+         model_error, timeout, unavailable, overloaded, truncated, reported_error, cancelled",
     );
     check_fault(
         r#"{"extra": "request_bytes"}"#,
@@ -150,6 +151,85 @@ fn each_fault_names_field_problem_and_fix() {
         r#"{"latency_resolution": "fine"}"#,
         "latency_resolution: is \"fine\"; allowed are \"classic\" and \"native\"",
     );
+}
+
+#[test]
+fn insight_has_defaults_and_reads_each_field() {
+    let insight = |json: &str| Config::parse(json.as_bytes()).unwrap().insight().cloned();
+    assert_eq!(insight("{}"), None);
+    let defaults = Insight {
+        predictions: true,
+        llm: true,
+        classes: 20,
+        max_body_bytes: 1 << 20,
+        error_bodies: ErrorBodies::Failure,
+    };
+    assert_eq!(insight(r#"{"insight": {}}"#), Some(defaults));
+    let json = r#"{"insight": {"predictions": false, "llm": false, "classes": 0, "max_body_bytes": 1,
+        "error_bodies": "count"}}"#;
+    let expected = Insight {
+        predictions: false,
+        llm: false,
+        classes: 0,
+        max_body_bytes: 1,
+        error_bodies: ErrorBodies::Count,
+    };
+    assert_eq!(insight(json), Some(expected));
+}
+
+#[test]
+fn each_fault_of_insight_names_its_field() {
+    let check = |field: &str, expected: &str| check_fault(&format!("{{\"insight\": {field}}}"), expected);
+    check("true", "insight: is true; write an object, or {} for the defaults");
+    check(
+        r#"{"rows": true}"#,
+        "insight.rows: is not a field; allowed here are predictions, llm, classes, max_body_bytes, error_bodies, \
+         columns",
+    );
+    check(
+        r#"{"columns": [{"name": "age"}]}"#,
+        "insight.columns: is not supported by this release yet; leave it out",
+    );
+    check(r#"{"llm": 1}"#, "insight.llm: is 1; write true or false");
+    check(r#"{"predictions": "no"}"#, "insight.predictions: is \"no\"; write true or false");
+    check(r#"{"classes": 101}"#, "insight.classes: is 101; write a whole number from 0 to 100");
+    check(
+        r#"{"max_body_bytes": 0}"#,
+        "insight.max_body_bytes: is 0; write a whole number from 1 to 1073741824",
+    );
+    check(
+        r#"{"error_bodies": "ignore"}"#,
+        "insight.error_bodies: is \"ignore\"; allowed are \"failure\" and \"count\"",
+    );
+}
+
+#[test]
+fn body_names_the_model_only_with_insight() {
+    let model = |json: &str, path: &[u8]| {
+        let config = Config::parse(json.as_bytes()).unwrap();
+        config.find(path, || b"POST").unwrap().route.model.clone()
+    };
+    let grpc = b"/inference.GRPCInferenceService/ModelInfer";
+    for path in [&b"/v1/chat/completions"[..], grpc] {
+        assert_eq!(model("{}", path), Source::Path);
+        assert_eq!(model(r#"{"insight": {}}"#, path), Source::Body);
+    }
+    for source in [r#"{"body": "model"}"#, r#"{"grpc": 1}"#] {
+        let route = format!(r#"{{"name": "r", "method": "POST", "path": "/r", "model": {source}}}"#);
+        let json = format!("{{\"insight\": {{}}, \"routes\": [{route}]}}");
+        assert_eq!(model(&json, b"/r"), Source::Body);
+    }
+}
+
+#[test]
+fn body_sources_are_only_the_known_ones() {
+    for source in [r#"{"body": "name"}"#, r#"{"grpc": 2}"#, r#"{"body": "model", "grpc": 1}"#] {
+        check_fault(
+            &format!(r#"{{"routes": [{{"name": "r", "method": "POST", "path": "/r", "model": {source}}}]}}"#),
+            "routes[0].model: is an object; write {\"header\": \"x-model-name\"}, or another header; or \
+             {\"body\": \"model\"} for JSON, {\"grpc\": 1} for gRPC",
+        );
+    }
 }
 
 #[test]

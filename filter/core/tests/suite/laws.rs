@@ -128,7 +128,9 @@ fn counted(host: &Host) -> Counts {
             }
             Some(Stat::Unmatched) => *counts.entry(None).or_default() += count,
             Some(Stat::Cell { .. } | Stat::Sum { .. }) => {}
-            Some(Stat::Config | Stat::Bounds { .. }) | None => panic!("no counter of ours: {name}"),
+            Some(Stat::Read { .. } | Stat::InsightSeen | Stat::Config | Stat::Bounds { .. }) | None => {
+                panic!("no counter of ours: {name}")
+            }
         }
     }
     counts
@@ -326,6 +328,7 @@ proptest! {
                 Stat::Cell { .. } => cells += value,
                 Stat::Sum { .. } => sums += value,
                 Stat::Unmatched => ended += value,
+                Stat::Read { .. } | Stat::InsightSeen => panic!("nothing was read: {name}"),
                 Stat::Config | Stat::Bounds { .. } => panic!("{name} is a gauge"),
             }
         }

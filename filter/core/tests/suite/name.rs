@@ -3,6 +3,8 @@ use std::borrow::Cow;
 use scoretap_core::histogram::{Cell, Histogram, NativeBucket};
 use scoretap_core::name::{Endpoint, Model, Series, Stat};
 use scoretap_core::outcome::{Outcome, Status};
+use scoretap_core::reading::{Reading, Spread, StreamEnd, Summed, TokenType, Usage};
+use scoretap_scan::record::{Finish, Kind, Scanned};
 
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -59,10 +61,54 @@ fn each_statistic_round_trips() {
         &Stat::Sum { series: of(), endpoint: endpoint("/r"), histogram, status },
         "scoretap.sum.score.iris.3.POST./r.duration.failure",
     );
+    check(&Stat::InsightSeen, "scoretap.insight_seen");
     check(&Stat::Unmatched, "scoretap.unmatched");
     check(&Stat::Config, "scoretap.config");
     let bounds = Cow::Borrowed(&[1, 20, u64::MAX][..]);
     check(&Stat::Bounds { histogram, bounds }, "scoretap.bounds.duration.1_20_18446744073709551615");
+}
+
+#[test]
+fn each_reading_round_trips() {
+    let check = |reading: Reading<'static>, name: &str| {
+        let stat = Stat::Read { series: series("r", Some("m"), None), reading };
+        check(&stat, &format!("scoretap.read.r.m.~.{name}"));
+    };
+    for spread in Spread::ALL {
+        for cell in 0..=u8::try_from(spread.bounds().len()).unwrap() {
+            check(Reading::Cell(spread, cell), &format!("{}.{cell}", spread.as_str()));
+        }
+    }
+    check(Reading::Cell(Spread::OutputTokens, 3), "call_tokens.output.3");
+    for summed in Summed::ALL {
+        check(Reading::Sum(summed), summed.as_str());
+    }
+    for kind in Kind::ALL {
+        check(Reading::Values(kind), &format!("values.{}", kind.as_str()));
+    }
+    for token_type in TokenType::ALL {
+        check(Reading::Tokens(token_type), &format!("tokens.{}", token_type.as_str()));
+    }
+    for reason in Finish::ALL {
+        check(Reading::Finish(reason), &format!("finish.{}", reason.as_str()));
+    }
+    for usage in Usage::ALL {
+        check(Reading::Usage(usage), &format!("usage.{}", usage.as_str()));
+    }
+    for end in StreamEnd::ALL {
+        check(Reading::Stream(end), &format!("stream.{}", end.as_str()));
+    }
+    for scanned in Scanned::ALL {
+        check(Reading::Scanned(scanned), &format!("scanned.{}", scanned.as_str()));
+    }
+    for (name, class) in [("cat", "cat"), ("%2A", "*"), ("a%20b%2Ec", "a b.c"), ("%", "")] {
+        check(Reading::Class(Some(Cow::Borrowed(class))), &format!("class.{name}"));
+    }
+    check(Reading::Class(None), "class.*");
+    check(Reading::Repeats, "repeats");
+    check(Reading::Errors, "errors");
+    check(Reading::Events, "events");
+    check(Reading::Cut, "cut");
 }
 
 #[test]
@@ -119,6 +165,22 @@ fn rejects_names_that_encoding_never_writes() {
         "scoretap.cell.r.~.~.POST./r.duration.success.5.-0",
         "scoretap.cell.r.~.~.POST./r.duration.success.5.zero.1",
         "scoretap.sum.r.~.~.POST./r.seconds.success",
+        "scoretap.read.r.~.~",
+        "scoretap.read.r.~.~.",
+        "scoretap.read.r.~.~.row.1",
+        "scoretap.read.r.~.~.rows",
+        "scoretap.read.r.~.~.rows.18",
+        "scoretap.read.r.~.~.rows.01",
+        "scoretap.read.r.~.~.rows.1.1",
+        "scoretap.read.r.~.~.value_sum",
+        "scoretap.read.r.~.~.value.64",
+        "scoretap.read.r.~.~.values.object",
+        "scoretap.read.r.~.~.class",
+        "scoretap.read.r.~.~.class.%41",
+        "scoretap.read.r.~.~.repeats.1",
+        "scoretap.read.r.~.~.call_tokens.cached.1",
+        "scoretap.read.r.~.~.call_tokens.input",
+        "scoretap.insight_seen.1",
         "scoretap.bounds.duration.",
         "scoretap.bounds.duration.1__2",
         "Scoretap.unmatched",
@@ -155,8 +217,8 @@ mod properties {
 
         #[test]
         fn decoded_names_encode_to_themselves(
-            name in "scoretap\\.(call|cell|sum|bounds)\
-                (\\.([a-z~*%/]|%[0-9A-Fa-f]{2}|[+-]?[0-9]{0,3}|success|duration|inf|zero)){1,8}"
+            name in "scoretap\\.(call|cell|sum|bounds|read)\
+                (\\.([a-z~*%/]|%[0-9A-Fa-f]{2}|[+-]?[0-9]{0,3}|success|duration|inf|zero|class|rows|repeats)){1,8}"
         ) {
             if let Some(stat) = Stat::decode(&name) {
                 assert_eq!(encoded(&stat), name);
