@@ -1,4 +1,4 @@
-//! What is done with each input, by libFuzzer and, over the corpus, by a test of the exporter.
+//! The fuzz targets. libFuzzer runs them, and a test of the exporter runs them over the corpus.
 
 #[path = "../filter/core/tests/suite/host.rs"]
 mod host;
@@ -28,7 +28,7 @@ use scoretap_scan::record::{LONGEST, Record, Scanned};
 use scoretap_web::config as web;
 use scoretap_web::counts::Counts;
 
-/// What is done with an input.
+/// A target.
 #[allow(dead_code, reason = "a fuzz target is one of them")]
 pub(crate) type Target = fn(&[u8]);
 
@@ -69,7 +69,7 @@ pub(crate) fn call(input: &[u8]) {
     assert_eq!(counts, [1]);
 }
 
-/// What a scraper says that it accepts: a format that it refuses by name is not what it gets, if there is another.
+/// Negotiation: a scraper never gets a format that it rejects by name if there is another.
 pub(crate) fn accept(input: &[u8]) {
     let Ok(header) = std::str::from_utf8(input) else { return };
     let chosen = negotiate(Some(header));

@@ -150,7 +150,7 @@ fn a_dialect_without_a_call_begins_at_zero() {
 }
 
 #[test]
-fn a_dialect_of_ones_own_stands_beside_the_others() {
+fn custom_dialect_is_served_beside_built_in_ones() {
     const FLAGS: &[&str] = &["--dialect-file", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/own.yaml")];
     check("dialect_own", &Pod { flags: FLAGS, ..Pod::default() });
 }

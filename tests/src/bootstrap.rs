@@ -20,7 +20,7 @@ const LISTENER: &str = "/static_resources/listeners/0";
 const CLUSTER: &str = "/static_resources/clusters/0";
 const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
 
-/// What differs between a pod and a test.
+/// The differences between a pod and a test.
 #[derive(Debug, Clone, Copy)]
 pub struct Places<'a> {
     /// The listener's port.

@@ -1,4 +1,4 @@
-//! What goes wrong in production, done to a running stack under load, and what has to be true afterwards.
+//! Faults of production, caused in a running stack under load, and the checks afterwards.
 //!
 //! The short suite does each once, `cargo xtask soak` all of them again and again. README.md has a row for each.
 
@@ -27,7 +27,7 @@ pub const GROWTH: Memory = Memory { envoy: 20_000, exporter: 5_000 };
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {
-    /// What a person would say.
+    /// The name in the documents.
     pub name: &'static str,
     prepare: fn(&mut Stack) -> Result<()>,
     strike: fn(&mut Stack, &Callers) -> Result<()>,
@@ -38,9 +38,9 @@ pub struct Fault {
 /// Whether calls fail meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Failures {
-    /// None does.
+    /// No call fails.
     None,
-    /// Those that would fail without Scoretap: Envoy or the app is not there.
+    /// Calls fail that would fail without Scoretap: Envoy or the app is down.
     WithoutUs,
     /// As an access logger none does. As an HTTP filter those that are in flight when the VM traps.
     InFlightOfFilter,
@@ -49,9 +49,9 @@ enum Failures {
 /// Which counts are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Loss {
-    /// None.
+    /// Nothing is lost.
     Nothing,
-    /// What calls were that ended under an invalid configuration: they are seen, and matched by no route.
+    /// The route and outcome of calls that ended under an invalid configuration: they count as unmatched.
     Unmatched,
     /// Calls that ended while no VM was there. Envoy has counted them, and the gap says so.
     Unseen,
@@ -85,7 +85,7 @@ pub const FAULTS: [Fault; 15] = [
         calls_fail: Failures::WithoutUs,
         ..Fault::harmless("Envoy has no file descriptors left", strikes::starve_envoy)
     },
-    // What there is to say of a bad configuration finds no room.
+    // The log lines of a bad configuration do not fit.
     Fault {
         prepare: strikes::fill_disk,
         loss: Loss::Unmatched,
@@ -118,7 +118,7 @@ impl Fault {
     /// Does it under load and checks what has to be true then. The error says what was not.
     pub fn happens_to(&self, stack: &mut Stack) -> Result<()> {
         self.is_survived_by(stack).with_context(|| self.name)?;
-        // Whatever was lost, from now on nothing is.
+        // From now on, nothing is lost.
         let nothing = Self::harmless("nothing", |_, callers| callers.call_well(vec![score(); 50]));
         nothing.is_survived_by(stack).with_context(|| format!("after {}", self.name))
     }

@@ -96,7 +96,7 @@ impl Call {
     }
 }
 
-/// What came back.
+/// The response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The HTTP status.
@@ -105,7 +105,7 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// As much of the body as came.
     pub body: Bytes,
-    /// Where there were any.
+    /// Present if the response had trailers.
     pub trailers: HeaderMap,
     /// Whether the body came to its end.
     pub complete: bool,

@@ -77,7 +77,7 @@ impl Stack {
         Load { endpoint: Endpoint::Tcp(self.address), protocol, callers }
     }
 
-    /// What the scorer says it answered, in no particular order. Empty where the upstream is another.
+    /// The scorer's log of its answers, in no particular order. Empty for other upstreams.
     ///
     /// gunicorn logs a call just after it has answered: wait until the log is as long as it has to be.
     pub fn app_calls(&self) -> Vec<Logged> {
@@ -108,7 +108,7 @@ impl Stack {
         (answer.header("content-type").to_owned(), answer.text())
     }
 
-    /// What the exporter says now.
+    /// The current exposition.
     #[track_caller]
     pub fn metrics(&self) -> Exposition {
         self.expect(Exposition::parse(&self.scrape("text/plain; version=0.0.4").1))
@@ -192,7 +192,7 @@ impl Stack {
         Ok(())
     }
 
-    /// What Envoy printed so far.
+    /// Envoy's output so far.
     pub fn envoy_output(&self) -> String {
         self.envoy_process.as_ref().map(Child::output).unwrap_or_default()
     }

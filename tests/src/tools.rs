@@ -1,4 +1,4 @@
-//! What tests and the demo need beside cargo, installed under `target/tools/` by ordinary clients: pip, apt, cargo.
+//! The tools of tests and demo, installed under `target/tools/` by ordinary clients: pip, apt, cargo.
 //!
 //! Each function returns a path that is ready for use and installs first where something is missing. Nothing is
 //! installed system-wide, nothing needs root, and a second call costs one read of a file.

@@ -29,7 +29,7 @@ fn envoy_accepts_each_bootstrap() {
 }
 
 #[test]
-fn every_file_is_either_checked_here_or_a_listener_of_one_that_is() {
+fn every_bootstrap_file_is_checked() {
     let mut files: Vec<String> = fs::read_dir(workspace::root().join("envoy"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
@@ -42,7 +42,7 @@ fn every_file_is_either_checked_here_or_a_listener_of_one_that_is() {
 }
 
 #[test]
-fn an_example_differs_from_the_sidecar_only_in_what_it_shows() {
+fn examples_differ_only_in_their_subject() {
     for (file, _, differences) in EXAMPLES {
         let mut sidecar = read("sidecar.yaml");
         let mut example = read(file);
@@ -55,7 +55,7 @@ fn an_example_differs_from_the_sidecar_only_in_what_it_shows() {
 }
 
 #[test]
-fn the_dynamic_sidecar_is_the_sidecar_in_two_files() {
+fn dynamic_sidecar_equals_the_static_one() {
     let mut together = read("dynamic.yaml");
     let mut listener = read("lds.yaml")["resources"][0].take();
     listener.as_object_mut().unwrap().remove("@type");

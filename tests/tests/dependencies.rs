@@ -1,4 +1,4 @@
-//! What others wrote and we link: from where, under which licence, and each once, as `deny.toml` says it for
+//! The crates that we link: their source, licence and duplicates, by the rules of `deny.toml` for
 //! `cargo deny check`. That looks at advisories, too, whose database a build without the open internet cannot have.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +42,7 @@ fn is_permissive(expression: &str) -> bool {
 }
 
 #[test]
-fn every_licence_asks_for_no_more_than_to_be_named() {
+fn every_licence_is_permissive() {
     let packages = packages();
     let licence = |package: &Value| package["license"].as_str().unwrap_or("none").to_owned();
     let others = packages.iter().filter(|package| !is_permissive(&licence(package)));
@@ -95,7 +95,7 @@ fn versions() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn no_crate_is_there_twice_but_for_those_that_are_listed_with_a_reason() {
+fn duplicate_crates_are_listed_with_a_reason() {
     let versions = versions();
     let is = |version: &String, listed: &str| version.starts_with(&format!("{listed}."));
     let skipped: Vec<(&str, &str)> = listed("skip").iter().map(|one| one.split_once('@').unwrap()).collect();

@@ -16,14 +16,14 @@ use scoretap_tests::wait::wait_until;
 const ROW: &str = r#"{"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9]]}"#;
 
 #[test]
-fn ports_are_free_distinct_and_below_the_ephemeral_range() {
+fn ports_are_free_distinct_and_not_ephemeral() {
     let ports: Vec<u16> = (0..500).map(|_| ports::free()).collect();
     assert_eq!(ports.iter().collect::<HashSet<_>>().len(), ports.len());
     assert!(ports.iter().all(|port| (15_000..30_000).contains(port)));
 }
 
 #[test]
-fn a_dropped_child_takes_its_own_children_with_it() {
+fn dropped_child_ends_its_own_children() {
     let folders = Folders::create("harness-child").unwrap();
     let mut command = Command::new("sh");
     command.args(["-c", "sleep 1000 & echo $!; wait"]);
@@ -36,7 +36,7 @@ fn a_dropped_child_takes_its_own_children_with_it() {
 }
 
 #[test]
-fn the_scorer_does_what_the_call_asks_for_and_logs_it() {
+fn scorer_obeys_and_logs_the_call() {
     let folders = Folders::create("harness-scorer").unwrap();
     let scorer = Scorer::start(&folders.logs).unwrap();
     let endpoint = Endpoint::Tcp(scorer.address);
@@ -95,7 +95,7 @@ fn load_answers_in_the_order_of_the_calls() {
 }
 
 #[test]
-fn the_grpc_model_puts_its_status_where_it_is_asked_to() {
+fn grpc_model_sends_status_where_asked() {
     let folders = Folders::create("harness-grpc").unwrap();
     let model = GrpcModel::start(&folders.logs).unwrap();
     let endpoint = Endpoint::Tcp(model.address);

@@ -25,7 +25,7 @@ const RESPONSE: &str = "HTTP/1.1 200 Scored Well\r\nDate: Thu, 01 Jan 1970 00:00
     x-lower: a\r\nContent-Length: 2\r\n\r\n[]";
 
 #[test]
-fn the_app_and_the_caller_see_each_other_as_without_a_sidecar() {
+fn app_and_caller_notice_no_sidecar() {
     let (app, seen) = recorder();
     let stack =
         Stack::builder("sidecar-unseen").upstream(Upstream::Http1(app)).without_exporter().start().unwrap();
@@ -37,7 +37,7 @@ fn the_app_and_the_caller_see_each_other_as_without_a_sidecar() {
 }
 
 #[test]
-fn http_1_0_and_100_continue_work_as_with_the_app_alone() {
+fn http_1_0_and_continue_work_unchanged() {
     let stack = Stack::builder("sidecar-protocols").without_exporter().start().unwrap();
     let old = http::raw(stack.address, b"GET /health HTTP/1.0\r\n\r\n", PATIENCE).unwrap();
     let old = String::from_utf8_lossy(&old);
@@ -58,7 +58,7 @@ fn http_1_0_and_100_continue_work_as_with_the_app_alone() {
 /// With a longer idle timeout than the app's own, about one in a hundred calls after a pause of just that length was
 /// answered with 503: it went into a connection that the app was closing.
 #[test]
-fn idle_connections_to_the_app_are_closed_by_envoy_not_by_the_app() {
+fn envoy_closes_idle_connections_before_the_app() {
     let stack = Stack::builder("sidecar-idle").without_exporter().start().unwrap();
     assert_eq!(stack.call(Call::post("/score", ROW)).unwrap().status, 200);
     wait_until("no connection is left", PATIENCE, || stack.envoy_stat("cluster.app.upstream_cx_active") == 0);
@@ -80,7 +80,7 @@ fn the_admin_interface_answers_nothing_but_statistics() {
 
 /// The memory that the sidecar may use in a pod has to do for what callers send while the app reads nothing.
 #[test]
-fn callers_who_send_more_than_the_app_reads_wait_instead_of_filling_envoys_memory() {
+fn slow_app_slows_callers_without_filling_envoy() {
     const CALLERS: usize = 300;
     let app = TcpListener::bind(local(ports::free())).unwrap();
     let upstream = Upstream::Http1(app.local_addr().unwrap());

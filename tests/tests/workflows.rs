@@ -17,7 +17,7 @@ fn workflows() -> Vec<(PathBuf, String)> {
     files.into_iter().map(|file| (file.clone(), fs::read_to_string(file).unwrap())).collect()
 }
 
-/// What a command prints; the test fails if the command does.
+/// The output of a command; the test fails if the command does.
 #[track_caller]
 fn succeeds(command: &mut Command) -> String {
     let output = command.output().unwrap();

@@ -18,7 +18,7 @@ enum What {
     Filter(filter::Args),
     /// How much memory Envoy has, with and without the module
     Memory(filter::MemoryArgs),
-    /// What a scrape costs: beside Envoy's own exposition of the same counters and a Python client's of the same series
+    /// Measure a scrape beside Envoy's own exposition of the same counters and a Python client's of the same series
     Exporter(exporter::Args),
 }
 

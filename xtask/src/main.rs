@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_that_a_document_shows_is_one_with_all_its_arguments() {
+    fn documented_xtask_commands_parse() {
         let mut shown = 0;
         for document in scoretap_tests::workspace::documents() {
             for words in commands(&std::fs::read_to_string(&document).unwrap()) {

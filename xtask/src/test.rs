@@ -13,7 +13,7 @@ pub(crate) struct Args {
     /// Run these stages alone
     #[arg(value_name = "STAGE", value_parser = clap::builder::PossibleValuesParser::new(names()))]
     stages: Vec<String>,
-    /// Of the stages on clusters, run the tests with these names alone
+    /// In the stages on clusters, run only the tests with these names
     #[arg(last = true, value_name = "TEST")]
     tests: Vec<String>,
 }

@@ -16,7 +16,7 @@ pub(crate) struct Exporter {
     log: Arc<Mutex<String>>,
 }
 
-/// What was answered.
+/// An answer.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     head: String,

@@ -23,7 +23,7 @@ const STATS: &str = "cluster.app.upstream_rq_active: 2\n\
 
 const REQUESTS: &str = "\nprediction_requests_total{model_name=\"unknown\",model_version=\"unknown\",route=\"score\",status=\"success\"} 12\n";
 
-/// What a busy machine may take longer, and far less than the time for which the exporter waits for an Envoy that
+/// Slack for a busy machine, far less than the time for which the exporter waits for an Envoy that
 /// hangs.
 const SLACK: Duration = Duration::from_secs(5);
 
@@ -57,7 +57,7 @@ fn a_scraper_that_asks_for_openmetrics_gets_it() {
 }
 
 #[test]
-fn envoy_is_asked_for_no_more_than_is_served() {
+fn query_reads_only_served_statistics() {
     let (told, asked) = std::sync::mpsc::channel();
     let envoy = Fake::unix(move |stream| {
         told.send(envoy::head(stream)).unwrap();
@@ -75,7 +75,7 @@ fn check_down(url: &str, kind: &str, reason: &str) {
     check_down_within(20, url, kind, reason);
 }
 
-/// Whatever Envoy does, the answer says that it is down, before the scraper has waited too many `seconds`, and nothing
+/// The answer reports Envoy as down before the scraper has waited too many `seconds`, and has nothing
 /// that would have come from it.
 #[track_caller]
 fn check_down_within(seconds: u64, url: &str, kind: &str, reason: &str) {
@@ -139,7 +139,7 @@ fn an_envoy_that_hangs_is_down() {
 }
 
 #[test]
-fn tiny_scrape_timeout_does_not_count_as_an_error() {
+fn tiny_scrape_timeout_counts_no_error() {
     let envoy = Fake::unix(|stream| {
         std::thread::sleep(Duration::from_millis(50));
         envoy::answer(stream, "200 OK", STATS.as_bytes());
@@ -223,7 +223,7 @@ fn an_envoy_that_comes_back_is_up_again() {
 }
 
 #[test]
-fn pages_are_where_they_are_expected_and_nothing_else_is() {
+fn pages_exist_and_other_paths_get_404() {
     let envoy = healthy_envoy();
     let exporter = Exporter::start(&["--envoy.admin", envoy.url(), "--web.telemetry-path", "/m"]);
     let landing = exporter.get("/", &[]);
@@ -261,7 +261,7 @@ fn a_request_without_measure_is_refused() {
 }
 
 #[test]
-fn a_signal_ends_it_in_order_and_soon_even_while_envoy_hangs() {
+fn signal_ends_exporter_while_envoy_hangs() {
     for signal in ["TERM", "INT"] {
         let (told, asked) = std::sync::mpsc::channel();
         let envoy = Fake::unix(move |stream| {
@@ -278,7 +278,7 @@ fn a_signal_ends_it_in_order_and_soon_even_while_envoy_hangs() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_said_and_ends_it() {
+fn taken_address_is_reported_and_ends_exporter() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let (code, said) = run(&["--web.listen-address", &address], &[]);
@@ -290,7 +290,7 @@ fn an_address_that_is_taken_is_said_and_ends_it() {
 }
 
 #[test]
-fn flags_that_are_wrong_are_all_said_and_end_it() {
+fn wrong_flags_are_all_reported() {
     let (code, said) = run(&["--envoy.admin", "nowhere", "--label", "le=x"], &[]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("--envoy.admin") && said.contains("--label"), "{said}");

@@ -71,7 +71,7 @@ fn samples(body: &[u8]) -> usize {
 }
 
 #[test]
-fn slow_readers_of_large_expositions_stay_in_the_limit() {
+fn slow_readers_stay_in_the_memory_limit() {
     let stats = stats();
     let envoy = Fake::unix(move |stream| envoy::answer(stream, "200 OK", stats.as_bytes()));
     let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);

@@ -1,4 +1,4 @@
-//! Who may ask, over what, and how those are treated who ask too much.
+//! Access control, TLS, and limits for clients.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -92,7 +92,7 @@ fn guesses_at_passwords_keep_no_scraper_out() {
 }
 
 #[test]
-fn a_changed_file_holds_from_the_next_request_on_and_a_wrong_one_never() {
+fn changed_file_applies_unless_invalid() {
     let (folder, envoy) = (Folder::new(), healthy_envoy());
     let file = folder.write("web.yaml", "");
     let exporter = Exporter::start(&["--envoy.admin", envoy.url(), "--web.config.file", &file]);
@@ -105,13 +105,13 @@ fn a_changed_file_holds_from_the_next_request_on_and_a_wrong_one_never() {
 }
 
 #[test]
-fn who_asks_more_often_than_the_file_allows_is_told_so_until_it_allows_more() {
+fn rate_limit_rejects_until_raised() {
     let (folder, envoy) = (Folder::new(), healthy_envoy());
     let users = format!("basic_auth_users: {{alice: {}}}\n", hash("secret"));
     let file = folder.write("web.yaml", &format!("{users}rate_limit: {{interval: 1h, burst: 3}}\n"));
     let exporter = Exporter::start(&["--envoy.admin", envoy.url(), "--web.config.file", &file]);
     let alice = ["Authorization: Basic YWxpY2U6c2VjcmV0"];
-    // Whoever asks, and for what.
+    // Applies to every client and path.
     assert_eq!(exporter.get("/metrics", &alice).status, 200);
     assert_eq!(exporter.get("/metrics", &[]).status, 401);
     assert_eq!(exporter.get("/-/healthy", &alice).status, 200);
@@ -123,7 +123,7 @@ fn who_asks_more_often_than_the_file_allows_is_told_so_until_it_allows_more() {
 }
 
 #[test]
-fn every_fault_of_the_file_is_said_before_anything_is_served() {
+fn file_faults_are_reported_before_serving() {
     let folder = Folder::new();
     let file = folder.write("web.yaml", "basic_auth_users: {a: b}\nnonsense: 1\n");
     for (flags, code) in [(vec!["--check-config"], 1), (vec![], 2)] {
@@ -201,7 +201,7 @@ pub(crate) fn tls(folder: &Folder, authority: &Authority, more: &str) -> String 
 }
 
 #[test]
-fn tls_is_spoken_and_a_renewed_certificate_is_taken() {
+fn renewed_certificate_is_served() {
     let (folder, envoy) = (Folder::new(), healthy_envoy());
     let (before, after) = (Authority::new(), Authority::new());
     let file = tls(&folder, &before, "");
@@ -213,7 +213,7 @@ fn tls_is_spoken_and_a_renewed_certificate_is_taken() {
 }
 
 #[test]
-fn a_certificate_that_comes_after_the_file_that_names_it_is_taken() {
+fn certificate_may_appear_after_its_configuration() {
     let (folder, envoy) = (Folder::new(), healthy_envoy());
     let (before, after) = (Authority::new(), Authority::new());
     let file = tls(&folder, &before, "");
@@ -228,7 +228,7 @@ fn a_certificate_that_comes_after_the_file_that_names_it_is_taken() {
 }
 
 #[test]
-fn a_certificate_that_is_replaced_while_its_key_is_being_read_is_taken() {
+fn certificate_replaced_during_read_is_served() {
     let (folder, envoy) = (Folder::new(), healthy_envoy());
     let (before, after) = (Authority::new(), Authority::new());
     let file = tls(&folder, &before, "");
@@ -263,14 +263,14 @@ fn only_clients_with_the_right_certificate_are_answered() {
     let signed = |by: &Authority, name| by.sign(name, ExtendedKeyUsagePurpose::ClientAuth);
     assert_eq!(scrape(&exporter, &authority, Some(&signed(&authority, "prometheus.test"))), Some(200));
     assert_eq!(scrape(&exporter, &authority, Some(&signed(&authority, "other.test"))), None);
-    // Who may be anybody is not who was named.
+    // An anonymous client has no name.
     assert_eq!(scrape(&exporter, &authority, Some(&signed(&authority, "*.example.com"))), None);
     assert_eq!(scrape(&exporter, &authority, Some(&signed(&stranger, "prometheus.test"))), None);
     assert_eq!(scrape(&exporter, &authority, None), None);
 }
 
 #[test]
-fn scrapes_at_the_same_moment_share_one_read_of_envoy() {
+fn simultaneous_scrapes_share_one_read() {
     let reads = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&reads);
     let envoy = Fake::unix(move |stream| {
@@ -293,7 +293,7 @@ fn scrapes_at_the_same_moment_share_one_read_of_envoy() {
 }
 
 #[test]
-fn who_asks_while_too_many_wait_is_told_to_come_back() {
+fn scrape_beyond_the_limit_gets_retry_after() {
     let envoy = Fake::unix(|_| std::thread::sleep(Duration::from_secs(60)));
     let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
     let _waiting: Vec<TcpStream> = (0..16).map(|_| exporter.send("GET", "/metrics", &[])).collect();
@@ -324,7 +324,7 @@ fn those_who_wait_for_pages_keep_nobody_out() {
 }
 
 #[test]
-fn those_who_send_nothing_or_a_byte_now_and_then_keep_nobody_out() {
+fn silent_and_slow_clients_block_nobody() {
     let envoy = healthy_envoy();
     let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
     let _silent: Vec<TcpStream> = (0..300)
@@ -370,7 +370,7 @@ fn several_addresses_are_served() {
 }
 
 #[test]
-fn dialects_that_contradict_each_other_are_refused_and_equal_families_are_merged() {
+fn conflicting_dialects_are_rejected_equal_families_merged() {
     let (code, said) = run(&["--check-config", "--dialect", "prediction,model,api"], &[]);
     assert_eq!(code, Some(1), "{said}");
     assert_eq!(said.matches("--dialect: model_info of").count(), 2, "{said}");
@@ -380,7 +380,7 @@ fn dialects_that_contradict_each_other_are_refused_and_equal_families_are_merged
 }
 
 #[test]
-fn every_fault_of_a_dialect_file_is_said_with_its_place() {
+fn dialect_file_faults_name_their_place() {
     let folder = Folder::new();
     let text = "dialect: mine\nfamilies:\n- {name: scoretap_x_total, help: X., measure: calls}\n\
                 - {name: y, help: Y., measure: calls, label: []}\n- {name: z_seconds, measure: duration, bounds_seconds: [2, 1],\n   \

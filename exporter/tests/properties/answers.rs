@@ -1,4 +1,4 @@
-//! What Envoy's admin interface answers, in whatever pieces it comes: all of its lines, or an error.
+//! An answer of Envoy's admin interface, in any pieces, yields all of its lines or an error.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
@@ -53,7 +53,7 @@ fn pieces<'b>(mut bytes: &'b [u8], sizes: &[usize]) -> Vec<&'b [u8]> {
     pieces
 }
 
-/// What is read of an answer that is sent piece by piece; nothing where it is refused.
+/// Reads an answer that is sent in pieces; `None` if it is rejected.
 fn lines_of(answer: &[u8], sizes: &[usize]) -> Option<Vec<String>> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = Endpoint::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
@@ -62,7 +62,7 @@ fn lines_of(answer: &[u8], sizes: &[usize]) -> Option<Vec<String>> {
             let (mut stream, _) = listener.accept().unwrap();
             stream.set_nodelay(true).unwrap();
             stream.read_exact(&mut [0; 16]).unwrap();
-            // Whoever has heard enough has gone.
+            // The reader may have closed the connection.
             let sent = pieces(answer, sizes).into_iter().try_for_each(|piece| stream.write_all(piece));
             drop(sent.and_then(|()| stream.shutdown(Shutdown::Write)));
             drop(stream.read_to_end(&mut Vec::new()));
@@ -88,7 +88,7 @@ proptest! {
     #![proptest_config(cases(150))]
 
     #[test]
-    fn an_answer_is_read_whole_or_not_at_all_in_whatever_pieces_it_comes(
+    fn answer_is_read_completely_or_rejected(
         body in bodies(),
         framing in sample::select(vec![Framing::Chunked, Framing::Length, Framing::Close]),
         sizes in collection::vec(1..50_usize, 1..5),

@@ -146,7 +146,7 @@ fn calls() -> impl Strategy<Value = Vec<Asked>> {
     collection::vec(call, 0..40)
 }
 
-/// What is to be served of these calls, zeros left out: one call after the other, sample by sample.
+/// The expected samples of these calls without zeros, added call by call.
 fn expected(calls: &[Asked]) -> Samples {
     let mut samples = Samples::new();
     let mut add = |name: &str, labels: &[(&str, &str)], value: f64| {
@@ -226,7 +226,7 @@ fn label(name: &[u8]) -> Option<&str> {
     std::str::from_utf8(name).ok().filter(|name| name.len() <= 256 && !name.contains('\0'))
 }
 
-/// Of an exposition, what calls are the cause of.
+/// The samples of an exposition that come from calls.
 fn found(exposition: Samples) -> Samples {
     const NAMES: [&str; 8] = [
         "prediction_requests_total",
@@ -246,7 +246,7 @@ fn found(exposition: Samples) -> Samples {
     in_nanoseconds.filter(|(_, value)| *value != 0.0).collect()
 }
 
-/// What the exporter makes of lines that come in pieces of this size.
+/// The exposition of lines that arrive in pieces of this size.
 fn read(config: &Config, body: &[u8], piece: usize) -> Reading {
     let mut decoder = Decoder::new(config.identity());
     let mut lines = Lines::default();
@@ -266,7 +266,7 @@ proptest! {
     #![proptest_config(cases(32))]
 
     #[test]
-    fn what_callers_did_is_what_is_served_in_every_format(
+    fn every_format_serves_the_calls_made(
         calls in calls(), piece in 1..300_usize, native in any::<bool>(),
     ) {
         let host = Host::default();

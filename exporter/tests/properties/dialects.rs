@@ -48,7 +48,7 @@ fn label() -> impl Strategy<Value = String> {
             format!("rename: {{{}}}, ", pairs.join(", "))
         });
         let codes = list(one_of(vec!["200", "500"])).prop_map(|codes| format!("from_the_start: {codes}, "));
-        // What is not for such a label is refused.
+        // Fields that such a label does not take are rejected.
         let often = |fits: bool| if fits { 0.7 } else { 0.02 };
         let rename = option::weighted(often(["status", "error_type"].contains(&&*value)), rename);
         let codes = option::weighted(often(value == "code"), codes);
@@ -98,7 +98,7 @@ fn exposition(config: &RenderConfig, lines: &[String], mut encoder: impl Encoder
     encoder.finish()
 }
 
-/// What is wrong with the dialect is said; what is accepted is the same in every format, and each series is there once.
+/// A dialect is rejected with its faults, or all formats serve the same series, each once.
 fn check(text: &str, lines: &[String], tenant: Option<&str>, beside: &str) {
     let dialect = match Dialect::parse("mine.yaml", text) {
         Ok(dialect) => dialect,
@@ -134,7 +134,7 @@ proptest! {
     #![proptest_config(cases(120))]
 
     #[test]
-    fn a_dialect_is_refused_with_every_fault_in_its_place_or_fit_to_be_served(
+    fn dialect_is_servable_or_rejected_with_places(
         text in dialects(),
         lines in lines(),
         tenant in option::of(Just("acme")),

@@ -131,7 +131,7 @@ proptest! {
     #![proptest_config(cases(400))]
 
     #[test]
-    fn a_file_is_read_or_refused_with_places_that_it_has(text in yaml()) {
+    fn file_is_accepted_or_rejected_with_places(text in yaml()) {
         if let Err(faults) = web::parse("web.yaml", &text, Path::new("/nonexistent")) {
             check_faults("web.yaml", &text, &faults);
         }
@@ -141,7 +141,7 @@ proptest! {
     }
 
     #[test]
-    fn a_label_is_taken_as_it_was_written_or_refused_by_its_flag(
+    fn label_is_kept_exactly_or_rejected(
         flags in collection::vec(prop_oneof![4 => "[a-c_]{0,2}(=[^=]{0,3}){0,2}", 1 => any::<String>()], 0..4),
     ) {
         let written: Vec<(&str, &str)> = flags.iter().filter_map(|flag| flag.split_once('=')).collect();
@@ -169,7 +169,7 @@ proptest! {
 }
 
 #[test]
-fn neither_a_tag_nor_a_key_is_a_way_out_of_a_line() {
+fn tag_or_key_cannot_break_a_line() {
     for text in ["families: !<!a%0Ab> x", "{\"a\\nb\": 1, \"a\\nb\": 2}"] {
         check_faults("mine.yaml", text, &Dialect::parse("mine.yaml", text).expect_err("must be refused"));
     }

@@ -9,7 +9,7 @@ use crate::exposition::{Exposition, Labels};
 /// Each series once, with its value. Bounds are written as Rust writes floats, whatever the format.
 pub(crate) type Samples = BTreeMap<(String, Labels), f64>;
 
-/// What an exposition says. Panics where it is none, or says something twice.
+/// Parses an exposition. Panics if it is invalid or repeats a sample.
 pub(crate) fn samples(format: Format, exposition: &[u8]) -> Samples {
     match format {
         Format::Text => text(exposition),
@@ -36,7 +36,7 @@ fn bound(bound: f64) -> String {
     bound.to_string()
 }
 
-/// What stands in a field of a message.
+/// The value of a field of a message.
 enum Field<'m> {
     Number(u64),
     Double(f64),

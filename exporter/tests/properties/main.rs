@@ -1,5 +1,5 @@
-//! What must be true of any input, tried on random ones: of calls, of what Envoy answers, of dialects, flags, files and
-//! headers. Where there is a slow and obvious way to the right answer, it is gone beside the quick one.
+//! Properties that hold for any input, tried on random ones: calls, answers of Envoy, dialects, flags, files and
+//! headers. The code is compared with a slow reference implementation where one exists.
 
 mod answers;
 mod calls;

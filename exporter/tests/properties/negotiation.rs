@@ -1,4 +1,4 @@
-//! What a scraper is given, beside what it said that it accepts: every range against every format, by the book.
+//! The format that a scraper gets, compared with its `Accept` header: every range against every format.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use scoretap_exporter::render::encode::Format;
 
 use crate::cases;
 
-/// What a range says, and the range as it is written.
+/// A range and its text.
 #[derive(Clone, Debug)]
 struct Range {
     kind: &'static str,
@@ -101,17 +101,17 @@ proptest! {
     #![proptest_config(cases(1000))]
 
     #[test]
-    fn no_scraper_is_given_what_it_refuses_or_likes_less(ranges in ranges()) {
+    fn scraper_gets_its_preferred_format(ranges in ranges()) {
         let header = ranges.iter().map(Range::written).collect::<Vec<_>>().join(", ");
         let given = negotiate(Some(&header));
         let liked = |format| quality(&ranges, format).unwrap_or(0);
         let most = Format::ALL.into_iter().map(liked).max().unwrap_or(0);
-        // Who accepts nothing that there is gets what everybody can read.
+        // A scraper that accepts no known format gets text.
         assert!(if most == 0 { given == Format::Text } else { liked(given) == most }, "{header}: {given:?}");
     }
 
     #[test]
-    fn a_header_that_is_none_is_as_good_as_none(header in prop_oneof![any::<String>(), "[a-z/*;=,.q0-9 ]{0,40}"]) {
+    fn invalid_accept_header_is_ignored(header in prop_oneof![any::<String>(), "[a-z/*;=,.q0-9 ]{0,40}"]) {
         let (format, _) = (negotiate(Some(&header)), wants_gzip(Some(&header)));
         if !header.contains('/') {
             assert_eq!(format, Format::Text, "{header}");
@@ -119,7 +119,7 @@ proptest! {
     }
 
     #[test]
-    fn a_read_ends_before_a_scraper_gives_up_and_within_two_minutes(
+    fn read_ends_before_the_scrape_timeout(
         header in "[0-9]{1,30}|[0-9]{1,3}\\.[0-9]{1,9}|-?[0-9]{1,3}e-?[0-9]{1,3}|inf|NaN|[a-z ]{0,3}",
     ) {
         let limit = limit(Some(&header));
@@ -130,7 +130,7 @@ proptest! {
     }
 
     #[test]
-    fn nobody_is_given_gzip_who_refuses_it_or_would_rather_not(
+    fn gzip_is_sent_only_if_preferred(
         codings in collection::vec((sample::select(vec!["gzip", "identity", "br", "*"]), 0..4_u16), 0..4),
     ) {
         let header: Vec<String> = codings.iter().map(|(name, q)| format!("{name};q=0.{q}")).collect();

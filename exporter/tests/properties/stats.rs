@@ -1,4 +1,4 @@
-//! Whatever Envoy says, and in whatever order, is an exposition that can be read.
+//! Any statistics in any order yield an exposition that parsers accept.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -153,7 +153,7 @@ proptest! {
     #![proptest_config(cases(40))]
 
     #[test]
-    fn whatever_envoy_says_can_be_read_in_every_format_and_in_any_order(
+    fn any_statistics_yield_parsable_expositions(
         (lines, shuffled) in lines().prop_flat_map(|lines| (Just(lines.clone()), Just(lines).prop_shuffle())),
         dialect in sample::select(vec!["prediction", "model", "fastapi,mlflow", "api"]),
     ) {
@@ -169,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn a_line_is_a_statistic_if_it_ends_in_a_whole_number(
+    fn line_with_whole_number_is_a_statistic(
         line in ".{0,60}", value in "(: {0,2}\\+?[0-9]{0,21} ?)?",
     ) {
         let line = format!("{line}{value}");

@@ -110,7 +110,7 @@ impl Config {
         }
     }
 
-    /// What the second module reads in bodies; `None` if it reads nothing.
+    /// The parts of bodies that the second module reads; `None` if it reads nothing.
     pub const fn insight(&self) -> Option<&Insight> {
         self.insight.as_ref()
     }

@@ -110,7 +110,7 @@ pub enum Stat<'a> {
     Read {
         /// The series of the calls.
         series: Series<'a>,
-        /// What was read.
+        /// The reading.
         reading: Reading<'a>,
     },
     /// Calls that insight saw on routes of its configuration.

@@ -33,7 +33,7 @@ pub trait Call {
     fn grpc_status(&self) -> Option<u64>;
     /// The call's value for a histogram, in nanoseconds or bytes.
     fn measure(&self, histogram: Histogram) -> Option<u64>;
-    /// What insight read in the call's bodies. Asked for at most once, and only if the configuration has `insight`.
+    /// The record of the call's bodies. Asked for at most once, and only if the configuration has `insight`.
     fn record(&self) -> Option<Record> {
         None
     }

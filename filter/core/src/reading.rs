@@ -1,4 +1,4 @@
-//! What insight reads in bodies, as counters: the last part of a name that begins with `scoretap.read.SERIES`.
+//! The counters of what insight reads in bodies: the last part of a name that begins with `scoretap.read.SERIES`.
 //!
 //! ```text
 //! rows.CELL  rows_sum                          rows of an answer

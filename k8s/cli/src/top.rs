@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// Print one table and end
     #[arg(long)]
     once: bool,
-    /// Who is asked
+    /// The source of the numbers
     #[arg(long, value_enum, default_value_t)]
     from: From,
     /// Format; json prints one answer and ends

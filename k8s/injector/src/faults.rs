@@ -20,7 +20,7 @@ pub struct Fault {
     pub holds: fn(Pod<'_>, &Settings) -> bool,
     /// The same condition in CEL, with the variables of `policy`.
     pub cel: &'static str,
-    /// What was found, and what to write. [`PLACEHOLDERS`] stand for values of annotations.
+    /// The value found, and the fix. [`PLACEHOLDERS`] stand for values of annotations.
     pub message: &'static str,
 }
 

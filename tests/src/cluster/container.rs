@@ -45,7 +45,7 @@ pub(super) enum State {
 
 #[derive(Debug)]
 pub(super) struct Running {
-    /// None if the image is idle.
+    /// `None` if the image is idle.
     child: Option<Child>,
     target: Option<Target>,
     pub(super) since: String,

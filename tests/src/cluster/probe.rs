@@ -23,7 +23,7 @@ pub(super) struct Probe {
 
 #[derive(Debug, Default)]
 struct State {
-    /// None before a threshold is reached.
+    /// `None` before a threshold is reached.
     passed: Option<bool>,
     why: String,
 }

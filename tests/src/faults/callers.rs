@@ -15,7 +15,7 @@ use crate::wait::wait_for;
 
 pub(super) const ROW: &str = r#"{"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9]]}"#;
 pub(super) const AT_ONCE: u16 = 4;
-/// Who was refused comes again a moment later.
+/// A rejected caller retries a moment later.
 const BACKOFF: Duration = Duration::from_millis(10);
 
 /// Numbers of calls, by HTTP status or by what they came to.
@@ -28,7 +28,7 @@ pub(super) struct Callers {
     ledger: Mutex<Ledger>,
 }
 
-/// What they know of their calls.
+/// The callers' own record of their calls.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ledger {
     /// Calls that were answered, by HTTP status.
@@ -54,7 +54,7 @@ impl Callers {
         Self { load: stack.load(Protocol::Http1, AT_ONCE.into()), ledger: Mutex::default() }
     }
 
-    /// What they know so far.
+    /// The record so far.
     pub(super) fn ledger(&self) -> Ledger {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,4 +1,4 @@
-//! What goes wrong, one function each. Calls flow meanwhile.
+//! The faults, one function each. Calls continue during each.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What the exporter says at a quiet moment, and whether that is what the callers know.
+//! Compares the exporter's counts at a quiet moment with the callers' own record.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::stack::Stack;
 /// No strike has more callers at once: a second has at most this many seconds of calls.
 const MOST_CALLERS: f64 = 16.0;
 
-/// What is known of all calls so far.
+/// The counts of all calls so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Truth {
     seen: f64,
@@ -39,7 +39,7 @@ impl Truth {
         }
     }
 
-    /// What has happened since `before`.
+    /// The difference since `before`.
     pub(super) fn since(&self, before: &Self) -> Self {
         let grown = |now: &Tally, before: &Tally| {
             now.iter().map(|(key, value)| (key.clone(), value - of(before, key))).collect()
@@ -101,7 +101,7 @@ fn excess(one: &Tally, other: &Tally) -> f64 {
     one.iter().fold(0.0, |sum, (key, value)| sum + (value - of(other, key)).max(0.0))
 }
 
-/// What the two processes of ours hold, in kilobytes.
+/// The memory of our two processes, in kilobytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Memory {
     /// Envoy, all of it.

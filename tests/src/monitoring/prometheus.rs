@@ -16,7 +16,7 @@ use crate::stack::Folders;
 use crate::wait::STARTUP;
 use crate::{tools, workspace};
 
-/// What is scraped, and the labels that an operator's monitor would give it.
+/// A target, and the labels that an operator's monitor would give it.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// Where.
@@ -63,7 +63,7 @@ impl Prometheus {
         Ok(Self { address, _child: child })
     }
 
-    /// What an expression gives now: series with `metric` and `value`.
+    /// The current value of an expression: series with `metric` and `value`.
     pub fn query(&self, expr: &str) -> Result<Vec<Value>> {
         let path = format!("/api/v1/query?query={}", http::percent_encode(expr));
         let answer = http::get(&Endpoint::Tcp(self.address), &path).with_context(|| expr.to_owned())?;

@@ -37,7 +37,7 @@ impl Receiver {
         let store = Arc::clone(&received);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // Whoever breaks off a message sends it again.
+                // A client that breaks off a message sends it again.
                 let notifications = receive(stream).unwrap_or_default();
                 store.lock().unwrap_or_else(PoisonError::into_inner).extend(notifications);
             }

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_that_the_table_lacks_is_an_error() {
+    fn unknown_duration_is_an_error() {
         assert!(expression("rate(a[7m])").unwrap_err().to_string().contains("7m"));
     }
 }

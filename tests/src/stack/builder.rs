@@ -1,4 +1,4 @@
-//! What a stack is made of, each with a default.
+//! The parts of a stack, each with a default.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -45,9 +45,9 @@ pub enum Upstream {
     Scorer,
     /// A scorer that other stacks use too.
     Shared(Arc<Scorer>),
-    /// Whatever listens (or does not) at this address, spoken to in HTTP/1.1.
+    /// An address, reached by HTTP/1.1, whether or not something listens.
     Http1(SocketAddr),
-    /// Whatever listens at this address, spoken to in HTTP/2: a gRPC server.
+    /// A gRPC server at this address, reached by HTTP/2.
     Http2(SocketAddr),
 }
 
@@ -109,7 +109,7 @@ impl StackBuilder {
         self
     }
 
-    /// What is behind Envoy. Default: a scorer of its own.
+    /// The upstream of Envoy. Default: a scorer of its own.
     pub fn upstream(mut self, upstream: Upstream) -> Self {
         self.upstream = upstream;
         self

@@ -13,7 +13,7 @@ use crate::tools;
 
 const HOUR: i64 = 3_600;
 
-/// What a process has to be started with.
+/// The environment of a process with this clock.
 pub(super) fn environment(folders: &Folders) -> Result<Vec<(&'static str, OsString)>> {
     set(folders, 0)?;
     Ok(vec![("LD_PRELOAD", tools::clock()?.into()), ("SCORETAP_CLOCK", file(folders).into())])

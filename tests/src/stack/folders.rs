@@ -14,7 +14,7 @@ use crate::workspace;
 pub struct Folders {
     /// Sockets and configuration. Removed with the stack.
     pub run: PathBuf,
-    /// What the processes printed: `target/test-logs/NAME/`. Kept for a look afterwards.
+    /// The output of the processes, `target/test-logs/NAME/`, kept after the test.
     pub logs: PathBuf,
 }
 

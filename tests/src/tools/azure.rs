@@ -1,4 +1,4 @@
-//! What Azure's parts are checked with.
+//! The tools that check Azure's parts.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What manifests and scripts are checked with.
+//! The tools that check manifests and scripts.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -58,7 +58,7 @@ pub fn buildah() -> Result<Buildah> {
 pub fn docker_compose() -> Result<Command> {
     let root = apt::with_dependencies("docker-compose", &["docker-compose"])?;
     let mut command = Command::new("python3");
-    // What the system has of its libraries is not unpacked beside it.
+    // Libraries that the system has are not unpacked again.
     let packages = [root.join("usr/lib/python3/dist-packages"), "/usr/lib/python3/dist-packages".into()];
     command.arg(root.join("usr/bin/docker-compose")).env("PYTHONPATH", std::env::join_paths(packages)?);
     Ok(command)

@@ -1,4 +1,4 @@
-//! What GitHub's workflows are checked with.
+//! The tool that checks GitHub's workflows.
 
 use std::path::PathBuf;
 

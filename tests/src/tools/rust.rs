@@ -12,10 +12,10 @@ use crate::workspace;
 /// Modules for Envoy, and tests in Node. The module needs nothing of WASI, whose C library would double the allocator's
 /// size.
 pub const WASM_TARGET: &str = "wasm32-unknown-unknown";
-/// What the shipped exporter is built for: it runs in any container of this architecture.
+/// The target of the shipped programs, which run in any container of this architecture.
 #[cfg(target_arch = "x86_64")]
 pub const MUSL_TARGET: &str = "x86_64-unknown-linux-musl";
-/// What the shipped exporter is built for: it runs in any container of this architecture.
+/// The target of the shipped programs, which run in any container of this architecture.
 #[cfg(target_arch = "aarch64")]
 pub const MUSL_TARGET: &str = "aarch64-unknown-linux-musl";
 

@@ -1,4 +1,4 @@
-//! What does not depend on how busy a machine is: sizes.
+//! Sizes, which do not depend on the load of the machine.
 
 use std::fs;
 
@@ -28,7 +28,7 @@ fn the_binary_has_at_most_6_mb() {
 }
 
 #[test]
-fn memory_is_at_most_10_mb_idle_25_mb_at_1000_models_and_50_mb_at_5000() {
+fn memory_stays_in_its_limits() {
     for (models, most) in [(1000, 25.0), (5000, 50.0)] {
         let made = Made::start(&format!("exporter-memory-{models}"), stats(models), &[]);
         assert!(made.most_memory() <= 10.0, "{} MB idle", made.most_memory());
@@ -86,7 +86,7 @@ fn sample_limits() -> Vec<(&'static str, u64)> {
 
 /// A scrape with more than the limit would be refused whole.
 #[test]
-fn what_the_filter_allows_by_default_is_scraped_and_fits_the_exporters_memory() {
+fn default_series_limit_fits_the_exporters_memory() {
     let made = Made::start("exporter-samples", full_stats(200), &[]);
     let text = made.scrape("application/openmetrics-text;version=1.0.0");
     let samples = text.lines().filter(|line| !line.starts_with('#')).count() as u64;

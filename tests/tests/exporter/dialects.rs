@@ -12,7 +12,7 @@ use crate::support::Prometheus;
 
 const ROW: &str = "[1, 2, 3, 4, 5, 6, 7, 8, 9]";
 
-/// What is called, how often in a round.
+/// The calls of a round.
 const FAST: usize = 60;
 const SLOW: usize = 33;
 const SLOWEST: usize = 3;
@@ -48,7 +48,7 @@ enum Truth {
 fn check(prometheus: &Prometheus, expression: &str, truth: &Truth) {
     match truth {
         Truth::Share(some, all) => prometheus.check_within(expression, *some as f64 / *all as f64, 1e-6),
-        // What a rate makes of it over a window is as much more as the window is longer than what was scraped.
+        // A rate extrapolates from the scraped time to the whole window.
         Truth::Calls(count) => {
             let found = prometheus.value(expression).unwrap_or_else(|| panic!("{expression} is not there"));
             let least = *count as f64 * 0.999;
@@ -61,7 +61,7 @@ fn check(prometheus: &Prometheus, expression: &str, truth: &Truth) {
     }
 }
 
-/// Of a counter with codes, a counter of successes, a histogram: how a dialect calls them.
+/// The names of a dialect for a counter with codes, a counter of successes and a histogram.
 struct Names {
     requests: &'static str,
     failed: &'static str,
@@ -153,7 +153,7 @@ fn queries(names: &Names) -> Vec<(String, Truth)> {
 }
 
 #[test]
-fn the_queries_of_each_dialects_dashboards_give_the_truth() {
+fn dashboard_queries_of_dialects_give_true_values() {
     let stack = Stack::builder("exporter-dialects")
         .exporter_args(&["--dialect", "prediction,fastapi,mlflow"])
         .start()

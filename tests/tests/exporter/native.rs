@@ -29,7 +29,7 @@ fn durations() -> Vec<u64> {
     durations
 }
 
-/// What Envoy says of a filter that has measured them.
+/// The statistics of a filter that has measured them.
 fn stats(durations: &[u64]) -> String {
     let series = Series { route: "score".into(), model: Model::Named { model: None, version: None } };
     let endpoint = Endpoint { method: "POST".into(), template: "/score".into() };
@@ -62,7 +62,7 @@ fn stats(durations: &[u64]) -> String {
 }
 
 #[test]
-fn quantiles_of_known_durations_are_within_the_error_of_the_schema() {
+fn native_quantiles_are_within_schema_error() {
     let durations = durations();
     let made = Made::start("exporter-native", stats(&durations), &[]);
     let prometheus = Prometheus::start("exporter-native-prometheus", &[("native", made.exporter)], &[NATIVE]);
@@ -95,7 +95,7 @@ fn classic_buckets_of_the_same_cells_are_exact() {
 }
 
 #[test]
-fn the_real_filter_measures_natively_where_it_is_told_to() {
+fn filter_measures_native_histograms_when_configured() {
     let config = r#"{"latency_resolution": "native"}"#;
     let stack = Stack::builder("exporter-native-filter").filter_config(config).start().unwrap();
     let body = r#"{"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9]]}"#;

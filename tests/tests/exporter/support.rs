@@ -42,7 +42,7 @@ impl Prometheus {
         Self { server, _folders: folders }
     }
 
-    /// What an expression is now.
+    /// The current value of an expression.
     #[track_caller]
     pub(crate) fn query(&self, expression: &str) -> Vec<Sample> {
         let result = self.server.query(expression).unwrap();

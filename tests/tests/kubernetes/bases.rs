@@ -53,7 +53,7 @@ fn files(root: &Path) -> Vec<PathBuf> {
     inside.chain(alone).filter(named).collect()
 }
 
-/// What a text names as an image: after `image:`, `FROM` and the like, and whatever begins with a registry's name.
+/// The images that a text names: after `image:` or `FROM`, or beginning with a registry's name.
 fn images(text: &str) -> BTreeSet<String> {
     let named = text.lines().filter_map(|line| {
         let line = line.trim_start_matches([' ', '-']);

@@ -41,7 +41,7 @@ fn mounts(service: &Value) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// What a path in a container is on this machine.
+/// The path on this machine of a path in a container.
 #[track_caller]
 fn mounted(service: &str, path: &str) -> String {
     let found = mounts(&COMPOSE["services"][service]).into_iter().find_map(|(source, target)| {

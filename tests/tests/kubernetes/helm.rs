@@ -19,7 +19,7 @@ fn helm(args: &[&str]) -> Output {
     Command::new(tools::helm().unwrap()).args(args).arg(chart).output().unwrap()
 }
 
-/// What these values make in a cluster with these kinds.
+/// Renders these values for a cluster with these kinds.
 #[track_caller]
 fn template(values: &[&str], kinds: &[&str]) -> Result<Vec<Value>, String> {
     let values =

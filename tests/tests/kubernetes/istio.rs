@@ -47,12 +47,12 @@ fn template() -> String {
     values["sidecarInjectorWebhook"]["templates"]["scoretap"].as_str().unwrap().to_owned()
 }
 
-/// What a Deployment's pods get by one of the patches.
+/// The effect of a patch on a Deployment's pods.
 fn measured(file: &str) -> Value {
     istio(file)["spec"]["template"]["metadata"].take()
 }
 
-/// What a waypoint's pods get.
+/// The effect on a waypoint's pods.
 fn waypoint() -> Value {
     let deployment = rendered::file("istio", "scoretap-waypoint", "deployment").unwrap();
     let deployment: Value = serde_norway::from_str(&deployment).unwrap();
@@ -134,7 +134,7 @@ fn envoy_filter_logger_equals_the_sidecars_logger() {
     let plugin = wasm_plugin();
     let image = format!("oci://{}", volume["scoretap"]["image"]["reference"].as_str().unwrap());
     assert_eq!(plugin["spec"]["url"], image);
-    // What the image has in its last layer.
+    // The last layer of the image.
     assert_eq!(file, format!("{}/plugin.wasm", mount["scoretap"]["mountPath"].as_str().unwrap()));
 }
 

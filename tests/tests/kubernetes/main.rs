@@ -1,4 +1,4 @@
-//! What is shipped for Kubernetes, without a cluster: the injector over TLS, images, and the chart.
+//! The Kubernetes parts, without a cluster: the injector over TLS, images, and the chart.
 
 mod bases;
 mod bills;

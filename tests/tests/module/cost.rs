@@ -1,4 +1,4 @@
-//! What a call costs inside the VM, in figures that are the same on every machine. What it costs in Envoy is measured
+//! The cost of a call inside the VM, in figures that are the same on every machine. The cost in Envoy is measured
 //! by `cargo xtask bench filter`.
 
 use crate::call::{FakeCall, post};
@@ -10,7 +10,7 @@ type Make = fn() -> FakeCall;
 
 /// Calls as they come to a model server, and how many instructions each may take once its series is known: a tenth
 /// more than it took when this was written. Host functions are not in it: see
-/// `a_known_series_needs_five_questions_and_three_additions`.
+/// `known_series_takes_five_reads_three_additions`.
 const FUEL: [(&str, Make, u64); 6] = [
     ("the first route", || typical("/score"), 4_940),
     ("a model in the path", || typical("/v1/models/churn:predict"), 4_810),
@@ -50,7 +50,7 @@ fn known_series_takes_no_more_instructions_than_before() {
 
 /// A path may be as long as Envoy lets it be, which is a megabyte. It must not keep a worker from other calls.
 #[test]
-fn a_path_takes_few_instructions_for_each_byte_whatever_it_holds() {
+fn path_costs_few_instructions_per_byte() {
     const LONG: usize = 1 << 20;
     let paths = [
         format!("/v1/models/{}", "%61".repeat(LONG / 3)),

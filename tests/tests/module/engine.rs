@@ -9,7 +9,7 @@ use crate::call::FakeCall;
 use crate::vm::Vm;
 use crate::world::World;
 
-/// What counts calls.
+/// The two ways of loading the module.
 pub(crate) trait Engine {
     fn start(world: &World, configuration: &str) -> Self;
     fn log(&mut self, call: &FakeCall);

@@ -1,4 +1,4 @@
-//! What only a VM can do wrong: trap, leak, believe its host, or disagree with the other VMs.
+//! Faults that only a VM can have: traps, leaks, trust in its host, disagreement with other VMs.
 
 use crate::call::{FakeCall, post};
 use crate::engine::Engine;
@@ -45,7 +45,7 @@ fn only_the_callbacks_in_use_are_exported() {
 }
 
 #[test]
-fn a_failing_host_function_never_traps_and_recovers() {
+fn failing_host_function_never_traps() {
     for function in HOST_FUNCTIONS {
         for status in STATUSES {
             let world = World::default();
@@ -73,7 +73,7 @@ fn a_failing_host_function_never_traps_and_recovers() {
 }
 
 #[test]
-fn properties_of_a_wrong_size_are_properties_that_are_not_there() {
+fn properties_of_wrong_size_count_as_absent() {
     let properties = [
         "response.code",
         "response.flags",
@@ -122,7 +122,7 @@ fn call_before_configuration_is_not_counted() {
 }
 
 #[test]
-fn plugins_that_share_a_vm_keep_to_their_own_configuration() {
+fn plugins_in_one_vm_keep_their_configurations() {
     let world = World::default();
     let mut vm = Vm::new(&world);
     vm.configure(1, r#"{"routes": [{"preset": "score"}]}"#);
@@ -160,7 +160,7 @@ fn deleted_plugin_leaves_others_counting() {
 
 /// Envoy does not tell the module when it returns to a listener that it was still draining.
 #[test]
-fn the_configuration_that_is_announced_is_the_one_under_which_calls_are_seen() {
+fn announced_configuration_is_the_one_counting() {
     let world = World::default();
     let mut vm = Vm::start(&world, "{}");
     vm.configure(2, "{");
@@ -217,7 +217,7 @@ fn deleted_contexts_free_their_memory() {
 }
 
 #[test]
-fn what_was_announced_of_a_configuration_that_envoy_refused_is_put_right_by_calls() {
+fn calls_correct_a_rejected_configurations_announcement() {
     let world = World::default();
     let own = r#"{"bounds_seconds": [1]}"#;
     let mut worker = Vm::start(&world, own);
@@ -232,7 +232,7 @@ fn what_was_announced_of_a_configuration_that_envoy_refused_is_put_right_by_call
 }
 
 #[test]
-fn a_configuration_of_faults_is_said_in_a_hundred_lines() {
+fn faults_are_logged_in_at_most_100_lines() {
     let world = World::default();
     let fields: Vec<String> = (0..500).map(|number| format!("\"f{number}\": 1")).collect();
     Vm::start(&world, &format!("{{{}}}", fields.join(",")));
@@ -311,7 +311,7 @@ fn gauge_definitions_do_not_grow_with_calls() {
 }
 
 #[test]
-fn a_configuration_says_its_bounds_and_when_it_came() {
+fn configuration_announces_bounds_and_time() {
     let world = World::default();
     world.lock().time = 5;
     let mut vm = Vm::start(&world, r#"{"bounds_seconds": [0.5, 1]}"#);
@@ -323,7 +323,7 @@ fn a_configuration_says_its_bounds_and_when_it_came() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_does_not_bring_old_bounds_back() {
+fn clock_set_back_keeps_the_latest_bounds() {
     let world = World::default();
     world.lock().time = 50;
     let mut vm = Vm::start(&world, r#"{"bounds_seconds": [1]}"#);
@@ -345,7 +345,7 @@ fn simultaneous_announcements_get_different_numbers() {
 }
 
 #[test]
-fn memory_stays_flat_over_many_names_and_large_headers() {
+fn memory_is_flat_over_names_and_headers() {
     let world = World::default();
     let own = r#"{"name": "own", "path": "/own", "method": "POST", "model": {"header": "x-model"}}"#;
     let mut vm = Vm::start(&world, &format!(r#"{{"routes": [{own}, {{"preset": "kserve-v1"}}]}}"#));
@@ -365,7 +365,7 @@ fn memory_stays_flat_over_many_names_and_large_headers() {
 }
 
 #[test]
-fn a_known_series_needs_five_questions_and_three_additions() {
+fn known_series_takes_five_reads_three_additions() {
     let world = World::default();
     let mut vm = Vm::start(&world, "{}");
     vm.log(&model("a"));

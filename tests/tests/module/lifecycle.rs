@@ -1,4 +1,4 @@
-//! What calls add to which counters, whoever counts them.
+//! The counters that calls add to.
 
 use crate::call::{FakeCall, MILLISECOND, post};
 use crate::engine::{Engine, Native};
@@ -37,7 +37,7 @@ fn counted<E: Engine>(configuration: &str, calls: &[FakeCall]) -> Vec<(String, u
 }
 
 #[test]
-fn a_call_adds_to_one_counter_of_calls_one_cell_and_one_sum() {
+fn call_adds_to_one_counter_cell_and_sum() {
     check(
         "{}",
         &[post("/score"), post("/score").took(4 * MILLISECOND)],
@@ -67,7 +67,7 @@ fn endpoints_of_one_series_are_counted_apart() {
 }
 
 #[test]
-fn a_call_that_no_route_matches_is_only_seen() {
+fn unmatched_call_is_only_seen() {
     let calls = [
         post("/health"),
         post("/score").method("GET"),
@@ -113,7 +113,7 @@ fn every_preset_matches_what_its_server_answers() {
 }
 
 #[test]
-fn a_path_is_matched_by_the_first_route_that_fits() {
+fn first_matching_route_wins() {
     let tf_only = r#"{"routes": [{"preset": "tf-serving"}]}"#;
     check_calls(tf_only, &[post("/v1/models/m:predict")], &[("tf-serving.m.~.POST.200.success", 1)]);
     let own = r#"{"routes": [{"name": "mine", "method": "GET", "path": "/m/{model}"}, {"preset": "score"}]}"#;
@@ -122,7 +122,7 @@ fn a_path_is_matched_by_the_first_route_that_fits() {
 }
 
 #[test]
-fn names_are_decoded_once_and_what_cannot_be_a_label_is_other() {
+fn names_decode_once_invalid_labels_become_other() {
     let named = [
         ("my%20model", "my%20model"),
         ("a%2Fb", "a/b"),
@@ -171,7 +171,7 @@ fn model_and_version_may_be_in_headers() {
 }
 
 #[test]
-fn a_value_on_a_bound_is_in_its_cell() {
+fn value_on_a_bound_is_in_its_cell() {
     let cell_of = |nanoseconds: u64, cell: &str| {
         let expected = [
             ("call.score.~.~.POST./score.200.success", 1),
@@ -274,7 +274,7 @@ fn overrides_hold_for_statuses_and_not_against_flags() {
 }
 
 #[test]
-fn a_grpc_call_ends_as_its_status_says_and_not_as_http_does() {
+fn grpc_status_wins_over_http_status() {
     let path = "/inference.GRPCInferenceService/ModelInfer";
     let outcomes = [
         (0, "success"),
@@ -315,7 +315,7 @@ fn a_grpc_call_ends_as_its_status_says_and_not_as_http_does() {
 }
 
 #[test]
-fn what_could_not_be_measured_is_counted_all_the_same() {
+fn unmeasured_call_is_still_counted() {
     check(
         "{}",
         &[post("/score").without("request.duration")],
@@ -324,7 +324,7 @@ fn what_could_not_be_measured_is_counted_all_the_same() {
 }
 
 #[test]
-fn an_invalid_configuration_is_said_fault_by_fault_and_matches_nothing() {
+fn invalid_configuration_logs_faults_and_matches_nothing() {
     fn faults<E: Engine>() -> (Vec<String>, Vec<(String, u64)>) {
         let world = World::default();
         let mut engine = E::start(&world, r#"{"max_series": 0, "extra": ["x"], "nope": 1}"#);

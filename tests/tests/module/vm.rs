@@ -18,7 +18,7 @@ pub(crate) struct Vm {
     contexts: HashSet<u32>,
 }
 
-/// What the host functions see.
+/// The state that the host functions see.
 pub(crate) struct Host {
     pub(crate) world: World,
     call: FakeCall,
@@ -112,7 +112,7 @@ impl Vm {
         self.call("scoretap_allocations", &[]).unwrap()
     }
 
-    /// What it takes to run `act`, in instructions of WebAssembly.
+    /// The number of WebAssembly instructions that `act` takes.
     pub(crate) fn fuel_of(&mut self, act: impl FnOnce(&mut Self)) -> u64 {
         let before = self.store.get_fuel().unwrap();
         act(self);

@@ -1,4 +1,4 @@
-//! What VMs share in Envoy: the stat store, shared data, the log, and a clock that stands still.
+//! The state that VMs share in Envoy: the stat store, shared data, the log, and a clock that stands still.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,7 +11,7 @@ pub(crate) struct World(Arc<Mutex<State>>);
 pub(crate) struct State {
     /// Counters and gauges by name, as Envoy would list them (without `wasmcustom.`).
     pub(crate) stats: BTreeMap<String, u64>,
-    /// What a VM's metric ids stand for.
+    /// The meaning of a VM's metric ids.
     pub(crate) metrics: Vec<String>,
     pub(crate) shared: HashMap<Vec<u8>, (Vec<u8>, u32)>,
     pub(crate) log: Vec<String>,

@@ -40,7 +40,7 @@ fn check(labels: &[&str], receiver: &str) {
 }
 
 #[test]
-fn every_severity_of_every_tenant_is_heard_by_whom_it_concerns() {
+fn every_severity_reaches_its_tenants_receiver() {
     for component in ["inference", "kubernetes"] {
         for (tenant, who) in [("tenant-a", "tenant-a"), ("tenant-b", "tenant-b"), ("nobodys", "platform")] {
             let labels = [format!("component={component}"), format!("tenant={tenant}")];
@@ -77,7 +77,7 @@ fn inhibited(alertmanager: &Alertmanager) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_pod_that_is_down_silences_the_latency_of_its_model_and_of_no_other() {
+fn down_pod_inhibits_only_its_models_latency() {
     let folders = Folders::create("inhibition").unwrap();
     let text = config();
     let alertmanager = Alertmanager::start(&folders, &text).unwrap();

@@ -18,7 +18,7 @@ use crate::{dashboards, k8s};
 
 const TEMPLATE: &str = "azure/rule-groups.json";
 
-/// Those that are on by default.
+/// The files that are on by default.
 fn groups() -> impl Iterator<Item = Group> {
     rules::FILES[..rules::DEFAULT].iter().flat_map(|file| rules::read(file).groups)
 }
@@ -52,7 +52,7 @@ fn fill_in(value: &mut serde_json::Value, values: &serde_json::Value) {
 }
 
 #[test]
-fn microsofts_client_knows_every_field_of_each_rule_group() {
+fn azure_client_accepts_every_rule_group_field() {
     let resources = deployed();
     assert_eq!(said_by_the_client(&resources), [""; 0]);
     assert_eq!(resources.len(), groups().count());
@@ -102,7 +102,7 @@ fn rule_groups_keep_within_what_azure_takes() {
     }
 }
 
-/// What Azure's minimal ingestion profile keeps by itself of what we ask for.
+/// The queried series that Azure's minimal ingestion profile keeps by itself.
 const KEPT: [&str; 8] = [
     "container_cpu_usage_seconds_total",
     "container_memory_working_set_bytes",
@@ -115,7 +115,7 @@ const KEPT: [&str; 8] = [
 ];
 
 #[test]
-fn the_agent_keeps_every_series_of_kubernetes_that_rules_and_dashboards_ask_for() {
+fn azure_agent_keeps_every_queried_series() {
     let mut asked: Vec<String> = groups().flat_map(|group| group.rules).map(|rule| rule.expr).collect();
     asked.extend(dashboards::all().iter().map(ToString::to_string));
     let names =
@@ -182,7 +182,7 @@ fn said_by_kusto(queries: &[(String, String)], code: &str) -> Vec<String> {
 }
 
 #[test]
-fn kustos_parser_understands_each_query_and_finds_each_column() {
+fn kusto_parser_resolves_every_query_and_column() {
     let queries = queries();
     assert_eq!(queries.len(), 9);
     for code in ["int", "string"] {
@@ -195,9 +195,9 @@ fn kustos_parser_understands_each_query_and_finds_each_column() {
     }
 }
 
-/// What the container answered is judged as the filter would judge it: its own code says so here.
+/// The filter's own code judges the container's answer here.
 #[test]
-fn the_queries_call_what_the_model_answered_as_the_filter_does() {
+fn azure_queries_name_outcomes_as_filter_does() {
     let (_, function) = queries().remove(0);
     let cases: Vec<_> = function.lines().filter_map(|line| line.trim().strip_prefix("Code ")).collect();
     for code in 100..600 {
@@ -208,7 +208,7 @@ fn the_queries_call_what_the_model_answered_as_the_filter_does() {
     }
 }
 
-/// What a case of the function says of this code; nothing where it is not for it, or not for what the model answered.
+/// The result of a case of the function for this code; `None` if the case does not apply.
 fn error_type(case: &str, code: u16) -> Option<&str> {
     let (condition, rest) = case.split_once(", \"")?;
     let numbers =
@@ -222,7 +222,7 @@ fn error_type(case: &str, code: u16) -> Option<&str> {
     (fits && !condition.contains("not(FromModel)")).then(|| rest.split_once('"').unwrap().0)
 }
 
-/// What a checker that reads a case and writes faults says.
+/// The faults that a checker reports for a case.
 fn said(checker: &mut Command, case: &serde_json::Value) -> Vec<String> {
     let mut child = checker.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(case.to_string().as_bytes()).unwrap();

@@ -11,7 +11,7 @@ use crate::k8s;
 
 const FILES: [&str; 2] = ["inference.json", "scoretap.json"];
 
-/// What Grafana would put in place of its variables: everything, over a window that fits the proof's scrapes.
+/// Grafana's variables, replaced by everything and by a window that fits the proof's scrapes.
 const SUBSTITUTIONS: [(&str, &str); 4] =
     [("$tenant", ".*"), ("$model", ".*"), ("$route", ".*"), ("$__rate_interval", "10s")];
 
@@ -74,7 +74,7 @@ pub(crate) fn check_queries(prometheus: &Prometheus) {
 }
 
 #[test]
-fn each_panel_says_what_it_shows_in_which_unit() {
+fn every_panel_has_description_and_unit() {
     for dashboard in all() {
         for panel in panels(&dashboard) {
             let title = text(&panel["title"]);
@@ -88,7 +88,7 @@ fn each_panel_says_what_it_shows_in_which_unit() {
 }
 
 #[test]
-fn panels_have_ids_of_their_own_and_do_not_overlap() {
+fn panels_have_unique_ids_without_overlap() {
     for dashboard in all() {
         let mut taken = Vec::new();
         for panel in dashboard["panels"].as_array().unwrap() {
@@ -105,7 +105,7 @@ fn panels_have_ids_of_their_own_and_do_not_overlap() {
 }
 
 #[test]
-fn each_dashboard_can_be_narrowed_to_a_tenant_a_model_and_a_route() {
+fn dashboards_filter_by_tenant_model_and_route() {
     for dashboard in all() {
         assert_eq!(variables(&dashboard), ["datasource", "tenant", "model", "route"]);
         assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 41);

@@ -1,4 +1,4 @@
-//! What annotations link to exists.
+//! The targets of links in annotations exist.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ fn anchors() -> Vec<String> {
 }
 
 #[test]
-fn each_alert_has_a_runbook_and_each_runbook_an_alert() {
+fn alerts_and_runbooks_match() {
     let mut linked = Vec::new();
     for (name, rule) in rules::alerts(&FILES) {
         let url = &rule.annotations["runbook_url"];
@@ -36,7 +36,7 @@ fn links_within_the_runbooks_lead_somewhere() {
 }
 
 #[test]
-fn each_alert_links_to_a_dashboard_that_exists_and_to_variables_that_it_has() {
+fn alert_links_name_existing_dashboards_and_variables() {
     let dashboards = dashboards::all();
     for (name, rule) in rules::alerts(&FILES) {
         let url = &rule.annotations["dashboard_url"];

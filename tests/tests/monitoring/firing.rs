@@ -19,12 +19,12 @@ use serde_json::Value;
 
 use crate::{dashboards, kubernetes, rules};
 
-/// What the callers are doing.
+/// The behaviour of the callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     /// Most faults are there; the quiet one still calls and the creeping one is still quick.
     Faults,
-    /// Those two as well.
+    /// These two as well.
     Late,
     /// All is well again.
     Well,
@@ -81,7 +81,7 @@ const PAST: Duration = Duration::from_secs(46);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
-fn each_alert_of_the_calls_fires_is_sent_and_resolves_and_each_panel_has_data() {
+fn alerts_fire_resolve_and_panels_have_data() {
     let folders = Folders::create("monitoring").unwrap();
     let app = Stack::builder("monitoring-app").exporter_env("DEPLOYMENT_NAME", "app").start().unwrap();
     let broken = broken_stack();

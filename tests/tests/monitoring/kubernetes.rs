@@ -1,4 +1,4 @@
-//! What kube-state-metrics and cAdvisor would say of the pods of the proof, from a page of text.
+//! The series of kube-state-metrics and cAdvisor for the pods of the proof, served from text.
 
 use std::net::SocketAddr;
 

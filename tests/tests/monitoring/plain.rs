@@ -72,7 +72,7 @@ fn sorted(mut names: Vec<&str>) -> Vec<&str> {
     names
 }
 
-/// What a job makes of one pod: the labels of its target, none where it is not scraped.
+/// The labels that a job gives to one pod; empty if it does not scrape the pod.
 fn target(job: &str, name: &str, pod: Value) -> Value {
     let mut pod = pod;
     for (label, value) in [
@@ -92,7 +92,7 @@ fn target(job: &str, name: &str, pod: Value) -> Value {
 }
 
 #[test]
-fn a_pod_with_the_exporter_is_scraped_as_who_kubernetes_says_it_is() {
+fn annotated_pod_is_scraped_with_kubernetes_identity() {
     // All that pods measured through Istio have: the annotation is of those into which the sidecar is injected.
     let pod = json!({
         "__meta_kubernetes_pod_label_scoretap_dev_injected": "true",
@@ -123,7 +123,7 @@ fn a_pod_with_the_exporter_is_scraped_as_who_kubernetes_says_it_is() {
 }
 
 #[test]
-fn an_mlflow_server_with_annotations_has_the_job_that_its_alert_knows() {
+fn annotated_mlflow_server_has_its_alerts_job() {
     let labels = target(
         "annotated",
         "mlflow",

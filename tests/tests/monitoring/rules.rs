@@ -89,7 +89,7 @@ fn names_of_groups_and_alerts_are_unique() {
 }
 
 #[test]
-fn each_alert_says_how_bad_what_whose_and_where_to_read_on() {
+fn alerts_have_severity_summary_owner_and_runbook() {
     for (name, rule) in alerts(&FILES) {
         let label = |key: &str| rule.labels.get(key).map(String::as_str).unwrap_or_default();
         assert!(["critical", "warning", "info"].contains(&label("severity")), "{name}: {:?}", rule.labels);

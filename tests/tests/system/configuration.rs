@@ -1,4 +1,4 @@
-//! What the operator writes: faults are said and hurt no call, and a new configuration costs no count.
+//! Configurations: faults are reported and hurt no call, and a new configuration loses no count.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use scoretap_tests::wait::wait_until;
 use crate::{ROW, by_envoy, in_both_ways, responses, score, seen};
 
 #[test]
-fn each_fault_is_one_line_in_envoys_log_and_every_call_passes() {
+fn each_fault_is_logged_while_calls_pass() {
     for envoy in EnvoyVersion::ALL {
         in_both_ways(&format!("invalid-{}", envoy.as_str()), |name, way_in| {
             let configuration = r#"{"max_series": 0, "routes": [{"preset": "flask"}], "bounds_seconds": [1, 0.5],
@@ -50,7 +50,7 @@ fn what_is_no_json_is_said_too() {
 
 /// Calls flow all the while: good, bad and good again.
 #[test]
-fn a_corrected_configuration_takes_effect_without_losing_a_count() {
+fn corrected_configuration_takes_effect_without_losing_counts() {
     in_both_ways("swap", |name, way_in| {
         let mut stack = Stack::builder(name).way_in(way_in).dynamic().start().unwrap();
         let load = stack.load(Protocol::Http1, 4);
@@ -84,7 +84,7 @@ fn a_corrected_configuration_takes_effect_without_losing_a_count() {
 
 /// Envoy goes back to a listener that it is still draining without configuring the plugin anew.
 #[test]
-fn a_rollback_while_the_old_listener_drains_takes_effect() {
+fn rollback_during_drain_takes_effect() {
     in_both_ways("rollback", |name, way_in| {
         let mut stack = Stack::builder(name).way_in(way_in).dynamic().drain_seconds(60).start().unwrap();
         stack.call(score()).unwrap();
@@ -164,7 +164,7 @@ fn max_series_holds_for_each_vm_id() {
 }
 
 #[test]
-fn two_listeners_in_one_vm_keep_to_their_own_routes() {
+fn listeners_in_one_vm_keep_their_routes() {
     in_both_ways("two-listeners", |name, way_in| {
         let builder = Stack::builder(name).way_in(way_in).edit_listener(|bootstrap| {
             bootstrap.set_filter_config(r#"{"routes": [{"preset": "score"}]}"#);
@@ -190,7 +190,7 @@ fn two_listeners_in_one_vm_keep_to_their_own_routes() {
 }
 
 #[test]
-fn routes_of_ones_own_name_their_model_in_path_or_header() {
+fn custom_routes_take_model_from_path_or_header() {
     let configuration = r#"{"routes": [
         {"name": "rank", "method": "PUT", "path": "/rank/{version}", "model": {"header": "X-Model"}},
         {"preset": "score"}], "error_types": {"404": "success"}, "extra": ["request_bytes", "backend_duration"]}"#;

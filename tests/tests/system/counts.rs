@@ -55,7 +55,7 @@ fn calls(count: usize) -> Vec<Call> {
     (0..count).map(of).map(|(path, body)| Call::post(path, body)).collect()
 }
 
-/// What the app's log adds up to, by the table above; calls of no route are counted apart.
+/// The totals of the app's log by the table above; unmatched calls are counted separately.
 fn truth(stack: &Stack) -> (Counts, u64) {
     let (mut counts, mut unmatched) = (Counts::new(), 0);
     for call in stack.app_calls() {
@@ -113,7 +113,7 @@ fn check_counts(name: &str, way_in: WayIn, envoy: EnvoyVersion, count: usize) {
 }
 
 #[test]
-fn calls_that_do_not_enter_the_module_are_seen_all_the_same() {
+fn spared_calls_still_count_as_seen() {
     let builder = Stack::builder("other-paths").edit_listener(Bootstrap::spare_other_paths);
     let stack = builder.exporter_env("MODEL_NAME", "pod").exporter_env("MODEL_VERSION", "7").start().unwrap();
     send(&stack, 2_000);
@@ -122,7 +122,7 @@ fn calls_that_do_not_enter_the_module_are_seen_all_the_same() {
     assert_eq!(exported(&metrics), counts);
     assert_eq!(metrics.get("scoretap_calls_seen_total", &[("result", "unmatched")]), Some(unmatched as f64));
     assert_eq!((seen(&metrics), by_envoy(&metrics)), (2_000.0, 2_000.0));
-    // What is spared is of no preset.
+    // Spared calls belong to no preset.
     let templates: Vec<_> = PRESETS.iter().flat_map(|preset| preset.paths).collect();
     for template in &templates {
         let path = template.replace("{model}", "m").replace("{version}", "1");
@@ -167,7 +167,7 @@ fn check_workers(stack: &Stack) {
 }
 
 #[test]
-fn twenty_thousand_calls_are_counted_as_the_app_logged_them() {
+fn twenty_thousand_calls_match_the_apps_log() {
     in_both_ways("counts", |name, way_in| check_counts(name, way_in, EnvoyVersion::V1_40, 20_000));
 }
 
@@ -194,7 +194,7 @@ fn an_exporter_that_restarts_loses_nothing() {
 }
 
 #[test]
-fn an_envoy_that_is_gone_is_said_to_be_and_counts_from_nothing_when_it_is_back() {
+fn killed_envoy_reports_down_then_counts_from_zero() {
     let mut stack = start("envoy-restart", WayIn::AccessLog, EnvoyVersion::V1_40);
     send(&stack, 200);
     assert_eq!(stack.metrics().get("scoretap_up", &[]), Some(1.0));
@@ -212,7 +212,7 @@ fn an_envoy_that_is_gone_is_said_to_be_and_counts_from_nothing_when_it_is_back()
 }
 
 #[test]
-fn zero_series_are_there_before_the_first_call_and_for_every_model_from_its_first() {
+fn zero_series_exist_before_the_first_call() {
     let stack = start("zeros", WayIn::AccessLog, EnvoyVersion::V1_40);
     let before = stack.metrics();
     let own = [("model_name", "pod"), ("model_version", "7"), ("route", "score")];

@@ -41,7 +41,7 @@ fn call(stack: &Stack, count: u32) {
 }
 
 #[test]
-fn a_vm_that_reloads_counts_on_from_where_it_was() {
+fn reloaded_vm_continues_its_counts() {
     in_both_ways("trap", |name, way_in| {
         let stack = reloading(name, way_in).start().unwrap();
         assert_eq!(stack.metrics().get("scoretap_vm_reloads_total", &[("result", "success")]), Some(0.0));
@@ -74,7 +74,7 @@ fn recover(stack: &Stack) {
 
 /// As an access logger nothing that the module does can reach a call, not even the one during which it traps.
 #[test]
-fn as_an_access_logger_no_call_fails_however_often_it_traps() {
+fn trapping_logger_fails_no_call() {
     let stack = reloading("trap-answered", WayIn::AccessLog).start().unwrap();
     for _ in 0..10 {
         assert_eq!(stack.call(trapping()).unwrap().status, 200);
@@ -84,7 +84,7 @@ fn as_an_access_logger_no_call_fails_however_often_it_traps() {
 
 /// Not even those that are still in flight. (As an HTTP filter these fail with the VM: README.md says so.)
 #[test]
-fn as_an_access_logger_calls_in_flight_outlive_the_vm() {
+fn calls_in_flight_outlive_the_loggers_vm() {
     let broken = Broken::start().unwrap();
     let builder = reloading("trap-in-flight", WayIn::AccessLog);
     let stack = builder.upstream(Upstream::Http1(broken.address)).start().unwrap();
@@ -103,7 +103,7 @@ fn as_an_access_logger_calls_in_flight_outlive_the_vm() {
 
 /// The shipped HTTP filter prefers to be blind: the gap says how much it did not see, until it is configured anew.
 #[test]
-fn as_an_http_filter_calls_pass_unseen_until_it_is_configured_anew() {
+fn trapped_filter_passes_calls_unseen_until_configured() {
     let builder = Stack::builder("trap-open").way_in(WayIn::HttpFilter).module(&TestModule::Trap.path());
     let mut stack = builder.dynamic().start().unwrap();
     call(&stack, 20);

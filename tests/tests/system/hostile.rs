@@ -28,7 +28,7 @@ fn models(range: std::ops::Range<u32>) -> Vec<Call> {
 }
 
 #[test]
-fn a_hundred_thousand_names_get_no_more_series_than_the_limit_across_workers_and_reloads() {
+fn hundred_thousand_names_stay_within_max_series() {
     in_both_ways("names", |name, way_in| {
         let stack = start(name, way_in);
         let flood = |range| stack.load(Protocol::Http2, 8).run(models(range));
@@ -74,7 +74,7 @@ const NAMES: [(&str, Option<&str>); 12] = [
 ];
 
 #[test]
-fn hostile_names_are_counted_under_their_names_and_every_parser_reads_them() {
+fn hostile_names_are_counted_and_parsed() {
     in_both_ways("hostile-names", |name, way_in| {
         let stack = start(name, way_in);
         for (written, _) in NAMES {
@@ -120,7 +120,7 @@ fn check_parsers(stack: &Stack) {
     }
 }
 
-/// What a program that succeeds says to this input.
+/// The output of a program that succeeds on this input.
 fn feed(command: &mut Command, input: &str) -> String {
     command.env("PYTHONIOENCODING", "utf-8");
     let mut child =
@@ -150,7 +150,7 @@ const MALFORMED: [&[u8]; 12] = [
 ];
 
 #[test]
-fn what_is_no_request_is_seen_as_often_as_envoy_counts_it() {
+fn invalid_requests_are_seen_as_envoy_counts() {
     in_both_ways("malformed", |name, way_in| {
         let stack = start(name, way_in);
         for (number, bytes) in MALFORMED.into_iter().enumerate() {
@@ -172,7 +172,7 @@ fn what_is_no_request_is_seen_as_often_as_envoy_counts_it() {
 /// Envoy makes its filters only once a request's head is whole: this is what the HTTP filter cannot see, and the
 /// access logger does.
 #[test]
-fn a_head_that_never_ends_is_seen_by_the_access_logger_alone() {
+fn endless_head_is_seen_by_logger_alone() {
     for (way_in, expected) in [(WayIn::AccessLog, 1.0), (WayIn::HttpFilter, 0.0)] {
         let stack = start(&format!("half-head-{}", way_in.as_str()), way_in);
         let mut caller = TcpStream::connect(stack.address).unwrap();

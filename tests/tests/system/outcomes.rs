@@ -127,7 +127,7 @@ fn an_app_that_breaks() {
 
 /// Envoy has no flag for this one.
 #[test]
-fn a_stream_that_the_connection_manager_allows_no_longer() {
+fn stream_beyond_max_stream_duration_is_a_timeout() {
     everywhere("longest", |builder| {
         let broken = Broken::start().unwrap();
         let longest = |bootstrap: &mut Bootstrap| {
@@ -142,7 +142,7 @@ fn a_stream_that_the_connection_manager_allows_no_longer() {
 }
 
 #[test]
-fn calls_that_envoy_itself_cuts_off_are_not_the_callers_doing() {
+fn calls_cut_by_envoy_are_not_cancelled() {
     for way_in in WayIn::ALL {
         let broken = Broken::start().unwrap();
         let builder = Stack::builder(&format!("cut-{}", way_in.as_str())).way_in(way_in).dynamic();

@@ -133,7 +133,7 @@ fn measure(models: usize, runs: usize) -> Result<String> {
     ))
 }
 
-/// What can be read and written.
+/// A readable and writable connection.
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 

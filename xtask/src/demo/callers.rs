@@ -12,7 +12,7 @@ const PAUSE: Duration = Duration::from_millis(60);
 
 const ROW: &str = "[1, 2, 3, 4, 5, 6, 7, 8, 9]";
 
-/// What a caller does.
+/// The behaviour of a caller.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Good,

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 const SECONDS: &str = "10";
 
-/// What the last table has to show.
+/// The expected content of the last table.
 const EXPECTED: [&str; 8] =
     ["score", "churn", "fraud", "invalid_input", "model_error", "timeout", "cancelled", "p99"];
 

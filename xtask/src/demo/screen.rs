@@ -28,7 +28,7 @@ impl Screen {
     /// Shows a table in place of the last one, or after it.
     pub(super) fn show(&self, table: &str) {
         let mut out = std::io::stdout().lock();
-        // Who reads may have gone (`| head`); the demo ends by its own rules.
+        // The reader may have gone (`| head`); the demo ends by its own rules.
         let _ = if self.is_terminal {
             const HOME_AND_CLEAR: &str = "\x1b[H\x1b[J";
             write!(out, "{HOME_AND_CLEAR}{}\n{table}\nCtrl-C ends it\n", self.introduction)

@@ -82,7 +82,7 @@ fn count(scrape: &Exposition, labels: [(&str, &str); 2], error: &str) -> f64 {
     }
 }
 
-/// Those that have happened.
+/// The outcomes that have occurred.
 fn error_types(scrape: &Exposition) -> Vec<String> {
     let happened = scrape.select("prediction_errors_total", &[]).filter(|(_, value)| *value > 0.0);
     let types: BTreeSet<String> =
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_shows_the_rate_and_quantiles_of_the_window_and_errors_since_the_start() {
+    fn row_shows_window_rates_and_total_errors() {
         let scrape = |calls: u32, long: u32| {
             let text = format!(
                 "prediction_requests_total{{model_name=\"m\",route=\"score\",status=\"success\"}} {calls}\n\

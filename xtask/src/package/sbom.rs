@@ -1,4 +1,4 @@
-//! What is in an image: a bill of materials for each, in CycloneDX 1.6, beside the artifacts.
+//! A bill of materials for each image, in CycloneDX 1.6, beside the artifacts.
 //!
 //! Written here, because cargo-cyclonedx describes crates, not images of several programs, and puts its files among the
 //! sources. There is no serial number and no time in it: the same sources make the same bytes.
@@ -23,7 +23,7 @@ const IMAGES: [(&str, &[&str]); 3] = [
 ];
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// Of what is ours.
+/// The licence of our own crates.
 const LICENCE: &str = env!("CARGO_PKG_LICENSE");
 
 /// The names of the files that [`write`] writes.
@@ -65,7 +65,7 @@ impl Crate {
     }
 }
 
-/// What cargo links into some files: the crates, and what each of them uses.
+/// The crates that cargo links into some files, and the dependencies of each.
 #[derive(Debug, Default)]
 struct Linked {
     crates: BTreeSet<Crate>,
@@ -116,7 +116,7 @@ fn parse(line: &str) -> Option<(usize, Crate)> {
     Some((depth, Crate { name, version, licence }))
 }
 
-/// What the registry's file of each crate has to hash to, by the crate's reference. Ours are not in the registry.
+/// The hash of each crate's file in the registry, by the crate's reference. Ours are not in the registry.
 fn locked_checksums(lock: &Path) -> Result<BTreeMap<String, String>> {
     let text = fs::read_to_string(lock).with_context(|| format!("cannot read {}", lock.display()))?;
     let field = |package: &str, name: &str| -> Option<String> {

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn name_and_password_are_what_stands_around_the_first_colon() {
+    fn credentials_split_at_the_first_colon() {
         check("Basic YTpi", Some(("a", b"b")));
         check("basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", Some(("Aladdin", b"open sesame")));
         check("Basic YTpiOmM=", Some(("a", b"b:c")));
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_bcrypt_does_not_look_at_is_left_out() {
+    fn password_bytes_beyond_bcrypts_limit_are_ignored() {
         let long = "A".repeat(401);
         let (_, password) =
             credentials(&HeaderValue::from_str(&format!("Basic Ojp{long}")).unwrap()).unwrap();

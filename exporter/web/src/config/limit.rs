@@ -70,7 +70,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_burst_is_let_through_and_then_one_each_interval() {
+    fn burst_passes_then_one_each_interval() {
         let (bucket, begun) = (Bucket::default(), Instant::now());
         let limit = RateLimit { interval: SECOND, burst: 3 };
         let mut take = |milliseconds| bucket.take(limit, begun + Duration::from_millis(milliseconds));

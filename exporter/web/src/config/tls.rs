@@ -12,7 +12,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 /// Which certificates clients need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClientAuth {
-    /// None.
+    /// No client certificate.
     None,
     /// Treated as `None`, because the certificate would not be checked.
     Request,
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_compared_to_the_letter_and_a_wildcard_stands_for_nothing() {
+    fn names_are_compared_exactly_without_wildcards() {
         let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
         check("prom.example.com", &dns("prom.example.com"), true);
         check("prom.example.com", &dns("*.example.com"), false);

@@ -7,7 +7,7 @@ use super::reader::Reader;
 const MOST_CLASSES: u64 = 100;
 const MOST_BODY_BYTES: u64 = 1 << 30;
 
-/// What is read in bodies.
+/// The parts of bodies to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Insight {
     /// Whether rows, kinds, distributions, classes and repeats are counted.
@@ -18,11 +18,11 @@ pub struct Insight {
     pub classes: u32,
     /// How many bytes of each body are read.
     pub max_body_bytes: u64,
-    /// What a successful answer whose body reports an error is counted as.
+    /// The outcome of a successful answer whose body reports an error.
     pub error_bodies: ErrorBodies,
 }
 
-/// What a successful answer whose body is a structured error is counted as.
+/// The outcome of a successful answer whose body is a structured error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorBodies {
     /// A failure, with the type `reported_error`.

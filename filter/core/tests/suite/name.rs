@@ -226,7 +226,7 @@ mod properties {
         }
 
         #[test]
-        fn a_number_is_decoded_if_it_is_written_back_the_same(text in "[+-]?[0-9]{0,6}|[0-9]{18,21}|-?[0 ]{0,2}[0-9]") {
+        fn numbers_decode_only_in_canonical_form(text in "[+-]?[0-9]{0,6}|[0-9]{18,21}|-?[0 ]{0,2}[0-9]") {
             let decoded = |name: String| Stat::decode(&name).is_some();
             let cell =
                 |le: &str, native: &str| decoded(format!("scoretap.cell.r.~.~.POST./r.duration.success.{le}{native}"));

@@ -54,7 +54,7 @@ fn largest_record_of_a_scanner_fits() {
 }
 
 #[test]
-fn classes_that_do_not_fit_are_counted_as_cut() {
+fn classes_beyond_the_record_count_as_cut() {
     let mut record = largest(0);
     let classes = (0..80_u32).map(|class| (format!("{class:0>32}").into_bytes(), 7));
     record.rows.as_mut().unwrap().classes = classes.collect();

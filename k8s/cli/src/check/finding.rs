@@ -11,7 +11,7 @@ pub(crate) struct Finding {
     pub(crate) check: &'static str,
     /// The object.
     pub(crate) place: String,
-    /// What is wrong, and its consequence.
+    /// The problem and its consequence.
     pub(crate) why: String,
     /// The command that fixes it. If only a person can fix it, a command that shows more.
     pub(crate) command: String,

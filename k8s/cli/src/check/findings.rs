@@ -46,7 +46,7 @@ const fn check(name: &'static str, find: fn(&View<'_>) -> Vec<Finding>) -> Check
 
 /// All checks.
 pub(crate) const CHECKS: [Check; 38] = [
-    // What puts the sidecar into pods.
+    // The objects that inject the sidecar.
     check("nothing-injects", cluster::nothing_injects),
     check("webhook-and-policy", cluster::webhook_and_policy),
     check("injector-down", cluster::injector_down),

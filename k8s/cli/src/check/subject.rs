@@ -215,7 +215,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// What a pod is made from is known to its owner only.
+    /// Only its owner knows the template of a pod.
     fn edit(&self, owner: &Value) -> String {
         let kind = text_at(owner, "/kind").to_ascii_lowercase();
         format!("kubectl edit {}{}", words([kind.as_str(), text_at(owner, "/name")]), self.at())

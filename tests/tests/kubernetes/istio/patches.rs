@@ -30,7 +30,7 @@ fn laid_over(folders: &Folders, object: &Value, patch: &Value) -> Value {
     )
 }
 
-/// What kubectl makes of an object, alone.
+/// Applies a patch to one object as kubectl does.
 #[track_caller]
 fn local(folders: &Folders, object: &Value, args: &[&str]) -> Value {
     let file = folders.run.join("object.json");

@@ -15,7 +15,7 @@ const TOP: f64 = 64.0;
 
 const COLOURS: [(Path, &str); 2] = [(Path::Matched, "#3b6ea5"), (Path::Unmatched, "#a9c4de")];
 
-/// Of one worker and POST of 1 KB, for readers of light and dark pages alike.
+/// The figures of one worker and POST of 1 KB, for light and dark pages.
 pub(super) fn svg(samples: &Samples) -> String {
     let variants: Vec<Variant> =
         Variant::ALL.into_iter().filter(|variant| *variant != Variant::Nothing).collect();

@@ -1,4 +1,4 @@
-//! What the kernel knows of a process and its threads.
+//! The kernel's figures of a process and its threads.
 
 use std::fs;
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::run::output;
 
-/// Whose time is counted.
+/// The threads whose time counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Threads {
     All,

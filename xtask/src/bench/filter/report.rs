@@ -9,7 +9,7 @@ use super::kind::{Kind, Path};
 use super::samples::{Cell, Sample, Samples, Spread};
 use super::variant::Variant;
 
-/// What the first table is about.
+/// The call of the first table.
 const MAIN: Cell = Cell { workers: 1, kind: Kind::Post1K, path: Path::Matched };
 
 /// A target: how many times what another variant adds.

@@ -1,4 +1,4 @@
-//! What was measured, and what it amounts to.
+//! The samples and their statistics.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub(super) struct Spread {
 }
 
 impl Sample {
-    /// Of the CPU time of one call, and of how long each of several took.
+    /// A sample from the CPU time of one call and the durations of several.
     pub(super) fn new(cpu: Duration, mut took: Vec<Duration>) -> Self {
         took.sort();
         let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
@@ -58,12 +58,12 @@ impl Samples {
         self.of.contains_key(&(cell, Variant::Nothing))
     }
 
-    /// Of one sort of figure, all that was measured.
+    /// All samples of one kind of figure.
     pub(super) fn spread(&self, variant: Variant, cell: Cell, figure: fn(&Sample) -> f64) -> Spread {
         Spread::of(self.rounds(variant, cell).map(|(_, sample)| figure(sample)).collect())
     }
 
-    /// What it adds to an Envoy with nothing, round by round.
+    /// The difference to an Envoy with nothing, round by round.
     pub(super) fn added(&self, variant: Variant, cell: Cell, figure: fn(&Sample) -> f64) -> Spread {
         Spread::of(self.differences(variant, cell, figure).map(|(_, added)| added).collect())
     }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::package;
 
-/// What Envoy does for each call beside passing it on.
+/// The work of Envoy for each call besides forwarding it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Variant {
     Nothing,

@@ -1,4 +1,4 @@
-//! What puts the sidecar into pods: the policies, or the webhook and its certificate.
+//! The objects that inject the sidecar: the policies, or the webhook and its certificate.
 
 use serde_json::Value;
 
