@@ -1,4 +1,4 @@
-//! The tables of metrics in `docs/` agree with the dialects. `UPDATE_DOCS=1` writes them between their markers:
+//! The tables of metrics in `docs/` agree with the dialects. `cargo xtask generate` writes them between their markers:
 //! `<!-- generated: families -->` and `<!-- generated: dialects -->`, each up to the next `<!-- /generated -->`.
 
 use std::fmt::Write;
@@ -88,11 +88,11 @@ fn check_section(file: &str, name: &str, expected: &str) {
     let marker = format!("<!-- generated: {name} -->\n");
     let (before, rest) = text.split_once(&marker).expect(name);
     let (found, after) = rest.split_once("<!-- /generated -->").expect(name);
-    if std::env::var_os("UPDATE_DOCS").is_some() {
+    if std::env::var_os("SCORETAP_GENERATE").is_some() {
         std::fs::write(&path, format!("{before}{marker}{expected}<!-- /generated -->{after}")).unwrap();
         return;
     }
-    assert_eq!(found, expected, "docs/{file}, section {name}: UPDATE_DOCS=1 writes it again");
+    assert_eq!(found, expected, "docs/{file}, section {name}: `cargo xtask generate` writes it");
 }
 
 #[test]

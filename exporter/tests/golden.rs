@@ -1,7 +1,6 @@
 //! Expositions, byte for byte: `golden/NAME.stats` is what Envoy answers, `.txt` and `.openmetrics` what is served.
 //!
-//! After a change that is meant, `UPDATE_GOLDEN=1 cargo test -p scoretap-exporter --test golden` writes them anew;
-//! the difference is then for the reviewer to judge.
+//! `cargo xtask generate` writes them. Review the difference before you commit it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -93,7 +92,7 @@ fn state<'a>(errors: &'a ScrapeErrors, requests: &'a Counts) -> SelfState<'a> {
 
 #[track_caller]
 fn check_file(path: &Path, exposition: &[u8]) {
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+    if std::env::var_os("SCORETAP_GENERATE").is_some() {
         std::fs::write(path, exposition).unwrap();
     }
     let expected = std::fs::read_to_string(path).unwrap_or_default();

@@ -1,5 +1,4 @@
-//! The documents agree with the code. `UPDATE_DOCS=1 cargo test -p scoretap-tests --test docs` writes the generated
-//! sections.
+//! The documents agree with the code. `cargo xtask generate` writes the generated sections.
 
 use std::fs;
 use std::process::Command;
@@ -20,11 +19,11 @@ fn check_generated(file: &str, name: &str, expected: &str) {
     let text = document(file);
     let (before, rest) = text.split_once(&format!("<!-- generated: {name} -->\n")).expect(name);
     let (found, after) = rest.split_once("<!-- /generated -->").expect(name);
-    if std::env::var_os("UPDATE_DOCS").is_some() {
+    if std::env::var_os("SCORETAP_GENERATE").is_some() {
         let updated = format!("{before}<!-- generated: {name} -->\n{expected}<!-- /generated -->{after}");
         return fs::write(workspace::root().join(file), updated).unwrap();
     }
-    assert_eq!(found, expected, "{file}, section {name}: UPDATE_DOCS=1 writes it again");
+    assert_eq!(found, expected, "{file}, section {name}: `cargo xtask generate` writes it");
 }
 
 #[test]

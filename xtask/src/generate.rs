@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use scoretap_tests::workspace;
 
+use crate::package;
 use crate::run::{cargo, visibly};
 
 #[derive(Debug, Default, clap::Args)]
@@ -53,20 +54,23 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if !stale.is_empty() {
             bail!("{} differ from their sources; run `cargo xtask generate`", stale.join(", "));
         }
-        // The tests of the README's tables compare them with the code.
+        // The tests of the other files compare them with the code.
         return Ok(());
     }
     stale.iter().for_each(|path| println!("{path}"));
-    readme()
+    written_by_tests()
 }
 
-/// The README's tables, which their own tests write.
-fn readme() -> Result<()> {
-    for (package, file, tests) in
-        [("scoretap-tests", "docs", "generated_sections"), ("scoretap-exporter", "readme", "")]
-    {
+/// The tables in documents and the golden expositions. The tests that compare them also write them.
+fn written_by_tests() -> Result<()> {
+    package::build_if_stale()?;
+    for (package, file, tests) in [
+        ("scoretap-tests", "docs", "generated_sections"),
+        ("scoretap-exporter", "docs", ""),
+        ("scoretap-exporter", "golden", ""),
+    ] {
         let args = ["test", "--quiet", "--package", package, "--test", file, "--", tests];
-        visibly(cargo(&args).env("UPDATE_DOCS", "1"))?;
+        visibly(cargo(&args).env("SCORETAP_GENERATE", "1"))?;
     }
     Ok(())
 }
