@@ -8,16 +8,23 @@ pub(crate) mod names;
 
 use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::{Outcome, Status};
+use scoretap_core::reading::{StreamEnd, TokenType, Usage};
+use scoretap_scan::record::{Finish, Kind};
 
 pub use merge::merge;
 
+use crate::reading::bodies::{BodyCount, BodyHistogram};
+
 /// A dialect of this release: its name and its file.
-pub const BUILT_IN: [(&str, &str); 5] = [
+pub const BUILT_IN: [(&str, &str); 8] = [
     ("prediction", include_str!("../dialects/prediction.yaml")),
     ("model", include_str!("../dialects/model.yaml")),
     ("fastapi", include_str!("../dialects/fastapi.yaml")),
     ("mlflow", include_str!("../dialects/mlflow.yaml")),
     ("api", include_str!("../dialects/api.yaml")),
+    ("gen_ai", include_str!("../dialects/gen_ai.yaml")),
+    ("vllm", include_str!("../dialects/vllm.yaml")),
+    ("inference_objective", include_str!("../dialects/inference_objective.yaml")),
 ];
 
 /// A set of families that belong together.
@@ -42,6 +49,8 @@ pub struct Family {
     pub measure: Measure,
     /// Counts only calls with these statuses; all calls, if empty.
     pub only: Vec<Status>,
+    /// Counts only these values of the label that the measure has beside the series; all values, if empty.
+    pub values: Vec<String>,
     /// The bounds of a histogram, in nanoseconds or bytes, increasing; `None` shows all bounds of the filter.
     pub bounds: Option<Vec<u64>>,
     /// In the order in which they are written.
@@ -59,19 +68,25 @@ pub enum Measure {
     InFlight,
     /// The models: an info metric.
     Models,
+    /// A count of what bodies hold: a counter.
+    Bodies(BodyCount),
+    /// The distribution of what bodies hold: a histogram.
+    BodyDistribution(BodyHistogram),
+    /// The numeric predictions in each cell, not cumulated: a counter.
+    ValueCells,
 }
 
 impl Measure {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::Calls,
-        Self::Distribution(Histogram::Duration),
-        Self::Distribution(Histogram::BackendDuration),
-        Self::Distribution(Histogram::RequestBytes),
-        Self::Distribution(Histogram::ResponseBytes),
-        Self::InFlight,
-        Self::Models,
-    ];
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![Self::Calls];
+        all.extend(Histogram::ALL.map(Self::Distribution));
+        all.extend([Self::InFlight, Self::Models]);
+        all.extend(BodyCount::ALL.map(Self::Bodies));
+        all.extend(BodyHistogram::ALL.map(Self::BodyDistribution));
+        all.push(Self::ValueCells);
+        all
+    }
 
     /// Its name in a file.
     pub const fn as_str(self) -> &'static str {
@@ -80,16 +95,20 @@ impl Measure {
             Self::Distribution(histogram) => histogram.as_str(),
             Self::InFlight => "in_flight",
             Self::Models => "models",
+            Self::Bodies(count) => count.as_str(),
+            Self::BodyDistribution(histogram) => histogram.as_str(),
+            Self::ValueCells => "value_cells",
         }
     }
 
     /// The suffix of a family's name.
     pub const fn suffix(self) -> &'static str {
         match self {
-            Self::Calls => "_total",
+            Self::Calls | Self::Bodies(_) | Self::ValueCells => "_total",
             Self::Distribution(histogram) if histogram.is_time() => "_seconds",
+            Self::BodyDistribution(histogram) if histogram.is_time() => "_seconds",
             Self::Distribution(_) => "_bytes",
-            Self::InFlight => "",
+            Self::InFlight | Self::BodyDistribution(_) => "",
             Self::Models => "_info",
         }
     }
@@ -97,23 +116,63 @@ impl Measure {
     /// The type, as Prometheus calls it.
     pub const fn kind(self) -> &'static str {
         match self {
-            Self::Calls => "counter",
-            Self::Distribution(_) => "histogram",
+            Self::Calls | Self::Bodies(_) | Self::ValueCells => "counter",
+            Self::Distribution(_) | Self::BodyDistribution(_) => "histogram",
             Self::InFlight => "gauge",
             Self::Models => "info",
+        }
+    }
+
+    /// The label that it has beside those of the series, if it is about bodies.
+    pub fn body_dimension(self) -> Option<Dimension> {
+        let is_of_body = |dimension: &Dimension| dimension.is_of_body();
+        self.dimensions().iter().copied().find(is_of_body)
+    }
+
+    /// The values of that label, if they are a closed set. Only input and output tokens have a distribution.
+    pub fn body_values(self) -> Vec<&'static str> {
+        match self {
+            Self::BodyDistribution(BodyHistogram::CallTokens) => {
+                [TokenType::Input, TokenType::Output].map(TokenType::as_str).to_vec()
+            }
+            _ => self.body_dimension().map(Dimension::values).unwrap_or_default(),
         }
     }
 
     /// The possible values of its labels.
     pub const fn dimensions(self) -> &'static [Dimension] {
         use Dimension::{
-            Code, Deployment, ErrorType, Framework, Method, Model, Route, Status, Template, Version,
+            Bin, Class, Code, Deployment, End, ErrorType, Fixed, Framework, Method, Model, Reason, Route,
+            Status, Template, TokenType, Usage, ValueKind, Version,
         };
         match self {
-            Self::Calls => &[Model, Version, Route, Method, Template, Status, ErrorType, Code],
-            Self::Distribution(_) => &[Model, Version, Route, Method, Template, Status],
-            Self::InFlight => &[],
-            Self::Models => &[Model, Version, Deployment, Framework],
+            Self::Calls => &[Fixed, Model, Version, Route, Method, Template, Status, ErrorType, Code],
+            Self::Distribution(_) => &[Fixed, Model, Version, Route, Method, Template, Status],
+            Self::InFlight => &[Fixed],
+            Self::Models => &[Fixed, Model, Version, Deployment, Framework],
+            Self::Bodies(BodyCount::Values) => &[Fixed, Model, Version, Route, ValueKind],
+            Self::Bodies(BodyCount::Classes) => &[Fixed, Model, Version, Route, Class],
+            Self::Bodies(BodyCount::Finishes) => &[Fixed, Model, Version, Route, Reason],
+            Self::Bodies(BodyCount::Usage) => &[Fixed, Model, Version, Route, Usage],
+            Self::Bodies(BodyCount::Streams) => &[Fixed, Model, Version, Route, End],
+            Self::Bodies(BodyCount::Tokens) | Self::BodyDistribution(BodyHistogram::CallTokens) => {
+                &[Fixed, Model, Version, Route, TokenType]
+            }
+            Self::Bodies(
+                BodyCount::Repeats
+                | BodyCount::ErrorBodies
+                | BodyCount::Cut
+                | BodyCount::StreamEvents
+                | BodyCount::Scanned,
+            )
+            | Self::BodyDistribution(
+                BodyHistogram::Rows
+                | BodyHistogram::Value
+                | BodyHistogram::Gap
+                | BodyHistogram::FirstToken
+                | BodyHistogram::TokenTime,
+            ) => &[Fixed, Model, Version, Route],
+            Self::ValueCells => &[Fixed, Model, Version, Route, Bin],
         }
     }
 }
@@ -127,6 +186,8 @@ pub struct Label {
     pub value: Dimension,
     /// Values with another name in this dialect.
     pub rename: Vec<(String, String)>,
+    /// For a fixed label: its value.
+    pub text: String,
     /// For a code: the values that have a series before their first call.
     pub from_the_start: Vec<u16>,
 }
@@ -161,11 +222,27 @@ pub enum Dimension {
     Deployment,
     /// The model's framework.
     Framework,
+    /// The kind of a predicted value.
+    ValueKind,
+    /// A predicted class.
+    Class,
+    /// The upper bound of a cell, as in `le`.
+    Bin,
+    /// input, output, cached or reasoning.
+    TokenType,
+    /// Why an LLM stopped.
+    Reason,
+    /// Whether an answer has a usage.
+    Usage,
+    /// How a stream ended.
+    End,
+    /// The same text in every sample.
+    Fixed,
 }
 
 impl Dimension {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 18] = [
         Self::Model,
         Self::Version,
         Self::Route,
@@ -176,6 +253,14 @@ impl Dimension {
         Self::Code,
         Self::Deployment,
         Self::Framework,
+        Self::ValueKind,
+        Self::Class,
+        Self::Bin,
+        Self::TokenType,
+        Self::Reason,
+        Self::Usage,
+        Self::End,
+        Self::Fixed,
     ];
 
     /// Its name in a file.
@@ -191,6 +276,38 @@ impl Dimension {
             Self::Code => "code",
             Self::Deployment => "deployment",
             Self::Framework => "framework",
+            Self::ValueKind => "kind",
+            Self::Class => "class",
+            Self::Bin => "bin",
+            Self::TokenType => "token_type",
+            Self::Reason => "reason",
+            Self::Usage => "usage",
+            Self::End => "end",
+            Self::Fixed => "fixed",
+        }
+    }
+
+    /// Whether only families about bodies have it.
+    pub const fn is_of_body(self) -> bool {
+        match self {
+            Self::ValueKind
+            | Self::Class
+            | Self::Bin
+            | Self::TokenType
+            | Self::Reason
+            | Self::Usage
+            | Self::End => true,
+            Self::Model
+            | Self::Version
+            | Self::Route
+            | Self::Method
+            | Self::Template
+            | Self::Status
+            | Self::ErrorType
+            | Self::Code
+            | Self::Deployment
+            | Self::Framework
+            | Self::Fixed => false,
         }
     }
 
@@ -199,6 +316,11 @@ impl Dimension {
         match self {
             Self::Status => Status::ALL.map(Status::as_str).to_vec(),
             Self::ErrorType => Outcome::ALL.into_iter().filter_map(Outcome::error_type).collect(),
+            Self::ValueKind => Kind::ALL.map(Kind::as_str).to_vec(),
+            Self::TokenType => TokenType::ALL.map(TokenType::as_str).to_vec(),
+            Self::Reason => Finish::ALL.map(Finish::as_str).to_vec(),
+            Self::Usage => Usage::ALL.map(Usage::as_str).to_vec(),
+            Self::End => StreamEnd::ALL.map(StreamEnd::as_str).to_vec(),
             Self::Model
             | Self::Version
             | Self::Route
@@ -206,7 +328,10 @@ impl Dimension {
             | Self::Template
             | Self::Code
             | Self::Deployment
-            | Self::Framework => Vec::new(),
+            | Self::Framework
+            | Self::Class
+            | Self::Bin
+            | Self::Fixed => Vec::new(),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The tables of metrics in `docs/` agree with the dialects. `cargo xtask generate` writes them between their markers:
-//! `<!-- generated: families -->` and `<!-- generated: dialects -->`, each up to the next `<!-- /generated -->`.
+//! `<!-- generated: families -->`, `insight` and `dialects`, each up to the next `<!-- /generated -->`.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -8,25 +8,46 @@ use scoretap_exporter::dialect::{BUILT_IN, Dialect, Dimension, Family, Label, Me
 use scoretap_exporter::render::encode::Kind;
 use scoretap_exporter::render::self_metrics;
 
-/// The canonical metrics and those that the exporter has of its own.
+const HEAD: &str = "| metric | type | labels | what it tells |\n|---|---|---|---|\n";
+
+/// The canonical metrics of calls, and those that the exporter has of its own.
 fn families() -> String {
-    let mut table = "| metric | type | labels | what it tells |\n|---|---|---|---|\n".to_owned();
-    for family in &built_in("prediction").families {
-        let Family { name, help, .. } = family;
-        let (kind, labels) = (family.measure.kind(), labels(family));
-        writeln!(table, "| `{name}` | {kind} | {labels} | {help} |").unwrap();
-    }
-    for self_metrics::Family { name, help, kind, label } in self_metrics::FAMILIES {
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Info => "info",
-            Kind::Histogram => "histogram",
-        };
-        let label = label.map(|(name, values)| format!("{name} = {values}")).unwrap_or_default();
-        writeln!(table, "| `{name}` | {kind} | {label} | {help} |").unwrap();
-    }
-    table
+    let families = built_in("prediction").families;
+    let of_calls: String = families.iter().filter(|family| !is_of_bodies(family)).map(row).collect();
+    let own = self_metrics::FAMILIES.iter().filter(|family| !INSIGHT.contains(&family.name));
+    format!("{HEAD}{of_calls}{}", own.map(own_row).collect::<String>())
+}
+
+/// The metrics that exist only with the insight module.
+fn insight() -> String {
+    let families = built_in("prediction").families;
+    let of_bodies: String = families.iter().filter(|family| is_of_bodies(family)).map(row).collect();
+    let own = self_metrics::FAMILIES.iter().filter(|family| INSIGHT.contains(&family.name));
+    format!("{HEAD}{of_bodies}{}", own.map(own_row).collect::<String>())
+}
+
+/// The exporter's own metrics about the insight module.
+const INSIGHT: [&str; 2] = ["scoretap_insight_calls_seen_total", "scoretap_bodies_total"];
+
+const fn is_of_bodies(family: &Family) -> bool {
+    matches!(family.measure, Measure::Bodies(_) | Measure::BodyDistribution(_) | Measure::ValueCells)
+}
+
+fn row(family: &Family) -> String {
+    let Family { name, help, measure, .. } = family;
+    format!("| `{name}` | {} | {} | {help} |\n", measure.kind(), labels(family))
+}
+
+fn own_row(family: &self_metrics::Family) -> String {
+    let self_metrics::Family { name, help, kind, label } = family;
+    let kind = match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Info => "info",
+        Kind::Histogram => "histogram",
+    };
+    let label = label.map(|(name, values)| format!("{name} = {values}")).unwrap_or_default();
+    format!("| `{name}` | {kind} | {label} | {help} |\n")
 }
 
 /// All dialects, with whatever differs from what is measured.
@@ -47,6 +68,9 @@ fn limits(family: &Family) -> String {
         let only: Vec<&str> = family.only.iter().map(|status| status.as_str()).collect();
         write!(text, ", {} only", only.join(" and ")).unwrap();
     }
+    if !family.values.is_empty() {
+        write!(text, ", {} only", family.values.join(" and ")).unwrap();
+    }
     if let Some(bounds) = &family.bounds {
         let bounds: Vec<String> = bounds.iter().map(|bound| (*bound as f64 / 1e9).to_string()).collect();
         write!(text, ", bounds {}", bounds.join(" ")).unwrap();
@@ -56,14 +80,17 @@ fn limits(family: &Family) -> String {
 
 fn labels(family: &Family) -> String {
     let shown = |label: &Label| {
-        let Label { name, value, .. } = label;
+        let Label { name, value, text, .. } = label;
         let values: Vec<&str> = match (value, family.measure) {
             (Dimension::Status, Measure::Calls | Measure::Distribution(_)) => {
                 value.values().into_iter().filter(|value| is_shown(family, value)).collect()
             }
+            (Dimension::Fixed, _) => return format!("{name} = {text}"),
+            (value, measure) if value.is_of_body() => measure.body_values(),
             _ => Vec::new(),
         };
-        let values: Vec<&str> = values.into_iter().map(|value| label.renamed(value)).collect();
+        let values: Vec<&str> =
+            values.into_iter().map(|value| label.renamed(value)).filter(|value| !value.is_empty()).collect();
         match (values.is_empty(), name == value.as_str()) {
             (false, _) => format!("{name} = {}", values.join(", ")),
             (true, true) => name.clone(),
@@ -98,6 +125,7 @@ fn check_section(file: &str, name: &str, expected: &str) {
 #[test]
 fn tables_of_metrics_are_current() {
     check_section("metrics.md", "families", &families());
+    check_section("metrics.md", "insight", &insight());
     check_section("dialects.md", "dialects", &dialects());
 }
 
@@ -106,7 +134,7 @@ fn table_has_every_family() {
     let count: usize = BUILT_IN.iter().map(|(dialect, _)| built_in(dialect).families.len()).sum();
     assert_eq!(dialects().lines().count(), 2 + count, "{}", dialects());
     assert_eq!(
-        families().lines().count(),
-        2 + built_in("prediction").families.len() + self_metrics::FAMILIES.len()
+        families().lines().count() + insight().lines().count(),
+        4 + built_in("prediction").families.len() + self_metrics::FAMILIES.len()
     );
 }

@@ -118,11 +118,11 @@ fn calls_of_every_kind() {
     check("calls", &IRIS);
 }
 
-/// The same calls under other names.
+/// The same statistics under other names.
 #[track_caller]
-fn check_dialect(name: &'static str) {
+fn check_dialect(stats: &str, name: &'static str) {
     let config = Pod { flags: Vec::leak(vec!["--label", "env=prod", "--dialect", name]), ..IRIS }.config();
-    let stats = std::fs::read_to_string(path("calls", "stats")).unwrap();
+    let stats = std::fs::read_to_string(path(stats, "stats")).unwrap();
     let reading = reading(&config, &stats);
     for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
         let exposition = exposition(
@@ -139,7 +139,19 @@ fn check_dialect(name: &'static str) {
 #[test]
 fn every_dialect_has_its_names() {
     for name in ["model", "fastapi", "mlflow", "api"] {
-        check_dialect(name);
+        check_dialect("calls", name);
+    }
+}
+
+#[test]
+fn bodies_have_families_of_their_own() {
+    check("insight", &IRIS);
+}
+
+#[test]
+fn dialects_of_llms_show_tokens_and_times() {
+    for name in ["gen_ai", "vllm", "inference_objective"] {
+        check_dialect("insight", name);
     }
 }
 

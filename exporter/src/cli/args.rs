@@ -86,7 +86,8 @@ pub struct Args {
     )]
     pub app_cluster: String,
 
-    /// Names of metrics to serve: prediction, model, fastapi, mlflow, api; several are separated by commas
+    /// Names of metrics to serve: prediction, model, fastapi, mlflow, api, gen_ai, vllm,
+    /// inference_objective; several are separated by commas
     #[arg(
         long = "dialect",
         value_name = "NAME",

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::dialect::Family;
-use crate::dialect::names::{RESERVED_LABELS, is_name};
+use crate::dialect::names::{RESERVED_LABELS, is_word};
 use crate::render::self_metrics;
 
 /// The label for the environment variable `TENANT`.
@@ -43,7 +43,7 @@ fn parse(
     let Some((name, value)) = flag.split_once('=') else {
         return Err("has no \"=\"; write KEY=VALUE".to_owned());
     };
-    if !is_name(name) {
+    if !is_word(name) {
         return Err(format!(
             "{name:?} is no label name; use letters, digits and \"_\", not starting with a digit"
         ));

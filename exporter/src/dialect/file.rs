@@ -8,8 +8,8 @@ use super::names::{is_label, is_name};
 use super::{Dialect, Dimension, Family, Label, Measure};
 
 const KEYS: [&str; 3] = ["dialect", "about", "families"];
-const FAMILY_KEYS: [&str; 6] = ["name", "help", "measure", "only", "bounds_seconds", "labels"];
-const LABEL_KEYS: [&str; 4] = ["name", "value", "rename", "from_the_start"];
+const FAMILY_KEYS: [&str; 7] = ["name", "help", "measure", "only", "values", "bounds_seconds", "labels"];
+const LABEL_KEYS: [&str; 5] = ["name", "value", "rename", "from_the_start", "text"];
 
 /// The prefix of Scoretap's own metrics, which a dialect cannot use.
 const RESERVED: &str = "scoretap_";
@@ -37,11 +37,12 @@ fn document(text: &str, faults: &mut Faults<'_>) -> Option<Dialect> {
 fn family(field: &Field<'_>, faults: &mut Faults<'_>) -> Option<Family> {
     let table = faults.table(field, &FAMILY_KEYS)?;
     let measure = table.required("measure", faults);
-    let measure = measure.and_then(|field| faults.choice(&field, &Measure::ALL, Measure::as_str));
+    let measure = measure.and_then(|field| faults.choice(&field, &Measure::all(), Measure::as_str));
     let name = family_name(&table, measure, faults);
     let help = required_text(&table, "help", faults);
     let only = table.get("only").map(|field| only(&field, faults)).unwrap_or_default();
     let measure = measure?;
+    let values = table.get("values").map(|field| values(&field, measure, faults)).unwrap_or_default();
     let bounds = table.get("bounds_seconds").and_then(|field| bounds(&field, measure, faults));
     let labels = table.get("labels").map(|field| faults.items(&field)).unwrap_or_default();
     let labels: Vec<Option<Label>> = labels.iter().map(|field| label(field, measure, faults)).collect();
@@ -53,10 +54,10 @@ fn family(field: &Field<'_>, faults: &mut Faults<'_>) -> Option<Family> {
             "has a label of error_type, which only failures have, and is not of these alone; add `only: [failure]`",
         );
     }
-    if !only.is_empty() && matches!(measure, Measure::InFlight | Measure::Models) {
+    if !only.is_empty() && !matches!(measure, Measure::Calls | Measure::Distribution(_)) {
         faults.add(&field.at, "has `only`, which chooses calls by how they ended; leave it out here");
     }
-    Some(Family { name: name?, help: help?, measure, only, bounds, labels })
+    Some(Family { name: name?, help: help?, measure, only, values, bounds, labels })
 }
 
 fn required_text(table: &Table<'_>, key: &str, faults: &mut Faults<'_>) -> Option<String> {
@@ -68,7 +69,7 @@ fn family_name(table: &Table<'_>, measure: Option<Measure>, faults: &mut Faults<
     let field = table.required("name", faults)?;
     let name = faults.text(&field)?;
     if !is_name(name) {
-        faults.expected(&field, "letters, digits and \"_\", not starting with a digit");
+        faults.expected(&field, "letters, digits, \"_\" and \":\", not starting with a digit");
         return None;
     }
     if name.starts_with(RESERVED) {
@@ -98,8 +99,29 @@ fn only(field: &Field<'_>, faults: &mut Faults<'_>) -> Vec<Status> {
     chosen
 }
 
+/// The values to count, of the label that only this measure has.
+fn values(field: &Field<'_>, measure: Measure, faults: &mut Faults<'_>) -> Vec<String> {
+    let known = measure.body_values();
+    let items = faults.items(field);
+    if known.is_empty() {
+        faults.add(&field.at, "this measure has no values to choose from; leave them out");
+        return Vec::new();
+    }
+    if items.is_empty() {
+        faults.add(&field.at, "is empty; name at least one value, or leave it out for all");
+    }
+    let chosen: Vec<&str> =
+        items.iter().filter_map(|item| faults.choice(item, &known, |value| value)).collect();
+    chosen.into_iter().map(str::to_owned).collect()
+}
+
 fn bounds(field: &Field<'_>, measure: Measure, faults: &mut Faults<'_>) -> Option<Vec<u64>> {
-    if !matches!(measure, Measure::Distribution(histogram) if histogram.is_time()) {
+    let is_time = match measure {
+        Measure::Distribution(histogram) => histogram.is_time(),
+        Measure::BodyDistribution(histogram) => histogram.is_time(),
+        _ => false,
+    };
+    if !is_time {
         faults.add(&field.at, "only the histogram of a time has these; leave them out");
         return None;
     }
@@ -129,7 +151,19 @@ fn label(field: &Field<'_>, measure: Measure, faults: &mut Faults<'_>) -> Option
     let value = value.and_then(|field| faults.choice(&field, measure.dimensions(), Dimension::as_str))?;
     let rename = table.get("rename").map(|field| rename(&field, value, faults)).unwrap_or_default();
     let start = table.get("from_the_start").map(|field| codes(&field, value, faults)).unwrap_or_default();
-    Some(Label { name: name?, value, rename, from_the_start: start })
+    let text = text(&table, value, faults)?;
+    Some(Label { name: name?, value, rename, from_the_start: start, text })
+}
+
+/// The text of a fixed label; no other label has one.
+fn text(table: &Table<'_>, value: Dimension, faults: &mut Faults<'_>) -> Option<String> {
+    if value == Dimension::Fixed {
+        return required_text(table, "text", faults);
+    }
+    if let Some(field) = table.get("text") {
+        faults.add(&field.at, "only a fixed label has a text; leave it out");
+    }
+    Some(String::new())
 }
 
 fn label_name(field: &Field<'_>, faults: &mut Faults<'_>) -> Option<String> {
@@ -151,6 +185,9 @@ fn rename(field: &Field<'_>, value: Dimension, faults: &mut Faults<'_>) -> Vec<(
         if !known.contains(&from) {
             let allowed = if known.is_empty() { "no renaming here".to_owned() } else { known.join(", ") };
             faults.add(&to.at, format!("{} has no value {from:?}; write {allowed}", value.as_str()));
+        } else if to.value.as_str() == Some("") {
+            // Prometheus drops an empty label: OpenTelemetry's `error.type` is absent from a success.
+            renamed.push((from.to_owned(), String::new()));
         } else if let Some(to) = faults.text(&to) {
             renamed.push((from.to_owned(), to.to_owned()));
         }
@@ -179,9 +216,90 @@ fn once_each(field: &Field<'_>, labels: &[Label], faults: &mut Faults<'_>) {
         let before = labels.get(..position).unwrap_or_default();
         if before.iter().any(|other| other.name == label.name) {
             faults.add(&field.at, format!("has the label {:?} twice; keep one of them", label.name));
-        } else if before.iter().any(|other| other.value == label.value) {
+        } else if label.value != Dimension::Fixed && before.iter().any(|other| other.value == label.value) {
             let held = label.value.as_str();
             faults.add(&field.at, format!("has two labels that hold {held}; keep one of them"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The faults of a dialect with this family, without their place.
+    fn faults(family: &str) -> Vec<String> {
+        let text = format!("{{dialect: mine, families: [{{help: A., {family}}}]}}");
+        let faults = Dialect::parse("mine.yaml", &text).err().unwrap_or_default();
+        faults.iter().map(|fault| fault.replace("mine.yaml: families[0]", "")).collect()
+    }
+
+    #[track_caller]
+    fn check(family: &str, expected: &[&str]) {
+        assert_eq!(faults(family), expected, "{family}");
+    }
+
+    #[test]
+    fn values_belong_to_the_measures_label() {
+        check("name: a_total, measure: tokens, values: [input, cached]", &[]);
+        check("name: a, measure: call_tokens, values: [output]", &[]);
+        check(
+            "name: a, measure: call_tokens, values: [cached]",
+            &[".values[0]: found \"cached\"; write one of input, output"],
+        );
+        check(
+            "name: a_total, measure: repeats, values: [input]",
+            &[".values: this measure has no values to choose from; leave them out"],
+        );
+        check(
+            "name: a_total, measure: usage, values: []",
+            &[".values: is empty; name at least one value, or leave it out for all"],
+        );
+    }
+
+    #[test]
+    fn only_fixed_labels_have_a_text() {
+        check("name: a_total, measure: usage, labels: [{name: b, value: fixed, text: c}]", &[]);
+        check(
+            "name: a_total, measure: usage, labels: [{name: b, value: fixed}]",
+            &[".labels[0]: has no text; add `text: …`"],
+        );
+        check(
+            "name: a_total, measure: usage, labels: [{name: b, value: usage, text: c}]",
+            &[".labels[0].text: only a fixed label has a text; leave it out"],
+        );
+    }
+
+    #[test]
+    fn bodies_have_no_status_and_no_endpoint() {
+        let allowed = "found \"status\"; write one of fixed, model, version, route, token_type";
+        check(
+            "name: a_total, measure: tokens, only: [success], labels: [{name: b, value: status}]",
+            &[&format!(".labels[0].value: {allowed}")],
+        );
+        check(
+            "name: a_total, measure: tokens, only: [success]",
+            &[": has `only`, which chooses calls by how they ended; leave it out here"],
+        );
+    }
+
+    #[test]
+    fn only_times_of_bodies_have_bounds() {
+        check("name: a_seconds, measure: time_to_first_token, bounds_seconds: [0.1, 1]", &[]);
+        check(
+            "name: a, measure: rows, bounds_seconds: [1]",
+            &[".bounds_seconds: only the histogram of a time has these; leave them out"],
+        );
+    }
+
+    #[test]
+    fn metrics_can_have_colons_and_labels_cannot() {
+        check("name: \"vllm:a_total\", measure: calls", &[]);
+        let allowed =
+            "letters, digits and \"_\", not starting with a digit or \"__\", and not \"le\" or \"quantile\"";
+        check(
+            "name: a_total, measure: calls, labels: [{name: \"b:c\", value: model}]",
+            &[&format!(".labels[0].name: found \"b:c\"; write {allowed}")],
+        );
     }
 }

@@ -33,9 +33,9 @@ pub fn merge(dialects: &[Dialect]) -> Result<Vec<Family>, Vec<String>> {
 
 /// Two families are equal even if their help texts differ.
 fn is_same(one: &Family, other: &Family) -> bool {
-    let Family { name, help: _, measure, only, bounds, labels } = one;
-    (name, measure, only, bounds, labels)
-        == (&other.name, &other.measure, &other.only, &other.bounds, &other.labels)
+    let Family { name, help: _, measure, only, values, bounds, labels } = one;
+    (name, measure, only, values, bounds, labels)
+        == (&other.name, &other.measure, &other.only, &other.values, &other.bounds, &other.labels)
 }
 
 /// Whether two families share the name of a sample or a heading.
@@ -48,10 +48,10 @@ fn names(family: &Family) -> Vec<String> {
     let name = &family.name;
     let with = |suffixes: &[&str]| suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect();
     match family.measure {
-        Measure::Distribution(_) => with(&["", "_bucket", "_sum", "_count"]),
+        Measure::Distribution(_) | Measure::BodyDistribution(_) => with(&["", "_bucket", "_sum", "_count"]),
         Measure::InFlight => with(&[""]),
         // In OpenMetrics a heading has no suffix.
-        Measure::Calls | Measure::Models => {
+        Measure::Calls | Measure::Models | Measure::Bodies(_) | Measure::ValueCells => {
             let suffix = family.measure.suffix();
             vec![name.clone(), name.strip_suffix(suffix).unwrap_or(name).to_owned()]
         }
@@ -59,12 +59,15 @@ fn names(family: &Family) -> Vec<String> {
 }
 
 fn described(family: &Family) -> String {
-    let Family { name: _, help: _, measure, only, bounds, labels } = family;
+    let Family { name: _, help: _, measure, only, values, bounds, labels } = family;
     let article = if measure.kind().starts_with('i') { "an" } else { "a" };
     let mut text = format!("{article} {} of {}", measure.kind(), measure.as_str());
     if !only.is_empty() {
         let only: Vec<&str> = only.iter().map(|status| status.as_str()).collect();
         text.push_str(&format!(" ({} only)", only.join(", ")));
+    }
+    if !values.is_empty() {
+        text.push_str(&format!(" ({} only)", values.join(", ")));
     }
     let labels: Vec<String> =
         labels.iter().map(|label| format!("{}={}", label.name, label.value.as_str())).collect();

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::{Outcome, Status};
 
+use crate::reading::bodies::{BodyCount, BodyHistogram};
 use crate::reading::measured::{Key, Reading};
 
 /// When a read began, by both clocks.
@@ -55,10 +56,12 @@ struct Count {
 
 /// A part of a series with a created time of its own.
 #[derive(Hash)]
-enum Part {
+enum Part<'a> {
     Series,
     Calls(Outcome, u16),
     Distribution(Histogram, Status),
+    Bodies(BodyCount, &'a str),
+    BodyDistribution(BodyHistogram, &'a str),
 }
 
 impl Appearances {
@@ -112,7 +115,7 @@ impl Appearances {
     /// Sets the created time of every count to what `created` returns for its hash and value.
     fn visit(&self, reading: &mut Reading, mut created: impl FnMut(u64, u64) -> Option<SystemTime>) {
         for (key, measured) in &mut reading.series {
-            let hash = |part: Part| self.hasher.hash_one::<(&Key, Part)>((key, part));
+            let hash = |part: Part<'_>| self.hasher.hash_one::<(&Key, Part<'_>)>((key, part));
             measured.created = created(hash(Part::Series), 0);
             for calls in &mut measured.calls {
                 calls.created = created(hash(Part::Calls(calls.outcome, calls.code)), calls.count);
@@ -121,6 +124,12 @@ impl Appearances {
                 let count =
                     distribution.cells.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
                 distribution.created = created(hash(Part::Distribution(*histogram, *status)), count);
+            }
+            for ((of, value), count) in measured.bodies.counts_mut() {
+                count.created = created(hash(Part::Bodies(*of, value)), count.count);
+            }
+            for ((of, value), cells) in measured.bodies.histograms_mut() {
+                cells.created = created(hash(Part::BodyDistribution(*of, value)), cells.count());
             }
         }
     }

@@ -9,7 +9,7 @@ use scoretap_core::outcome::{Outcome, Status};
 use crate::as_float;
 use crate::http::pages::{HEALTHY, READY};
 use crate::reading::measured::{EnvoyRequests, Reading, VmReloads};
-use crate::reading::summary::{self, Quantile, Quantiles, Row};
+use crate::reading::summary::{self, Answers, Generations, Quantile, Quantiles, Row};
 use crate::render::self_metrics::VERSION;
 
 /// The page shows the busiest rows; nobody reads more.
@@ -141,7 +141,7 @@ fn body(reading: &Reading, page: &mut String) {
 }
 
 fn row(row: &Row<'_>, page: &mut String) {
-    let Row { route, model, version, requests, outcomes, cells, quantiles } = row;
+    let Row { route, model, version, requests, outcomes, cells, quantiles, answers } = row;
     let Quantiles { p50, p95, p99 } = quantiles;
     push(
         page,
@@ -160,7 +160,34 @@ fn row(row: &Row<'_>, page: &mut String) {
         bar(*requests, outcomes, page);
         distribution(cells, page);
     }
+    if let Some(answers) = answers {
+        bodies(answers, page);
+    }
     page.push_str("</section>\n");
+}
+
+/// What the bodies hold.
+fn bodies(answers: &Answers, page: &mut String) {
+    let Answers { rows, errors, generations } = answers;
+    if let Some(rows) = rows {
+        push(page, format_args!("<p>{rows} predictions</p>\n"));
+    }
+    if let Some(Generations { input, output, without_usage, first_token }) = generations {
+        let Quantiles { p50, p95, p99 } = *first_token;
+        push(
+            page,
+            format_args!(
+                "<p>{input} input tokens, {output} output tokens, {without_usage} answers without a usage; first token \
+                 p50 {}, p95 {}, p99 {}</p>\n",
+                Time(p50),
+                Time(p95),
+                Time(p99)
+            ),
+        );
+    }
+    if *errors > 0 {
+        push(page, format_args!("<p>{errors} successful responses report an error in their body</p>\n"));
+    }
 }
 
 /// The shares of all outcomes as one bar, and their counts as text.
@@ -351,6 +378,26 @@ mod tests {
         let crashed = ["wasm.scoretap.vm_reload_success: 3"];
         check_warnings(&[&SOUND[..], &crashed].concat(), &["restarted it 3 times"]);
         check_warnings(&[&SOUND[..], &["wasmcustom.scoretap.new: 1"]].concat(), &["another release"]);
+    }
+
+    #[test]
+    fn bodies_have_lines_only_where_read() {
+        let call = "wasmcustom.scoretap.call.score.~.~.POST./score.200.success: 3";
+        let row = "wasmcustom.scoretap.read.score.~.~";
+        let page = page(&[call]);
+        assert!(!page.contains("predictions") && !page.contains("tokens"), "{page}");
+        let rows = [format!("{row}.rows.1: 3"), format!("{row}.rows_sum: 6"), format!("{row}.errors: 2")];
+        let lines = [call, &rows[0], &rows[1], &rows[2]];
+        let page = self::page(&lines);
+        for part in ["<p>6 predictions</p>", "<p>2 successful responses report an error in their body</p>"] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        let usage = ["usage.absent: 1", "tokens.input: 20", "tokens.output: 9", "first_token.8: 2"];
+        let usage = usage.map(|reading| format!("{row}.{reading}"));
+        let page = self::page(&[call, &usage[0], &usage[1], &usage[2], &usage[3]]);
+        let expected = "<p>20 input tokens, 9 output tokens, 1 answers without a usage; first token p50 175.0 ms, p95 \
+                        242.5 ms, p99 248.5 ms</p>";
+        assert!(page.contains(expected) && !page.contains("predictions"), "{page}");
     }
 
     #[test]

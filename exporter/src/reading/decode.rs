@@ -105,8 +105,11 @@ impl<'a> Decoder<'a> {
                 let distribution = self.measured(&series, &endpoint).distribution_mut(histogram, status);
                 distribution.sum = distribution.sum.saturating_add(value);
             }
-            // No family shows these yet.
-            Stat::Read { .. } => {}
+            Stat::Read { series, reading } => {
+                let (model, version) = self.identity.resolve(&series.model);
+                let key = KeyRef { model, version, route: &series.route, method: "", template: "" };
+                self.entry(&key).bodies.read(reading, value);
+            }
             Stat::InsightSeen => self.reading.insight_seen = Some(value),
             Stat::Unmatched => self.reading.unmatched = value,
             Stat::Config => self.in_force = Some(ConfigState::from_number(value)),

@@ -7,6 +7,7 @@ use scoretap_core::histogram::{Cell, DEFAULT_TIME_BOUNDS, Histogram, SIZE_BOUNDS
 use scoretap_core::outcome::{Outcome, Status};
 
 use crate::as_float;
+use crate::reading::bodies::Bodies;
 
 /// One read of Envoy.
 #[derive(Debug, Default)]
@@ -83,6 +84,8 @@ pub struct Measured {
     pub calls: Vec<Calls>,
     /// When the series was 0.
     pub created: Option<SystemTime>,
+    /// The measurements of bodies, which name no endpoint.
+    pub bodies: Bodies,
     distributions: BTreeMap<(Histogram, Status), Distribution>,
 }
 

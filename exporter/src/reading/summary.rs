@@ -6,6 +6,7 @@ use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::{Outcome, Status};
 
 use crate::as_float;
+use crate::reading::bodies::{Bodies, BodyCount, BodyHistogram, FixedCells};
 use crate::reading::measured::{Key, Measured, Reading, bucket_index};
 
 /// One route of one model.
@@ -25,6 +26,32 @@ pub struct Row<'a> {
     pub cells: Vec<(Option<u64>, u64)>,
     /// How long they took.
     pub quantiles: Quantiles,
+    /// What their bodies hold, if insight reads them.
+    pub answers: Option<Answers>,
+}
+
+/// The numbers of bodies.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answers {
+    /// Predictions, unless an LLM answers.
+    pub rows: Option<u64>,
+    /// Successful responses whose body reports an error.
+    pub errors: u64,
+    /// The numbers of an LLM.
+    pub generations: Option<Generations>,
+}
+
+/// The numbers of an LLM.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Generations {
+    /// Input tokens that the server reported.
+    pub input: u64,
+    /// Output tokens that the server reported.
+    pub output: u64,
+    /// Answers without a usage, whose tokens are unknown.
+    pub without_usage: u64,
+    /// The time to the first token.
+    pub first_token: Quantiles,
 }
 
 /// Times that half, 95 % and 99 % of all calls did not exceed.
@@ -78,8 +105,7 @@ fn row<'a>(
     let outcomes = Outcome::ALL.map(|outcome| (outcome, total(Some(outcome))));
     let bounds = reading.bounds.of(Histogram::Duration);
     let counts = cells(bounds, measured);
-    let of = |share| quantile(bounds, &counts, share);
-    let quantiles = Quantiles { p50: of(0.5), p95: of(0.95), p99: of(0.99) };
+    let quantiles = quantiles(bounds, &counts);
     let upper = bounds.iter().copied().map(Some).chain([None]);
     Row {
         route,
@@ -89,7 +115,35 @@ fn row<'a>(
         outcomes: outcomes.into_iter().filter(|(_, count)| *count > 0).collect(),
         cells: upper.zip(counts).collect(),
         quantiles,
+        answers: answers(measured),
     }
+}
+
+fn answers(measured: &[&Measured]) -> Option<Answers> {
+    let bodies = || measured.iter().map(|measured| &measured.bodies).filter(|bodies| !bodies.is_empty());
+    bodies().next()?;
+    let total = |count: &dyn Fn(&Bodies) -> u64| bodies().map(count).fold(0, u64::saturating_add);
+    let rows = |bodies: &Bodies| bodies.histogram(BodyHistogram::Rows, "").map_or(0, |rows| rows.sum);
+    let mut first_token = FixedCells::default();
+    bodies()
+        .filter_map(|bodies| bodies.histogram(BodyHistogram::FirstToken, ""))
+        .for_each(|cells| first_token.merge(cells));
+    let generations = || Generations {
+        input: total(&|bodies| bodies.count(BodyCount::Tokens, "input")),
+        output: total(&|bodies| bodies.count(BodyCount::Tokens, "output")),
+        without_usage: total(&|bodies| bodies.count(BodyCount::Usage, "absent")),
+        first_token: quantiles(BodyHistogram::FirstToken.time_bounds(), &first_token.cells),
+    };
+    Some(Answers {
+        rows: bodies().any(Bodies::has_predictions).then(|| total(&rows)),
+        errors: total(&|bodies| bodies.total(BodyCount::ErrorBodies)),
+        generations: bodies().any(Bodies::has_generations).then(generations),
+    })
+}
+
+fn quantiles(bounds: &[u64], cells: &[u64]) -> Quantiles {
+    let of = |share| quantile(bounds, cells, share);
+    Quantiles { p50: of(0.5), p95: of(0.95), p99: of(0.99) }
 }
 
 fn cells(bounds: &[u64], measured: &[&Measured]) -> Vec<u64> {

@@ -9,6 +9,7 @@ mod text;
 
 pub use native::Native;
 pub use protobuf::Protobuf;
+pub(crate) use text::bound_text;
 pub use text::{Syntax, Text};
 
 /// An exposition format.
@@ -84,8 +85,8 @@ pub struct Buckets {
     pub cumulative: Vec<u64>,
     /// The number of values: the +Inf bucket.
     pub count: u64,
-    /// The sum of all values.
-    pub sum: f64,
+    /// The sum of all values; `None` if they can be negative and were not summed.
+    pub sum: Option<f64>,
     /// The same values as a native histogram, if the filter measures by its bounds.
     pub native: Option<Native>,
     /// When the count was 0.

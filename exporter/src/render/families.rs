@@ -1,5 +1,7 @@
 //! Writes the families of the dialects: groups what was measured by labels, adds it up and encodes it.
 
+mod bodies;
+
 use std::time::SystemTime;
 
 use hashbrown::HashMap;
@@ -23,8 +25,11 @@ pub fn write(config: &RenderConfig, reading: &Reading, encoder: &mut impl Encode
 /// Families, and the bounds that each asks for but the filter does not have.
 pub fn missing_bounds<'a>(config: &'a RenderConfig, reading: &Reading) -> Vec<(&'a str, Vec<u64>)> {
     let of = |family: &'a Family| {
-        let Measure::Distribution(histogram) = family.measure else { return None };
-        let there = reading.bounds.of(histogram);
+        let there = match family.measure {
+            Measure::Distribution(histogram) => reading.bounds.of(histogram),
+            Measure::BodyDistribution(histogram) => histogram.time_bounds(),
+            _ => return None,
+        };
         let wanted = family.bounds.iter().flatten().copied();
         let missing: Vec<u64> = wanted.filter(|bound| there.binary_search(bound).is_err()).collect();
         (!missing.is_empty()).then_some((family.name.as_str(), missing))
@@ -57,8 +62,21 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
             Measure::Distribution(_) => (Kind::Histogram, Some("bytes")),
             Measure::InFlight => (Kind::Gauge, None),
             Measure::Models => (Kind::Info, None),
+            Measure::Bodies(_) | Measure::ValueCells => (Kind::Counter, None),
+            Measure::BodyDistribution(histogram) if histogram.is_time() => (Kind::Histogram, Some("seconds")),
+            Measure::BodyDistribution(_) => (Kind::Histogram, None),
         };
-        let shown: Vec<f64> = bounds.iter().map(|bound| as_float(*bound) / self.per_unit()).collect();
+        let cells = match measure {
+            Measure::BodyDistribution(histogram) => self.body_bounds(*histogram),
+            _ => Vec::new(),
+        };
+        let fixed = cells.iter().map(|(_, bound)| *bound);
+        let shown: Vec<f64> = bounds
+            .iter()
+            .map(|bound| as_float(*bound))
+            .chain(fixed)
+            .map(|bound| bound / self.per_unit())
+            .collect();
         self.encoder.family(Heading { name, help, unit, kind }, &shown);
         match measure {
             Measure::Calls => self.calls(),
@@ -69,6 +87,9 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
                 }
             }
             Measure::Models => self.models(),
+            Measure::Bodies(count) => self.body_counts(*count),
+            Measure::BodyDistribution(histogram) => self.body_histograms(*histogram, &cells),
+            Measure::ValueCells => self.value_cells(),
         }
     }
 
@@ -87,6 +108,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
     const fn per_unit(&self) -> f64 {
         match self.family.measure {
             Measure::Distribution(histogram) if histogram.is_time() => 1e9,
+            Measure::BodyDistribution(histogram) if histogram.is_time() => 1e9,
             _ => 1.0,
         }
     }
@@ -266,11 +288,13 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
     fn sample_labels(&mut self, facts: Facts<'_>, prefix: usize) {
         self.labels.truncate(if prefix == 0 { 0 } else { self.common });
         let family = self.family;
-        for Label { name, value, .. } in family.labels.iter().skip(prefix) {
-            if *value == Dimension::Code {
-                self.encoder.label(name, itoa::Buffer::new().format(facts.code), &mut self.labels);
-            } else {
-                self.encoder.label(name, facts.get(*value), &mut self.labels);
+        for Label { name, value, text, .. } in family.labels.iter().skip(prefix) {
+            match value {
+                Dimension::Code => {
+                    self.encoder.label(name, itoa::Buffer::new().format(facts.code), &mut self.labels);
+                }
+                Dimension::Fixed => self.encoder.label(name, text, &mut self.labels),
+                _ => self.encoder.label(name, facts.get(*value), &mut self.labels),
             }
         }
         for (name, value) in &self.config.constants {
@@ -290,7 +314,15 @@ const fn is_of_key(dimension: Dimension) -> bool {
         | Dimension::ErrorType
         | Dimension::Code
         | Dimension::Deployment
-        | Dimension::Framework => false,
+        | Dimension::Framework
+        | Dimension::ValueKind
+        | Dimension::Class
+        | Dimension::Bin
+        | Dimension::TokenType
+        | Dimension::Reason
+        | Dimension::Usage
+        | Dimension::End
+        | Dimension::Fixed => false,
     }
 }
 
@@ -314,6 +346,8 @@ struct Facts<'a> {
     code: u16,
     deployment: &'a str,
     framework: &'a str,
+    /// Kind, class, bin, token type, reason, usage or end: a family has at most one of them.
+    value: &'a str,
 }
 
 impl<'a> Facts<'a> {
@@ -340,7 +374,7 @@ impl<'a> Facts<'a> {
         self.code == other.code && self.status == other.status && self.error_type == other.error_type
     }
 
-    /// The value of a dimension that is text. A code is a number.
+    /// The value of a dimension that is text. A code is a number, and a fixed text is the label's.
     const fn get(&self, dimension: Dimension) -> &'a str {
         match dimension {
             Dimension::Model => self.model,
@@ -350,9 +384,16 @@ impl<'a> Facts<'a> {
             Dimension::Template => self.template,
             Dimension::Status => self.status,
             Dimension::ErrorType => self.error_type,
-            Dimension::Code => "",
+            Dimension::Code | Dimension::Fixed => "",
             Dimension::Deployment => self.deployment,
             Dimension::Framework => self.framework,
+            Dimension::ValueKind
+            | Dimension::Class
+            | Dimension::Bin
+            | Dimension::TokenType
+            | Dimension::Reason
+            | Dimension::Usage
+            | Dimension::End => self.value,
         }
     }
 }
@@ -392,7 +433,7 @@ fn fill<'a>(
         below = below.saturating_add(*bucket);
         *bucket = below;
     }
-    buckets.sum = as_float(sum) / per_unit;
+    buckets.sum = Some(as_float(sum) / per_unit);
     any
 }
 
@@ -410,7 +451,7 @@ mod tests {
     fn check(cells: &[(Cell, u64)], bounds: &[u64], cumulative: &[u64], count: u64) {
         let distribution = Distribution { cells: cells.to_vec(), sum: 3, created: None };
         let expected =
-            Buckets { cumulative: cumulative.to_vec(), count, sum: 1.5, native: None, created: None };
+            Buckets { cumulative: cumulative.to_vec(), count, sum: Some(1.5), native: None, created: None };
         let mut buckets = Buckets::default();
         assert!(fill(&mut buckets, [&distribution].into_iter(), bounds, 2.0, false));
         assert_eq!(buckets, expected);

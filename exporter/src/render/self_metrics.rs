@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::envoy::errors::{Reason, ScrapeErrors};
 use crate::process::Resources;
-use crate::reading::measured::{Reading, VmReloads};
+use crate::reading::bodies::{BodyCount, Count};
+use crate::reading::measured::{Key, Reading, VmReloads};
 use crate::render::encode::{Encoder, Heading, Kind, Value};
 use scoretap_web::counts::Counts;
 
@@ -12,7 +13,8 @@ use scoretap_web::counts::Counts;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The labels of these families.
-pub const LABELS: [&str; 4] = ["code", "reason", "result", "version"];
+pub const LABELS: [&str; 8] =
+    ["code", "model_name", "model_version", "reason", "result", "route", "scanned", "version"];
 
 /// A family, for tables and for headings.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +85,19 @@ const RELOADS: Family = Family {
     label: Some(("result", "success, failure, backoff")),
 };
 
+const INSIGHT: Family = Family {
+    name: "scoretap_insight_calls_seen_total",
+    help: "Calls on routes of its configuration that the insight module saw; only with that module.",
+    kind: Kind::Counter,
+    label: None,
+};
+const BODIES: Family = Family {
+    name: "scoretap_bodies_total",
+    help: "Bodies by how far the insight module could read them, by model_name, model_version and route; only with that module.",
+    kind: Kind::Counter,
+    label: Some(("scanned", "whole, partial, compressed, unreadable")),
+};
+
 const REQUESTS: Family = Family {
     name: "scoretap_http_requests_total",
     help: "HTTP requests that this exporter answered, on every path, by the status code of the answer.",
@@ -145,7 +160,7 @@ const START: Family = Family {
 };
 
 /// All of them, in the order in which they are written.
-pub const FAMILIES: [Family; 19] = [
+pub const FAMILIES: [Family; 21] = [
     UP,
     DURATION,
     ERRORS,
@@ -165,6 +180,8 @@ pub const FAMILIES: [Family; 19] = [
     ENVOYS,
     OVERFLOW,
     RELOADS,
+    INSIGHT,
+    BODIES,
 ];
 
 /// The state of the exporter at one scrape.
@@ -246,11 +263,33 @@ impl<'a, E: Encoder> SelfMetrics<'a, E> {
         if let Some(VmReloads { success, failure, backoff }) = reading.vm_reloads {
             self.many(RELOADS, &[("success", success), ("failure", failure), ("backoff", backoff)]);
         }
+        if let Some(calls) = reading.insight_seen {
+            self.one(INSIGHT, Value::Count(calls));
+        }
+        self.bodies(reading);
+    }
+
+    fn bodies(&mut self, reading: &Reading) {
+        self.head(BODIES);
+        for (Key { model, version, route, method: _, template: _ }, measured) in &reading.series {
+            for (scanned, Count { count, created }) in
+                measured.bodies.samples(BodyCount::Scanned, measured.created)
+            {
+                let own = [
+                    ("model_name", model.as_str()),
+                    ("model_version", version),
+                    ("route", route),
+                    ("scanned", scanned),
+                ];
+                self.created = created;
+                self.sample(own, Value::Count(count));
+            }
+        }
     }
 
     fn one(&mut self, family: Family, value: Value) {
         self.head(family);
-        self.sample(None, value);
+        self.sample([], value);
     }
 
     fn many(&mut self, family: Family, samples: &[(&str, u64)]) {
@@ -268,10 +307,12 @@ impl<'a, E: Encoder> SelfMetrics<'a, E> {
         self.encoder.family(Heading { name, help, unit, kind }, &[]);
     }
 
-    fn sample(&mut self, own: Option<(&str, &str)>, value: Value) {
+    fn sample<'l>(&mut self, own: impl IntoIterator<Item = (&'l str, &'l str)>, value: Value) {
         let mut labels = Vec::new();
-        let constants = self.constants.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        for (name, value) in own.into_iter().chain(constants) {
+        for (name, value) in own {
+            self.encoder.label(name, value, &mut labels);
+        }
+        for (name, value) in self.constants {
             self.encoder.label(name, value, &mut labels);
         }
         self.encoder.sample(&labels, value, self.created);

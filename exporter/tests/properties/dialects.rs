@@ -2,6 +2,7 @@
 
 use proptest::prelude::{Just, Strategy, prop_oneof, proptest};
 use proptest::{collection, option, sample};
+use scoretap_core::histogram::Histogram;
 use scoretap_exporter::cli::labels::constants;
 use scoretap_exporter::dialect::{Dialect, Dimension, Measure, merge};
 use scoretap_exporter::reading::decode::Decoder;
@@ -61,9 +62,9 @@ fn label() -> impl Strategy<Value = String> {
 
 fn family() -> impl Strategy<Value = String> {
     let measure = prop_oneof![
-        3 => Just(Measure::ALL[0]),
-        3 => Just(Measure::ALL[1]),
-        1 => sample::select(Measure::ALL.to_vec()),
+        3 => Just(Measure::Calls),
+        3 => Just(Measure::Distribution(Histogram::Duration)),
+        1 => sample::select(Measure::all()),
     ];
     let names = one_of(vec!["a", "b", "a_seconds", "a_seconds_count", "http"]);
     (measure, names, option::weighted(0.5, list(label()))).prop_flat_map(|(measure, name, labels)| {
@@ -73,13 +74,16 @@ fn family() -> impl Strategy<Value = String> {
             field("help", Just("\"A \\\"b\\\"\\nc\\\\\"".to_owned())),
             field("measure", Just(measure.as_str().to_owned())),
             optional("only", list(one_of(vec!["success", "failure", "cancelled"]))),
+            optional("values", list(one_of(vec!["input", "output", "stop", "number"]))),
             optional("bounds_seconds", list(one_of(vec!["0.005", "1", "0.000000001", "1e300"]))),
         )
-            .prop_map(move |(name, help, measure, only, bounds)| {
+            .prop_map(move |(name, help, measure, only, values, bounds)| {
                 // Bounds are a histogram's, most of the time.
                 let bounds =
                     if measure.contains("duration") || only.is_empty() { bounds } else { String::new() };
-                format!("{{{name}{help}{measure}{only}{bounds}{labels}}}")
+                let values =
+                    if measure.contains("token") || bounds.is_empty() { values } else { String::new() };
+                format!("{{{name}{help}{measure}{only}{values}{bounds}{labels}}}")
             })
     })
 }

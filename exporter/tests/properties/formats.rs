@@ -111,14 +111,21 @@ fn add_metric(name: &str, metric: &[(u64, Field<'_>)], samples: &mut Samples) {
         assert!(before.is_none(), "{name}{suffix} twice");
     };
     let (number, Field::Bytes(value)) = metric.last().unwrap() else { panic!("no value") };
-    for (field, value) in fields(value) {
+    let value = fields(value);
+    // The text formats leave sum and count out where nothing was summed.
+    let is_summed =
+        !value.iter().any(|(field, sum)| matches!(sum, Field::Double(sum) if *field == 2 && sum.is_nan()));
+    for (field, value) in value {
         match (number, field, value) {
             (2 | 3, 1, Field::Double(value)) => add("", None, value),
             (7, 1, Field::Number(count)) => {
-                add("_count", None, count as f64);
+                if is_summed {
+                    add("_count", None, count as f64);
+                }
                 add("_bucket", Some(f64::INFINITY), count as f64);
             }
-            (7, 2, Field::Double(sum)) => add("_sum", None, sum),
+            (7, 2, Field::Double(sum)) if is_summed => add("_sum", None, sum),
+            (7, 2, Field::Double(_)) => {}
             (7, 3, Field::Bytes(bucket)) => {
                 let [(1, Field::Number(count)), (2, Field::Double(le))] = fields(bucket)[..] else {
                     panic!("no bucket")

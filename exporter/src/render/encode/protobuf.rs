@@ -158,7 +158,8 @@ impl Encoder for Protobuf {
         let out = &mut self.inner;
         out.clear();
         number(field::histogram::SAMPLE_COUNT, *count, out);
-        double(field::histogram::SAMPLE_SUM, *sum, out);
+        // Prometheus makes a `_sum` of every message. NaN keeps anybody from computing an average.
+        double(field::histogram::SAMPLE_SUM, sum.unwrap_or(f64::NAN), out);
         // Readers add the +Inf bucket.
         for (bound, count) in self.bounds.iter().zip(cumulative) {
             tag(field::histogram::BUCKET, LENGTH_DELIMITED, out);

@@ -137,8 +137,12 @@ impl Encoder for Text {
             append(&mut self.out, number.format(*count).as_bytes());
             self.out.push(b'\n');
         }
-        self.line("_sum", labels, Value::Float(*sum));
-        self.line("_count", labels, Value::Count(*count));
+        // OpenMetrics has sum and count together or not at all, and no sum beside negative bounds. The count is also the
+        // +Inf bucket.
+        if let Some(sum) = sum {
+            self.line("_sum", labels, Value::Float(*sum));
+            self.line("_count", labels, Value::Count(*count));
+        }
         self.created(labels, *created);
     }
 
@@ -188,7 +192,7 @@ fn openmetrics_heading(heading: Heading<'_>, out: &mut Vec<u8>) {
 /// version of Prometheus.
 ///
 /// <https://pkg.go.dev/github.com/prometheus/prometheus/model/labels#FormatOpenMetricsFloat> (`labels` since 3.0)
-fn bound_text(bound: f64) -> String {
+pub(crate) fn bound_text(bound: f64) -> String {
     let scientific = format!("{bound:e}");
     let parts =
         scientific.split_once('e').and_then(|(digits, power)| Some((digits, power.parse::<i32>().ok()?)));
@@ -211,6 +215,8 @@ mod tests {
 
     #[test]
     fn bounds_are_written_as_prometheus_writes_them() {
+        check_bound(-1_000_000.0, "-1e+06");
+        check_bound(-0.001, "-0.001");
         check_bound(0.0, "0.0");
         check_bound(0.001, "0.001");
         check_bound(0.000_1, "0.0001");
@@ -273,7 +279,7 @@ mod tests {
         encoder.family(heading("a", Kind::Histogram), &[1.0]);
         encoder.histogram(
             &[],
-            &Buckets { cumulative: vec![1], count: 2, sum: 3.5, native: None, created: None },
+            &Buckets { cumulative: vec![1], count: 2, sum: Some(3.5), native: None, created: None },
         );
         let found = String::from_utf8(encoder.finish()).unwrap();
         let samples = "\na_bucket{le=\"1.0\"} 1\na_bucket{le=\"+Inf\"} 2\na_sum 3.5\na_count 2\n";

@@ -1,0 +1,114 @@
+//! Families about bodies.
+
+use super::{Facts, FamilyWriter, Group};
+use crate::as_float;
+use crate::envoy::appearance::earlier;
+use crate::reading::bodies::{BodyCount, BodyHistogram, Count, FixedCells};
+use crate::render::encode::{Buckets, Encoder, Value, bound_text};
+
+impl<'a, E: Encoder> FamilyWriter<'a, E> {
+    /// The bounds of a body's histogram to show, and the position of each among the fixed ones.
+    pub(super) fn body_bounds(&self, of: BodyHistogram) -> Vec<(usize, f64)> {
+        let wanted = self.family.bounds.as_deref();
+        let is_shown =
+            |bound: f64| wanted.is_none_or(|wanted| wanted.iter().any(|one| as_float(*one) == bound));
+        of.bounds().into_iter().enumerate().filter(|(_, bound)| is_shown(*bound)).collect()
+    }
+
+    pub(super) fn body_counts(&mut self, of: BodyCount) {
+        let mut counted: Vec<(&'a str, Count)> = Vec::new();
+        for group in self.groups() {
+            counted.clear();
+            for (_, measured) in &group {
+                for (value, count) in measured.bodies.samples(of, measured.created) {
+                    let Some(shown) = self.shown(value) else { continue };
+                    match counted.iter_mut().find(|(known, _)| *known == shown) {
+                        Some((_, total)) => {
+                            total.count = total.count.saturating_add(count.count);
+                            total.created = earlier(total.created, count.created);
+                        }
+                        None => counted.push((shown, count)),
+                    }
+                }
+            }
+            let key = key(&group);
+            let prefix = self.prefix(key);
+            for (value, Count { count, created }) in &counted {
+                self.sample(Facts { value, ..key }, prefix, Value::Count(*count), *created);
+            }
+        }
+    }
+
+    pub(super) fn body_histograms(&mut self, of: BodyHistogram, bounds: &[(usize, f64)]) {
+        for group in self.groups() {
+            let merged = self.merged(&group, of);
+            let key = key(&group);
+            let prefix = self.prefix(key);
+            for (value, FixedCells { cells, sum, created }) in &merged {
+                let mut below = 0_u64;
+                let running: Vec<u64> = cells
+                    .iter()
+                    .map(|count| {
+                        below = below.saturating_add(*count);
+                        below
+                    })
+                    .collect();
+                let up_to = |index: usize| running.get(index).copied().unwrap_or(below);
+                let buckets = Buckets {
+                    cumulative: bounds.iter().map(|(index, _)| up_to(*index)).collect(),
+                    count: below,
+                    sum: of.has_sum().then(|| as_float(*sum) / self.per_unit()),
+                    native: None,
+                    created: *created,
+                };
+                self.sample_labels(Facts { value, ..key }, prefix);
+                self.encoder.histogram(&self.labels, &buckets);
+            }
+        }
+    }
+
+    /// Every cell of numeric predictions, including empty ones: a rule that compares two hours needs both.
+    pub(super) fn value_cells(&mut self) {
+        let bounds = BodyHistogram::Value.bounds();
+        let bins: Vec<String> =
+            bounds.iter().map(|bound| bound_text(*bound)).chain(["+Inf".to_owned()]).collect();
+        for group in self.groups() {
+            let merged = self.merged(&group, BodyHistogram::Value);
+            let key = key(&group);
+            let prefix = self.prefix(key);
+            for (_, FixedCells { cells, created, .. }) in &merged {
+                for (index, value) in bins.iter().enumerate() {
+                    let count = cells.get(index).copied().unwrap_or(0);
+                    self.sample(Facts { value, ..key }, prefix, Value::Count(count), *created);
+                }
+            }
+        }
+    }
+
+    /// The histograms of a group, added up for each value that this family shows.
+    fn merged(&self, group: &Group<'a>, of: BodyHistogram) -> Vec<(&'a str, FixedCells)> {
+        let mut merged: Vec<(&'a str, FixedCells)> = Vec::new();
+        for (value, cells) in group.iter().flat_map(|(_, measured)| measured.bodies.histograms_of(of)) {
+            let Some(shown) = self.shown(value) else { continue };
+            match merged.iter_mut().find(|(known, _)| *known == shown) {
+                Some((_, total)) => total.merge(cells),
+                None => merged.push((shown, cells.clone())),
+            }
+        }
+        merged
+    }
+
+    /// The name of a label's value in this family; empty without such a label, `None` if the family leaves it out.
+    fn shown(&self, value: &'a str) -> Option<&'a str> {
+        let Self { family, .. } = self;
+        if !family.values.is_empty() && family.values.iter().all(|wanted| wanted != value) {
+            return None;
+        }
+        let label = family.labels.iter().find(|label| label.value.is_of_body());
+        Some(label.map_or("", |label| label.renamed(value)))
+    }
+}
+
+fn key<'a>(group: &Group<'a>) -> Facts<'a> {
+    group.first().map(|(key, _)| Facts::of_key(key)).unwrap_or_default()
+}
