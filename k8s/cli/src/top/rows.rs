@@ -20,6 +20,19 @@ pub(crate) struct Row {
     pub(crate) outcomes: BTreeMap<String, f64>,
     /// Seconds.
     pub(crate) quantiles: [Option<f64>; 3],
+    pub(crate) bodies: Bodies,
+}
+
+/// Numbers that only pods with insight have.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Bodies {
+    pub(crate) rows_per_second: Option<f64>,
+    /// Successful responses whose body reports an error, since the counters began.
+    pub(crate) errors: Option<f64>,
+    /// Output tokens that the server reported.
+    pub(crate) tokens_per_second: Option<f64>,
+    /// The median of the time to the first token, in seconds.
+    pub(crate) first_token: Option<f64>,
 }
 
 /// All rows.
@@ -36,6 +49,7 @@ pub(crate) fn key(namespace: Option<&str>, labels: &Labels) -> Key {
 pub(crate) fn to_json(rows: &Rows) -> Value {
     let row = |((namespace, model, version), row): (&Key, &Row)| {
         let [p50, p95, p99] = row.quantiles;
+        let Bodies { rows_per_second, errors, tokens_per_second, first_token } = &row.bodies;
         json!({
             "namespace": namespace,
             "model": model,
@@ -43,6 +57,10 @@ pub(crate) fn to_json(rows: &Rows) -> Value {
             "callsPerSecond": row.calls_per_second,
             "outcomes": row.outcomes,
             "seconds": {"p50": p50, "p95": p95, "p99": p99},
+            "rowsPerSecond": rows_per_second,
+            "errorsInAnswers": errors,
+            "outputTokensPerSecond": tokens_per_second,
+            "secondsToFirstToken": first_token,
         })
     };
     rows.iter().map(row).collect()
@@ -62,6 +80,8 @@ pub(crate) fn between(first: &[Scrape], last: &[Scrape], time: Duration) -> Rows
     let before = Before::of(first);
     let mut rows = Rows::new();
     let mut buckets: BTreeMap<Key, [Buckets; 2]> = BTreeMap::new();
+    let mut first_tokens: BTreeMap<Key, [Buckets; 2]> = BTreeMap::new();
+    let seconds = time.as_secs_f64().max(0.001);
     for scrape in last {
         for series in &scrape.series {
             let key = key(Some(&scrape.namespace), &series.labels);
@@ -69,27 +89,54 @@ pub(crate) fn between(first: &[Scrape], last: &[Scrape], time: Duration) -> Rows
             match series.name.as_str() {
                 "prediction_requests_total" => {
                     let row = rows.entry(key).or_default();
-                    row.calls_per_second += since / time.as_secs_f64().max(0.001);
+                    row.calls_per_second += since / seconds;
                     add(row, series.labels.get("status").filter(|status| *status != "failure"), series.value);
                 }
                 "prediction_errors_total" => {
                     add(rows.entry(key).or_default(), series.labels.get("error_type"), series.value);
                 }
                 "prediction_duration_seconds_bucket" => {
-                    let le = series.labels.get("le").and_then(|le| le.parse().ok()).unwrap_or(f64::INFINITY);
-                    let [recent, all] = buckets.entry(key).or_default();
-                    recent.add(le, since);
-                    all.add(le, series.value);
+                    add_bucket(buckets.entry(key).or_default(), series, since);
+                }
+                "prediction_time_to_first_token_seconds_bucket" => {
+                    add_bucket(first_tokens.entry(key).or_default(), series, since);
+                }
+                "prediction_rows_sum" => {
+                    *rows.entry(key).or_default().bodies.rows_per_second.get_or_insert_default() +=
+                        since / seconds;
+                }
+                "prediction_error_bodies_total" => {
+                    *rows.entry(key).or_default().bodies.errors.get_or_insert_default() += series.value;
+                }
+                "prediction_tokens_total"
+                    if series.labels.get("token_type").is_some_and(|kind| kind == "output") =>
+                {
+                    *rows.entry(key).or_default().bodies.tokens_per_second.get_or_insert_default() +=
+                        since / seconds;
                 }
                 _ => {}
             }
         }
     }
-    for (key, [recent, all]) in &buckets {
-        let buckets = if recent.total() > 0.0 { recent } else { all };
+    for (key, buckets) in &buckets {
+        let buckets = latest(buckets);
         rows.entry(key.clone()).or_default().quantiles = QUANTILES.map(|quantile| buckets.quantile(quantile));
     }
+    for (key, buckets) in &first_tokens {
+        rows.entry(key.clone()).or_default().bodies.first_token = latest(buckets).quantile(0.5);
+    }
     rows
+}
+
+fn add_bucket([recent, all]: &mut [Buckets; 2], series: &Series, since: f64) {
+    let le = series.labels.get("le").and_then(|le| le.parse().ok()).unwrap_or(f64::INFINITY);
+    recent.add(le, since);
+    all.add(le, series.value);
+}
+
+/// The calls between the scrapes, or all calls if there were none.
+fn latest([recent, all]: &[Buckets; 2]) -> &Buckets {
+    if recent.total() > 0.0 { recent } else { all }
 }
 
 fn add(row: &mut Row, outcome: Option<&String>, calls: f64) {
@@ -197,6 +244,31 @@ mod tests {
         assert!((row.calls_per_second - 4.0).abs() < 1e-9, "{row:?}");
         assert_eq!(row.outcomes, BTreeMap::from([("success".to_owned(), 28.0), ("timeout".to_owned(), 4.0)]));
         assert!((row.quantiles[0].unwrap() - 0.05).abs() < 1e-9, "{row:?}");
+    }
+
+    #[test]
+    fn bodies_add_rows_tokens_and_first_token() {
+        let text = |rows: u32, errors: u32, tokens: u32, fast: u32| {
+            format!(
+                "prediction_rows_sum{{model_name=\"m\",model_version=\"1\"}} {rows}\n\
+                 prediction_error_bodies_total{{model_name=\"m\",model_version=\"1\"}} {errors}\n\
+                 prediction_tokens_total{{model_name=\"m\",model_version=\"1\",token_type=\"input\"}} 900\n\
+                 prediction_tokens_total{{model_name=\"m\",model_version=\"1\",token_type=\"output\"}} {tokens}\n\
+                 prediction_time_to_first_token_seconds_bucket{{model_name=\"m\",model_version=\"1\",le=\"0.2\"}} {fast}\n\
+                 prediction_time_to_first_token_seconds_bucket{{model_name=\"m\",model_version=\"1\",le=\"+Inf\"}} {fast}\n"
+            )
+        };
+        let (first, last) = ([scrape("a", &text(10, 1, 20, 2))], [scrape("a", &text(40, 3, 100, 8))]);
+        let rows = between(&first, &last, Duration::from_secs(10));
+        let expected = Bodies {
+            rows_per_second: Some(3.0),
+            errors: Some(3.0),
+            tokens_per_second: Some(8.0),
+            first_token: Some(0.1),
+        };
+        assert_eq!(only(&rows).bodies, expected);
+        let without = between(&[], &[scrape("a", &exposition(5, 0, 5, 5))], Duration::from_secs(10));
+        assert_eq!(only(&without).bodies, Bodies::default());
     }
 
     #[test]

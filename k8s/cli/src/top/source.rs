@@ -253,6 +253,22 @@ fn of_prometheus(cluster: &Cluster, scope: &Scope, server: &Server) -> Result<Ro
                 Some(seconds).filter(|seconds| seconds.is_finite());
         }
     }
+    let rate = |series: &str| format!("sum by ({BY}) (rate({series}[{window}]))");
+    for (key, _, rate) in ask(rate(&format!("prediction_rows_sum{selector}")))? {
+        rows.entry(key).or_default().bodies.rows_per_second = Some(rate);
+    }
+    let output = selector.replacen('{', "{token_type=\"output\",", 1);
+    for (key, _, rate) in ask(rate(&format!("prediction_tokens_total{output}")))? {
+        rows.entry(key).or_default().bodies.tokens_per_second = Some(rate);
+    }
+    for (key, _, errors) in ask(format!("sum by ({BY}) (prediction_error_bodies_total{selector})"))? {
+        rows.entry(key).or_default().bodies.errors = Some(errors);
+    }
+    let first = format!("prediction_time_to_first_token_seconds_bucket{selector}");
+    let first = format!("histogram_quantile(0.5, sum by ({BY}, le) (rate({first}[{window}])))");
+    for (key, _, seconds) in ask(first)? {
+        rows.entry(key).or_default().bodies.first_token = Some(seconds).filter(|seconds| seconds.is_finite());
+    }
     Ok(rows)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::rows::{Key, Row, Rows};
+use super::rows::{Bodies, Key, Row, Rows};
 use crate::text::clean;
 
 /// The table. Joins or cuts columns that do not fit.
@@ -10,16 +10,20 @@ pub(crate) fn table(rows: &Rows, width: usize) -> String {
     if rows.is_empty() {
         return "no call has been measured yet\n".to_owned();
     }
-    let detailed = lines(&cells(rows, true), usize::MAX);
-    if fits(&detailed, width) { detailed } else { lines(&cells(rows, false), width) }
+    let detailed = lines(&cells(rows, true, true), usize::MAX);
+    if fits(&detailed, width) {
+        return detailed;
+    }
+    let joined = lines(&cells(rows, false, true), width);
+    if fits(&joined, width) { joined } else { lines(&cells(rows, false, false), width) }
 }
 
 fn fits(table: &str, width: usize) -> bool {
     table.lines().all(|line| line.chars().count() <= width)
 }
 
-/// One column for each kind of failure that happened, or one for all.
-fn cells(rows: &Rows, each_failure: bool) -> Vec<Vec<String>> {
+/// One column for each kind of failure that happened, or one for all; and one for each number of bodies that a pod has.
+fn cells(rows: &Rows, each_failure: bool, with_bodies: bool) -> Vec<Vec<String>> {
     let failures: BTreeSet<&str> = rows
         .values()
         .flat_map(|row| row.outcomes.iter())
@@ -28,16 +32,30 @@ fn cells(rows: &Rows, each_failure: bool) -> Vec<Vec<String>> {
         .collect();
     let failures: Vec<&str> = if each_failure { failures.into_iter().collect() } else { vec!["failed"] };
     let head = ["NAMESPACE", "MODEL", "VERSION", "CALLS/S", "SUCCESS"].into_iter();
+    let bodies =
+        BODIES.iter().filter(|(_, cell)| with_bodies && rows.values().any(|row| cell(&row.bodies).is_some()));
+    let bodies: Vec<&Column> = bodies.collect();
     let head = head.chain(failures.iter().copied()).chain(["CANCELLED", "P50", "P95", "P99"]);
+    let head = head.chain(bodies.iter().map(|(name, _)| *name));
     let mut cells = vec![head.map(str::to_uppercase).collect()];
-    cells.extend(rows.iter().map(|(key, row)| line(key, row, &failures)));
+    cells.extend(rows.iter().map(|(key, row)| line(key, row, &failures, &bodies)));
     if rows.keys().map(|(namespace, _, _)| namespace).collect::<BTreeSet<_>>().len() == 1 {
         cells.iter_mut().for_each(|line: &mut Vec<String>| drop(line.remove(0)));
     }
     cells
 }
 
-fn line((namespace, model, version): &Key, row: &Row, failures: &[&str]) -> Vec<String> {
+/// The name of a column, and its cell if the pod has that number.
+type Column = (&'static str, fn(&Bodies) -> Option<String>);
+
+const BODIES: [Column; 4] = [
+    ("ROWS/S", |bodies| bodies.rows_per_second.map(|rows| format!("{rows:.1}"))),
+    ("TTFT", |bodies| bodies.first_token.map(|seconds| duration(Some(seconds)))),
+    ("TOKENS/S", |bodies| bodies.tokens_per_second.map(|tokens| format!("{tokens:.1}"))),
+    ("ANSWER ERRORS", |bodies| bodies.errors.map(number)),
+];
+
+fn line((namespace, model, version): &Key, row: &Row, failures: &[&str], bodies: &[&Column]) -> Vec<String> {
     let calls = |outcome: &str| row.outcomes.get(outcome).copied().unwrap_or_default();
     let failed = || {
         let all: f64 = row.outcomes.values().sum();
@@ -50,6 +68,7 @@ fn line((namespace, model, version): &Key, row: &Row, failures: &[&str]) -> Vec<
     line.extend(failures.iter().map(of_failure));
     line.push(number(calls("cancelled")));
     line.extend(row.quantiles.iter().map(|quantile| duration(*quantile)));
+    line.extend(bodies.iter().map(|(_, cell)| cell(&row.bodies).unwrap_or_else(|| "-".to_owned())));
     line
 }
 
@@ -109,7 +128,12 @@ mod tests {
     fn rows(namespaces: &[&str]) -> Rows {
         let outcomes = [("success", 1200.0), ("timeout", 3.0), ("model_error", 4.0), ("truncated", 0.0)];
         let outcomes: BTreeMap<_, _> = outcomes.map(|(name, calls)| (name.to_owned(), calls)).into();
-        let row = Row { calls_per_second: 12.34, outcomes, quantiles: [Some(0.0042), Some(0.25), None] };
+        let row = Row {
+            calls_per_second: 12.34,
+            outcomes,
+            quantiles: [Some(0.0042), Some(0.25), None],
+            bodies: Bodies::default(),
+        };
         let key = |namespace: &&str| ((*namespace).to_owned(), "churn-predictor".to_owned(), "3".to_owned());
         namespaces.iter().map(|namespace| (key(namespace), row.clone())).collect()
     }
@@ -136,6 +160,24 @@ a       churn…  3          12.3     1200       7          0  4.2 ms  250 ms   
 b       churn…  3          12.3     1200       7          0  4.2 ms  250 ms    -
 ";
         check(&rows(&["a", "b"]), 80, expected);
+    }
+
+    #[test]
+    fn insight_adds_columns_that_some_pod_has() {
+        let mut rows = rows(&["a", "b"]);
+        let last = rows.values_mut().next_back().unwrap();
+        last.bodies = Bodies {
+            rows_per_second: Some(98.76),
+            errors: Some(2.0),
+            tokens_per_second: None,
+            first_token: Some(0.12),
+        };
+        let expected = "\
+NAMESPACE  MODEL            VERSION  CALLS/S  SUCCESS  FAILED  CANCELLED     P50     P95  P99  ROWS/S    TTFT  ANSWER ERRORS
+a          churn-predictor  3           12.3     1200       7          0  4.2 ms  250 ms    -       -       -              -
+b          churn-predictor  3           12.3     1200       7          0  4.2 ms  250 ms    -    98.8  120 ms              2
+";
+        check(&rows, 125, expected);
     }
 
     #[test]
