@@ -25,9 +25,10 @@ type Generated = (String, String);
 type Generator = fn(&Path) -> Result<Vec<Generated>>;
 
 /// The order matters: for example, Azure's rules contain the thresholds.
-const GENERATORS: [Generator; 6] = [
+const GENERATORS: [Generator; 7] = [
     chart::policy,
     chart::thresholds,
+    rules::error_types,
     rules::familiar_names,
     azure::rule_groups,
     chart::values_table,

@@ -122,6 +122,24 @@ impl Outcome {
         }
     }
 
+    /// Whether the service is to blame, so that the call spends error budget. Callers cause the other failures.
+    pub const fn is_service_fault(self) -> bool {
+        match self {
+            Self::ModelError
+            | Self::Timeout
+            | Self::Unavailable
+            | Self::Overloaded
+            | Self::Truncated
+            | Self::ReportedError => true,
+            Self::Success
+            | Self::InvalidInput
+            | Self::Unauthorized
+            | Self::NotFound
+            | Self::RateLimited
+            | Self::Cancelled => false,
+        }
+    }
+
     /// The `error_type` label of failures.
     pub const fn error_type(self) -> Option<&'static str> {
         match self.status() {

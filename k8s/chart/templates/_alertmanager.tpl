@@ -2,15 +2,12 @@
 {{- define "scoretap.inhibitions" -}}
 # The pods of a model are down, so the model is slow, fails or is not called.
 - source: ScoretapModelServerDown|ScoretapPodNotReady|ScoretapPodCrashLooping
-  target: ScoretapHighLatency|ScoretapVeryHighLatency|ScoretapLatencyCreeping|ScoretapTimeouts|ScoretapUpstreamUnavailable|ScoretapCallersGiveUp|ScoretapNoCalls
+  target: ScoretapHighLatency|ScoretapLatencyCreeping|ScoretapTimeouts|ScoretapUpstreamUnavailable|ScoretapCallersGiveUp|ScoretapNoCalls
   equal: [namespace, model_name]
 - source: ScoretapModelServerDown
   target: ScoretapPodNotReady|ScoretapPodCrashLooping|ScoretapPodRestarts
   equal: [namespace, model_name]
 # The more severe of two alerts silences the other.
-- source: ScoretapVeryHighLatency
-  target: ScoretapHighLatency
-  equal: [namespace, model_name]
 - source: ScoretapErrorBudgetFastBurn
   target: ScoretapErrorBudgetSlowBurn
   equal: [namespace, model_name, slo]

@@ -8,7 +8,8 @@
 {{- $rules := .Values.monitoring.rules }}
 {{- $files := list "thresholds" "recording" "slo" "scoretap" }}
 {{- if ne $rules.names "familiar" }}{{ $files = concat $files (list "calls" "kubernetes") }}{{ end }}
-{{- if ne $rules.names "scoretap" }}{{ $files = append $files "familiar-names" }}{{ end }}
+{{- if ne $rules.names "scoretap" }}{{ $files = concat $files (list "familiar-names" "mlflow") }}{{ end }}
+{{- if $rules.pods }}{{ $files = append $files "pods" }}{{ end }}
 {{- if $rules.optional }}{{ $files = append $files "optional" }}{{ end }}
 {{- toJson $files }}
 {{- end }}

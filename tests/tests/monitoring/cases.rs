@@ -198,6 +198,16 @@ fn alerts_of_the_pods() {
 }
 
 #[test]
+fn alerts_that_the_mixin_has_too() {
+    check_file("pods.yaml");
+}
+
+#[test]
+fn alert_of_the_mlflow_server() {
+    check_file("mlflow.yaml");
+}
+
+#[test]
 fn alerts_about_scoretap_itself() {
     check_file("scoretap.yaml");
 }

@@ -6,7 +6,7 @@ use std::fs;
 use scoretap_tests::workspace;
 
 /// The ones that have to be there.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 15] = [
     "HighErrorRate",
     "SlowInference",
     "NoInferenceRequests",
@@ -19,7 +19,6 @@ const NAMES: [&str; 16] = [
     "MLInferenceHighMemory",
     "HighLatency",
     "PodCrashLooping",
-    "MLflowServerDown",
     "ModelServerDown",
     "HighCPUUsage",
     "HighModelLatency",

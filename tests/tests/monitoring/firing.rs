@@ -55,12 +55,11 @@ const fn expect(alert: &'static str, model: &'static str, receiver: &'static str
     Expected { alert, model, receiver }
 }
 
-const EARLY: [Expected; 8] = [
-    expect("ScoretapHighErrorRatio", "errors", "tenant-a-critical"),
+const EARLY: [Expected; 7] = [
+    expect("ScoretapHighErrorRatio", "errors", "tenant-a-warning"),
     expect("ScoretapErrorBudgetFastBurn", "errors", "tenant-a-critical"),
     expect("ScoretapErrorBudgetSlowBurn", "leaky", "tenant-a-warning"),
     expect("ScoretapHighLatency", "slow", "tenant-a-warning"),
-    expect("ScoretapVeryHighLatency", "very-slow", "tenant-a-critical"),
     expect("ScoretapTimeouts", "hang", "tenant-b-warning"),
     expect("ScoretapUpstreamUnavailable", "reset", "tenant-b-warning"),
     expect("ScoretapCallersGiveUp", "hang-mid-body", "tenant-b-warning"),
@@ -189,9 +188,6 @@ fn calls_to_the_app<'scope>(scope: &'scope Scope<'scope, '_>, stage: &'scope Sta
         let slow = |ms: u32| format!(r#", "sleep_ms": {ms}"#);
         caller(scope, stage, app.clone(), 100, move |_| {
             Some(post("slow", &slow(if ill() { 2300 } else { 0 })))
-        });
-        caller(scope, stage, app.clone(), 100, move |_| {
-            Some(post("very-slow", &slow(if ill() { 6000 } else { 0 })))
         });
     }
     let late = move || stage.has_reached(Phase::Late) && ill();

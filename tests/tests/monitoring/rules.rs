@@ -11,14 +11,16 @@ use serde::Deserialize;
 use crate::{k8s, succeed};
 
 /// In the order in which they are read. Those behind `DEFAULT` are loaded by choice.
-pub(crate) const FILES: [&str; 8] = [
+pub(crate) const FILES: [&str; 10] = [
     "thresholds.yaml",
     "recording.yaml",
     "slo.yaml",
     "calls.yaml",
     "kubernetes.yaml",
     "scoretap.yaml",
+    "pods.yaml",
     "optional.yaml",
+    "mlflow.yaml",
     "familiar-names.yaml",
 ];
 
@@ -101,6 +103,15 @@ fn alerts_have_severity_summary_owner_and_runbook() {
         assert!(text("description").contains("$value"), "{name}: the description has no value");
         assert_eq!(rule.annotations.len(), 4, "{name}: {:?}", rule.annotations);
     }
+}
+
+/// A model whose pods are all gone gets no calls, so no error budget burns.
+#[test]
+fn only_burnt_budgets_and_lost_servers_page() {
+    let pages =
+        alerts(&FILES[..DEFAULT]).into_iter().filter(|(_, rule)| rule.labels["severity"] == "critical");
+    let names: Vec<String> = pages.map(|(name, _)| name).collect();
+    assert_eq!(names, ["ScoretapErrorBudgetFastBurn", "ScoretapModelServerDown"]);
 }
 
 #[test]

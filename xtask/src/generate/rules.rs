@@ -1,8 +1,10 @@
-//! The alerts under names from published guides: `docs/familiar-names.md` maps them to ours.
+//! Rule files: the error types that count, and the alerts under names from published guides, which
+//! `docs/familiar-names.md` maps to ours.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use scoretap_core::outcome::Outcome;
 use serde_norway::Value;
 
 use super::{Generated, read};
@@ -17,9 +19,25 @@ pub(super) fn groups(root: &Path, name: &str) -> Result<Vec<Value>> {
     Ok(file["groups"].as_sequence().with_context(|| format!("{name}.yaml has no groups"))?.clone())
 }
 
+/// Writes the error types that the service is to blame for into their recording rule.
+pub(super) fn error_types(root: &Path) -> Result<Vec<Generated>> {
+    const RULE: &str = "record: namespace_model:prediction_service_errors:rate5m";
+    const BEFORE: &str = "error_type=~\"";
+    let path = format!("{RULES}/recording.yaml");
+    let text = read(root, &path)?;
+    let rule = text.find(RULE).with_context(|| format!("{path} has no {RULE}"))?;
+    let start = text[rule..].find(BEFORE).map(|at| rule + at + BEFORE.len());
+    let start = start.with_context(|| format!("{path}: {RULE} selects no {BEFORE}"))?;
+    let (before, rest) = text.split_at(start);
+    let (_, after) = rest.split_once('"').with_context(|| format!("{path}: no quote ends {BEFORE}"))?;
+    let blamed = Outcome::ALL.into_iter().filter(|outcome| outcome.is_service_fault());
+    let types: Vec<_> = blamed.filter_map(Outcome::error_type).collect();
+    Ok(vec![(path, format!("{before}{}\"{after}", types.join("|")))])
+}
+
 pub(super) fn familiar_names(root: &Path) -> Result<Vec<Generated>> {
     let mut ours = Vec::new();
-    for name in ["calls", "kubernetes", "optional"] {
+    for name in ["calls", "kubernetes", "pods", "optional"] {
         for group in groups(root, name)? {
             ours.extend(group["rules"].as_sequence().context("a group has rules")?.clone());
         }
