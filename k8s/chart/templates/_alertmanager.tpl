@@ -21,7 +21,8 @@ text: '{{ "{{ range .Alerts }}{{ .Annotations.description }} {{ .Annotations.run
 
 {{/* Configuration of an Alertmanager without the operator. */}}
 {{- define "scoretap.alertmanager" -}}
-# Tenants hear of their models and pods. The platform's team hears of Scoretap itself and of all other namespaces.
+# Tenants receive alerts about their models and pods. The platform's team receives those about Scoretap itself and about
+# all other namespaces.
 route:
   receiver: platform-warning
   group_by: [alertname, namespace]
@@ -58,7 +59,9 @@ inhibit_rules:
 # Addresses and keys are files of mounted Secrets, one folder for each receiver.
 receivers:
   - name: nowhere
-  {{- $platform := dict "name" "platform" "receiver" (dict "channel" "#ml-platform" "pager" true) }}
+  {{- $receiver := .Values.monitoring.receiver }}
+  {{- if not $receiver.channel }}{{ $receiver = dict "channel" "#ml-platform" "pager" true }}{{ end }}
+  {{- $platform := dict "name" "platform" "receiver" $receiver }}
   {{- range $who := prepend .Values.tenants $platform }}
   {{- if $who.receiver }}
   {{- range $severity := list "critical" "warning" }}
@@ -74,5 +77,51 @@ receivers:
         {{- include "scoretap.message" $ | nindent 8 }}
   {{- end }}
   {{- end }}
+  {{- end }}
+{{- end }}
+
+{{/* An AlertmanagerConfig: `include "scoretap.alertmanagerConfig" (list . NAMESPACE NAME RECEIVER)`. The operator lets
+     it route alerts with the label `namespace: NAMESPACE` only. */}}
+{{- define "scoretap.alertmanagerConfig" -}}
+{{- $root := index . 0 }}
+{{- $namespace := index . 1 }}
+{{- $name := index . 2 }}
+{{- $receiver := index . 3 }}
+apiVersion: monitoring.coreos.com/v1alpha1
+kind: AlertmanagerConfig
+metadata:
+  name: scoretap
+  namespace: {{ $namespace }}
+  labels:
+    {{- include "scoretap.selectedLabels" $root | nindent 4 }}
+spec:
+  route:
+    receiver: {{ $name }}-warning
+    groupBy: [alertname, namespace]
+    groupWait: 30s
+    groupInterval: 5m
+    repeatInterval: 4h
+    routes:
+    - {matchers: [{name: severity, value: info}], receiver: nowhere}
+    - {matchers: [{name: severity, value: critical}], receiver: {{ $name }}-critical}
+  inhibitRules:
+  {{- range $rule := include "scoretap.inhibitions" $root | fromYamlArray }}
+  - sourceMatch: [{name: alertname, matchType: "=~", value: {{ $rule.source | quote }}}]
+    targetMatch: [{name: alertname, matchType: "=~", value: {{ $rule.target | quote }}}]
+    equal: {{ toJson $rule.equal }}
+  {{- end }}
+  receivers:
+  - name: nowhere
+  {{- range $severity := list "critical" "warning" }}
+  - name: {{ $name }}-{{ $severity }}
+    {{- if and $receiver.pager (eq $severity "critical") }}
+    pagerdutyConfigs:
+    - routingKey: {name: scoretap-alerts, key: pager-key}
+    {{- end }}
+    slackConfigs:
+    - apiURL: {name: scoretap-alerts, key: chat-url}
+      channel: {{ $receiver.channel | quote }}
+      sendResolved: true
+      {{- include "scoretap.message" $root | nindent 6 }}
   {{- end }}
 {{- end }}

@@ -10,6 +10,7 @@ mod firing;
 mod kubernetes;
 mod objects;
 mod plain;
+mod routes;
 mod rules;
 
 use std::path::PathBuf;

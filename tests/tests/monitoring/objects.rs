@@ -40,12 +40,15 @@ fn prometheus_rules_hold_the_default_files() {
 fn alertmanager_config_routes_as_the_plain_configuration() {
     let plain = rendered::file("plain", "scoretap-alertmanager", "alertmanager.yml").unwrap();
     let plain: Value = serde_norway::from_str(&plain).unwrap();
-    for tenant in ["tenant-a", "tenant-b"] {
+    for (tenant, namespace) in
+        [("tenant-a", "tenant-a"), ("tenant-b", "tenant-b"), ("platform", "scoretap-system")]
+    {
         let mut objects = rendered::objects("tenants").unwrap();
         objects.retain(|object| {
-            object["kind"] == "AlertmanagerConfig" && object["metadata"]["namespace"] == tenant
+            object["kind"] == "AlertmanagerConfig" && object["metadata"]["namespace"] == namespace
         });
         let spec = &objects[0]["spec"];
+        assert_eq!(objects.len(), 1, "{tenant}");
         for (theirs, ours) in [("groupBy", "group_by"), ("groupWait", "group_wait")] {
             assert_eq!(spec["route"][theirs], plain["route"][ours], "{tenant}");
         }

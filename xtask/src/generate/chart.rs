@@ -70,12 +70,18 @@ const CASES: [Case; 9] = [
     },
     Case {
         name: "tenants",
-        says: "Two tenants' quota, network policies and routes of alerts, beside policy.yaml or webhook.yaml. Their \
-               namespaces exist.",
+        says: "Two tenants' quota, network policies and routes of alerts, and the platform's route, beside policy.yaml or \
+               webhook.yaml. Their namespaces exist.",
         version: "1.37.0",
         apis: &OPERATOR,
-        values: &["mode=policy", "monitoring.restrictReaders=true", TENANTS],
-        only: &["tenants", "plain"],
+        values: &[
+            "mode=policy",
+            "monitoring.restrictReaders=true",
+            "monitoring.receiver.channel=#ml-platform",
+            "monitoring.receiver.pager=true",
+            TENANTS,
+        ],
+        only: &["tenants", "receiver", "plain"],
     },
     Case {
         name: "plain",

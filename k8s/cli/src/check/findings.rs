@@ -8,11 +8,13 @@ mod monitoring;
 mod network;
 mod ports;
 mod resources;
+mod routes;
 mod scrape;
 
 pub(crate) use alerts::query as alert_metrics_query;
 pub(crate) use monitoring::prometheus;
 pub(crate) use ports::describe as describe_traffic;
+pub(crate) use routes::status_path as alertmanager_path;
 
 use super::finding::Finding;
 use super::object::{annotation, in_namespace, is_ours};
@@ -45,7 +47,7 @@ const fn check(name: &'static str, find: fn(&View<'_>) -> Vec<Finding>) -> Check
 }
 
 /// All checks.
-pub(crate) const CHECKS: [Check; 38] = [
+pub(crate) const CHECKS: [Check; 39] = [
     // The objects that inject the sidecar.
     check("nothing-injects", cluster::nothing_injects),
     check("webhook-and-policy", cluster::webhook_and_policy),
@@ -90,6 +92,7 @@ pub(crate) const CHECKS: [Check; 38] = [
     // To people.
     check("alert-without-data", alerts::without_data),
     check("alert-receiver", alerts::receiver),
+    check("alert-reaches-nobody", routes::no_receiver),
 ];
 
 /// The findings of all checks.

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::findings::alert_metrics_query;
+use super::findings::{alert_metrics_query, alertmanager_path};
 use super::object::{is_ours, label, name, namespace};
 use super::resources;
 use super::snapshot::{Focus, Kind, Prometheus, Reach, Snapshot, Trial};
@@ -51,6 +51,7 @@ pub(crate) fn look(cluster: &Cluster, scope: &Scope) -> Result<Snapshot> {
         snapshot.trial = Some(trial);
     }
     snapshot.prometheus = ask_prometheus(cluster, &snapshot);
+    snapshot.alertmanager = alertmanager(cluster, &snapshot);
     Ok(snapshot)
 }
 
@@ -182,6 +183,13 @@ fn trial_pod() -> Value {
             }],
         },
     })
+}
+
+/// The configuration in force, which the operator makes of all AlertmanagerConfigs.
+fn alertmanager(cluster: &Cluster, snapshot: &Snapshot) -> Option<Value> {
+    let answer = cluster.raw(&alertmanager_path(snapshot)?).ok()?;
+    let answer: Value = serde_json::from_str(&answer).ok()?;
+    serde_norway::from_str(answer.pointer("/config/original")?.as_str()?).ok()
 }
 
 fn ask_prometheus(cluster: &Cluster, snapshot: &Snapshot) -> Prometheus {

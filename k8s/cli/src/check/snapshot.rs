@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     PodMonitors,
     ServiceMonitors,
     Rules,
+    Alertmanagers,
     AlertmanagerConfigs,
     PeerAuthentications,
     WasmPlugins,
@@ -44,7 +45,7 @@ pub(crate) enum Reach {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Namespaces,
         Self::Pods,
         Self::Workloads,
@@ -63,6 +64,7 @@ impl Kind {
         Self::PodMonitors,
         Self::ServiceMonitors,
         Self::Rules,
+        Self::Alertmanagers,
         Self::AlertmanagerConfigs,
         Self::PeerAuthentications,
         Self::WasmPlugins,
@@ -95,6 +97,7 @@ impl Kind {
             Self::PodMonitors => (Reach::Cluster, &["podmonitors.monitoring.coreos.com"]),
             Self::ServiceMonitors => (Reach::Cluster, &["servicemonitors.monitoring.coreos.com"]),
             Self::Rules => (Reach::Cluster, &["prometheusrules.monitoring.coreos.com"]),
+            Self::Alertmanagers => (Reach::Cluster, &["alertmanagers.monitoring.coreos.com"]),
             Self::AlertmanagerConfigs => {
                 (Reach::ScopeIfAllowed, &["alertmanagerconfigs.monitoring.coreos.com"])
             }
@@ -143,6 +146,8 @@ pub(crate) struct Snapshot {
     /// Seconds since 1970.
     pub(crate) now: i64,
     pub(crate) prometheus: Prometheus,
+    /// Alertmanager's configuration, without secrets. `None` if it could not be queried.
+    pub(crate) alertmanager: Option<Value>,
 }
 
 /// Prometheus' answers. `None` if it could not be queried.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::View;
 use super::monitoring::{ours, prometheus};
 use crate::check::finding::Finding;
-use crate::check::object::{at, is_ours, kubectl, name, namespace, place, text_at};
+use crate::check::object::{at, kubectl, name, namespace, place, text_at};
 use crate::check::snapshot::{Kind, Snapshot};
 use crate::text::word;
 
@@ -223,7 +223,7 @@ pub(super) fn receiver(view: &View<'_>) -> Vec<Finding> {
         );
         Finding::new(format!("{namespace}/secret/{name}"), why, command)
     });
-    let configs = view.snapshot.list(Kind::AlertmanagerConfigs).iter().filter(|config| is_ours(config));
+    let configs = view.snapshot.list(Kind::AlertmanagerConfigs).iter();
     let examples = configs.filter_map(|config| {
         let address = example(config)?;
         let why = format!("{address} is an example, so alerts sent there reach nobody");
@@ -232,17 +232,19 @@ pub(super) fn receiver(view: &View<'_>) -> Vec<Finding> {
     let rules = ours(view.snapshot, Kind::Rules).filter_map(|rule| {
         let address = example(rule)?;
         let why = format!("its alerts link to {address}, which is an example");
+        // The dashboards' links have variables.
+        let value = if address.contains("/d/") { "grafanaUrl" } else { "runbookUrl" };
         Some(Finding::new(
             format!("{}/prometheusrule/{}", namespace(rule), name(rule)),
             why,
-            "scoretap install --set monitoring.runbookUrl=https://…".to_owned(),
+            format!("scoretap install --set monitoring.{value}=https://…"),
         ))
     });
     missing.chain(examples).chain(rules).collect()
 }
 
 /// The first address in a domain that is reserved for examples.
-fn example(value: &Value) -> Option<&str> {
+pub(super) fn example(value: &Value) -> Option<&str> {
     match value {
         Value::String(text) => {
             let host = text.split_once("://")?.1.split(['/', ':']).next()?;

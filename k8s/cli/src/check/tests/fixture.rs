@@ -101,6 +101,19 @@ fn rule() -> Value {
     )
 }
 
+fn alertmanager_config() -> Value {
+    let team = |matcher: &str, receiver: &str| json!({"matchers": [matcher], "receiver": receiver, "continue": true});
+    let receiver = |name: &str| json!({"name": name, "slack_configs": [{"api_url": "<secret>"}]});
+    json!({
+        "route": {"receiver": "null", "routes": [
+            {"match": {"alertname": "Watchdog"}, "receiver": "null"},
+            team("namespace=\"scoretap-system\"", "platform"),
+            team("namespace=\"tenant-a\"", "team-a"),
+        ]},
+        "receivers": [{"name": "null"}, receiver("platform"), receiver("team-a")],
+    })
+}
+
 fn answers() -> Prometheus {
     let labels = json!({"namespace": "tenant-a", "pod": "scorer-6c9f7d5b84-x2lqp"});
     let target = json!({"scrapePool": "podMonitor/monitoring/scoretap/0", "health": "up", "lastError": "", "labels": labels});
@@ -145,12 +158,17 @@ pub(super) fn sound() -> Snapshot {
         (Kind::Prometheuses, vec![prometheus()]),
         (Kind::PodMonitors, vec![ours("PodMonitor", "scoretap", Some("monitoring"), monitor)]),
         (Kind::Rules, vec![rule()]),
+        (
+            Kind::Alertmanagers,
+            vec![json!({"kind": "Alertmanager", "metadata": {"name": "stack", "namespace": "monitoring"}})],
+        ),
     ]);
     let pod = injected_pod(&snapshot);
     snapshot.lists.insert(Kind::Pods, vec![pod]);
     let images = sidecar_images(first(&mut snapshot, Kind::Pods));
     snapshot.trial = Some(Trial { namespace: "tenant-a".to_owned(), seconds: 0.1, injected: true, images });
     snapshot.prometheus = answers();
+    snapshot.alertmanager = Some(alertmanager_config());
     snapshot
 }
 

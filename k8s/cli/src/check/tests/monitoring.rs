@@ -237,3 +237,43 @@ fn receivers_that_reach_nobody() {
     let command = "scoretap install --set monitoring.runbookUrl=https://…";
     check("runbook", example, "alert-receiver", "docs.example.com", command);
 }
+
+/// Changes one field of Alertmanager's configuration.
+fn configured(pointer: &'static str, value: Value) -> impl FnOnce(&mut Snapshot) {
+    move |snapshot: &mut Snapshot| {
+        let config = snapshot.alertmanager.as_mut().expect("a configuration");
+        *config.pointer_mut(pointer).expect("the field") = value;
+    }
+}
+
+#[test]
+fn alerts_that_no_receiver_gets() {
+    let id = "alert-reaches-nobody";
+    let install = "scoretap install --set monitoring.receiver.channel=…";
+    let show = "kubectl get alertmanagerconfigs --all-namespaces";
+    let other = json!(["namespace=\"other\""]);
+    check("platform", configured("/route/routes/1/matchers", other.clone()), id, "Scoretap itself", install);
+    check("tenant", configured("/route/routes/2/matchers", other), id, "critical and warning", show);
+    let split = json!([{"matchers": ["severity=critical"], "receiver": "null"}]);
+    let critical = |snapshot: &mut Snapshot| {
+        snapshot.alertmanager.as_mut().expect("a configuration")["route"]["routes"][2]["routes"] = split;
+    };
+    check("severity", critical, id, "gets its critical alerts", show);
+    let empty = configured("/receivers/2/slack_configs", json!([]));
+    check("empty receiver", empty, id, "namespace/tenant-a", show);
+    let address = json!([{"api_url": "https://chat.example.com/hook"}]);
+    let placeholder = configured("/receivers/1/slack_configs", address);
+    check("placeholder", placeholder, id, "platform sends to https://chat.example.com/hook", show);
+}
+
+#[test]
+fn alerts_that_a_default_receiver_gets() {
+    check_sound("default receiver", |snapshot| {
+        configured("/route/routes", json!([]))(snapshot);
+        configured("/route/receiver", "platform".into())(snapshot);
+    });
+    // A regular expression is not evaluated.
+    let pattern = json!(["namespace=~\"tenant-.*\""]);
+    check_sound("pattern", configured("/route/routes/2/matchers", pattern));
+    check_sound("not seen", |snapshot| snapshot.alertmanager = None);
+}
