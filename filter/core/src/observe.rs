@@ -3,16 +3,20 @@
 //! A call adds 1 to exactly one counter of calls. For each histogram that the host has a value for, it adds 1 to one
 //! cell and the value to one sum. Host calls are expensive, so most calls are counted with only a few.
 
+mod bodies;
+
 use hashbrown::HashMap;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use scoretap_scan::record::Record;
+use scoretap_scan::record::{Finding, Generation, Record};
+use scoretap_scan::text::Text;
 
-use crate::config::{Config, Match, NoMatch, RouteId};
+use self::bodies::{BodyCounter, BodyCounters};
+use crate::config::{Config, ErrorBodies, Match, NoMatch, RouteId};
 use crate::histogram::{Cell, Histogram, NativeBucket};
 use crate::name::{ConfigState, Endpoint, Model, Series, Stat};
-use crate::outcome::{Ending, Outcome, Overrides, Status};
+use crate::outcome::{Ending, Outcome, Status};
 use crate::route::{Route, Source, label, without_query};
 use crate::route_cache::RouteCache;
 use crate::series::{Admission, Evidence, SeriesTable, SharedData};
@@ -65,6 +69,8 @@ pub struct Observer {
     config: Option<Config>,
     /// Each series with its position in `counted`, once one of its calls was counted.
     series: SeriesTable<Option<usize>>,
+    /// The series whose models only bodies name.
+    named_in_bodies: SeriesTable<Option<usize>>,
     counted: Vec<SeriesCounters>,
     cache: RouteCache<Option<Target>>,
     unmatched: Option<CounterId>,
@@ -73,6 +79,9 @@ pub struct Observer {
     /// Reused, so that a call of a known series allocates nothing.
     name: String,
 }
+
+/// Servers exist that answer for any name and repeat it, so a caller could use up `max_series`.
+const MOST_NAMED_IN_BODIES: u32 = 20;
 
 /// Where a call is counted: its route, and a position in [`Observer::counted`].
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +95,8 @@ struct Target {
 struct SeriesCounters {
     series: Series<'static>,
     counters: HashMap<(RouteId, CounterKey), CounterId>,
+    /// The counters of what insight read, once it has read something.
+    bodies: Option<Box<BodyCounters>>,
 }
 
 /// Identifies a counter of a series.
@@ -103,6 +114,10 @@ impl Observer {
         Self {
             config,
             series: SeriesTable::new(limit),
+            named_in_bodies: SeriesTable::with_key(
+                Cow::Borrowed("scoretap.named_in_bodies"),
+                MOST_NAMED_IN_BODIES,
+            ),
             counted: Vec::new(),
             cache: RouteCache::new(),
             unmatched: None,
@@ -135,15 +150,21 @@ impl Observer {
         let path = without_query(call.request_header(":path").unwrap_or_default());
         let answer = OnceCell::new();
         let method = || *answer.get_or_init(|| call.request_header(":method").unwrap_or_default());
+        let is_read = self.config.as_ref().is_some_and(|config| config.insight().is_some());
+        let bodies = OnceCell::new();
+        let record = || {
+            let read = || if is_read { call.record() } else { None };
+            bodies.get_or_init(read).as_ref()
+        };
         let (target, end) = match self.cache.get(path, method) {
             Some(target) => (target, None),
-            None => self.find(path, method, call, stats),
+            None => self.find(path, method, call, record, stats),
         };
         let Self { config, counted, unmatched, name, .. } = self;
         let known =
             target.and_then(|target| Some((config.as_ref()?, target, counted.get_mut(target.series)?)));
         if let Some((config, Target { route, .. }, counted)) = known {
-            return Recorder { config, route, counted, name, stats }.record(call, end);
+            return Recorder { config, route, counted, name, stats }.record(call, end, record());
         }
         *unmatched = unmatched.or_else(|| stats.counter(encoded(name, &Stat::Unmatched)));
         unmatched.iter().for_each(|counter| stats.add(*counter, 1));
@@ -155,9 +176,10 @@ impl Observer {
         path: &[u8],
         method: impl Fn() -> &'m [u8],
         call: &impl Call,
+        record: impl Fn() -> Option<&'m Record>,
         data: &impl SharedData,
     ) -> (Option<Target>, Option<End>) {
-        let Self { config, series: table, counted, cache, name, .. } = self;
+        let Self { config, series: table, named_in_bodies, counted, cache, name, .. } = self;
         let Some(config) = config else { return (None, None) };
         let matched = match config.find(path, &method) {
             Ok(matched) => matched,
@@ -166,7 +188,12 @@ impl Observer {
                 return (None, None);
             }
         };
-        let mut series = Series { route: Cow::Borrowed(&matched.route.name), model: model(&matched, call) };
+        let body = if matched.route.model == Source::Body { record() } else { None };
+        if let Some(series) = body.and_then(|record| asked_for(counted, &matched.route.name, record)) {
+            return (Some(Target { route: matched.id, series }), None);
+        }
+        let mut series =
+            Series { route: Cow::Borrowed(&matched.route.name), model: model(&matched, call, body) };
         name.clear();
         series.encode(name);
         let mut end = None;
@@ -175,8 +202,12 @@ impl Observer {
             Model::Other | Model::Named { model: None, version: None } => Admission::Admitted,
             Model::Named { .. } if table.contains(name) => Admission::Admitted,
             Model::Named { .. } => {
-                let ended = *end.insert(End::of(call, matched.route, config.overrides()));
-                table.admit(name, ended.evidence(), data)
+                let evidence = end.insert(End::of(call, matched.route, config, record())).evidence();
+                let admission = match body {
+                    Some(_) => named_in_bodies.admit(name, evidence, data),
+                    None => Admission::Admitted,
+                };
+                if admission == Admission::Admitted { table.admit(name, evidence, data) } else { admission }
             }
         };
         if admission != Admission::Admitted {
@@ -185,7 +216,11 @@ impl Observer {
             series.encode(name);
         }
         let position = *table.get(name).get_or_insert_with(|| {
-            counted.push(SeriesCounters { series: series.into_owned(), counters: HashMap::new() });
+            counted.push(SeriesCounters {
+                series: series.into_owned(),
+                counters: HashMap::new(),
+                bodies: None,
+            });
             counted.len().saturating_sub(1)
         });
         let target = Some(Target { route: matched.id, series: position });
@@ -204,16 +239,27 @@ struct End {
 }
 
 impl End {
-    fn of(call: &impl Call, route: &Route, overrides: &Overrides) -> Self {
+    fn of(call: &impl Call, route: &Route, config: &Config, record: Option<&Record>) -> Self {
         let ending = ending(call, route.path.may_be_grpc());
+        let overrides = config.overrides();
+        let code = ending.code;
+        // Envoy reports this duration only if the app's answer has ended.
+        let is_whole =
+            || record.is_some_and(has_own_end) || call.measure(Histogram::BackendDuration).is_some();
         let outcome = match ending.outcome(overrides, || call.flags().unwrap_or(0)) {
-            // Envoy reports this duration only if the app's answer has ended.
-            Outcome::Cancelled if call.measure(Histogram::BackendDuration).is_some() => {
+            Outcome::Cancelled if is_whole() => {
                 ending.outcome_of_whole_answer(overrides).unwrap_or(Outcome::Cancelled)
             }
             outcome => outcome,
         };
-        Self { code: ending.code, outcome }
+        let fails = || {
+            let error_bodies = config.insight().map(|insight| insight.error_bodies);
+            error_bodies == Some(ErrorBodies::Failure)
+                && is_2xx(code)
+                && record.is_some_and(|record| record.error == Finding::Structured)
+        };
+        let outcome = if outcome == Outcome::Success && fails() { Outcome::ReportedError } else { outcome };
+        Self { code, outcome }
     }
 
     fn evidence(self) -> Evidence {
@@ -246,9 +292,10 @@ struct Recorder<'a, S> {
 }
 
 impl<S: Stats> Recorder<'_, S> {
-    fn record(mut self, call: &impl Call, end: Option<End>) {
+    fn record(mut self, call: &impl Call, end: Option<End>, record: Option<&Record>) {
         let Some(route) = self.config.route(self.route) else { return };
-        let End { code, outcome } = end.unwrap_or_else(|| End::of(call, route, self.config.overrides()));
+        let end = end.unwrap_or_else(|| End::of(call, route, self.config, record));
+        let End { code, outcome } = end;
         self.add(CounterKey::Calls { code, outcome }, 1);
         let status = outcome.status();
         for histogram in self.config.histograms().iter().copied() {
@@ -257,6 +304,14 @@ impl<S: Stats> Recorder<'_, S> {
             let (le, native) = self.config.cell(histogram, value);
             self.add(CounterKey::Cell { histogram, status, le, native }, 1);
             self.add(CounterKey::Sum { histogram, status }, value);
+        }
+        if let Some((insight, record)) = self.config.insight().zip(record)
+            && is_2xx(code)
+        {
+            let SeriesCounters { series, bodies, .. } = self.counted;
+            let counters = bodies.get_or_insert_with(|| Box::new(BodyCounters::new(series, insight)));
+            BodyCounter { insight, series, counters, name: self.name, stats: self.stats }
+                .count(record, route, outcome);
         }
     }
 
@@ -287,20 +342,49 @@ impl<S: Stats> Recorder<'_, S> {
     }
 }
 
-fn model<'a>(matched: &Match<'a, 'a>, call: &'a impl Call) -> Model<'a> {
+/// The series of the model that the request asks for, if an answer has named that model before.
+fn asked_for(counted: &[SeriesCounters], route: &str, record: &Record) -> Option<usize> {
+    let asked = record.request_model.head();
+    if !record.model.is_empty() || asked.is_empty() {
+        return None;
+    }
+    counted.iter().rposition(|SeriesCounters { series, .. }| match &series.model {
+        Model::Named { model: Some(model), .. } => model.as_bytes() == asked && series.route == route,
+        Model::Named { model: None, .. } | Model::Other => false,
+    })
+}
+
+/// Whether the answer's own end was seen. Clients leave at an event that reports an error, too.
+fn has_own_end(record: &Record) -> bool {
+    let is_ended = |generation: &Generation| generation.is_ended || record.error == Finding::Structured;
+    record.generation.as_ref().is_some_and(is_ended)
+}
+
+const fn is_2xx(code: u16) -> bool {
+    matches!(code, 200..=299)
+}
+
+/// `body` is the record if the body names the model.
+fn model<'a>(matched: &Match<'a, 'a>, call: &'a impl Call, body: Option<&'a Record>) -> Model<'a> {
     let Route { model, version, .. } = matched.route;
     let written = |source: &'a Source, captured: &Option<Cow<'a, [u8]>>| match source {
         Source::Path => captured.clone(),
         Source::Header(name) => {
             call.request_header(name).filter(|value| !value.is_empty()).map(Cow::Borrowed)
         }
-        Source::Body => None,
+        Source::Body => body.map(|record| &record.model).and_then(written_in_body),
     };
     // `Err` is a name that cannot be a label.
     let read = |written: Option<Cow<'a, [u8]>>| written.map(|bytes| label(bytes).ok_or(())).transpose();
     let model = read(written(model, &matched.captures.model));
-    let version = read(written(version, &matched.captures.version));
+    let version = written(version, &matched.captures.version)
+        .or_else(|| body.map(|record| &record.version).and_then(written_in_body));
+    let version = read(version);
     model.and_then(|model| version.map(|version| Model::Named { model, version })).unwrap_or(Model::Other)
+}
+
+fn written_in_body<const N: usize>(text: &Text<N>) -> Option<Cow<'_, [u8]>> {
+    Some(text.head()).filter(|text| !text.is_empty()).map(Cow::Borrowed)
 }
 
 fn ending(call: &impl Call, may_be_grpc: bool) -> Ending<'_> {

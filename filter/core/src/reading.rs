@@ -221,6 +221,27 @@ impl Spread {
     }
 }
 
+impl Reading<'_> {
+    /// Copies the borrowed parts.
+    pub(crate) fn into_owned(self) -> Reading<'static> {
+        match self {
+            Self::Class(name) => Reading::Class(name.map(|name| Cow::Owned(name.into_owned()))),
+            Self::Cell(spread, cell) => Reading::Cell(spread, cell),
+            Self::Sum(summed) => Reading::Sum(summed),
+            Self::Values(kind) => Reading::Values(kind),
+            Self::Repeats => Reading::Repeats,
+            Self::Errors => Reading::Errors,
+            Self::Tokens(token_type) => Reading::Tokens(token_type),
+            Self::Finish(reason) => Reading::Finish(reason),
+            Self::Events => Reading::Events,
+            Self::Usage(usage) => Reading::Usage(usage),
+            Self::Stream(end) => Reading::Stream(end),
+            Self::Scanned(scanned) => Reading::Scanned(scanned),
+            Self::Cut => Reading::Cut,
+        }
+    }
+}
+
 impl<'a> Reading<'a> {
     /// The words without a cell or a class in them.
     const fn words(&self) -> (&'static str, &'static str) {

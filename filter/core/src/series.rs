@@ -5,6 +5,8 @@
 //! an unknown name takes a fixed number of host calls. Envoy shares the data between VMs of one `vm_id`, so the limit
 //! applies to them together.
 
+use std::borrow::Cow;
+
 use hashbrown::HashMap;
 
 /// Values that the VMs of one `vm_id` share.
@@ -117,6 +119,8 @@ impl Tally {
 /// The series of one VM, by their encoded names, each with a value.
 #[derive(Debug)]
 pub struct SeriesTable<T> {
+    /// The key of the tally. The keys of series begin with it.
+    key: Cow<'static, str>,
     limit: u32,
     is_full: bool,
     series: HashMap<String, T>,
@@ -125,7 +129,12 @@ pub struct SeriesTable<T> {
 impl<T: Default> SeriesTable<T> {
     /// An empty table; other VMs may have admitted series already.
     pub fn new(limit: u32) -> Self {
-        Self { limit, is_full: false, series: HashMap::new() }
+        Self::with_key(Cow::Borrowed(TALLY), limit)
+    }
+
+    /// A table with a limit of its own, which the VMs share under `key`.
+    pub(crate) fn with_key(key: Cow<'static, str>, limit: u32) -> Self {
+        Self { key, limit, is_full: false, series: HashMap::new() }
     }
 
     /// Whether the series is in this VM's table, so that its calls may be counted.
@@ -138,7 +147,7 @@ impl<T: Default> SeriesTable<T> {
         if self.contains(name) {
             return Admission::Admitted;
         }
-        let key = format!("{TALLY}.{name}");
+        let key = format!("{}.{name}", self.key);
         match data.get(&key) {
             Read::Found { .. } => return self.insert(name),
             Read::Failed => return Admission::NotYet,
@@ -151,11 +160,11 @@ impl<T: Default> SeriesTable<T> {
         match data.set(&key, b"1", Expected::Absent) {
             Write::Done => self.insert(name),
             Write::Conflict => {
-                release(evidence, data);
+                self.release(evidence, data);
                 self.insert(name)
             }
             Write::Failed => {
-                release(evidence, data);
+                self.release(evidence, data);
                 Admission::NotYet
             }
         }
@@ -178,7 +187,7 @@ impl<T: Default> SeriesTable<T> {
         }
         let limit = self.limit;
         let mut is_full = false;
-        let reserved = change(data, |tally| {
+        let reserved = change(&self.key, data, |tally| {
             is_full = tally.all >= limit;
             tally.has_room(limit, evidence).then(|| tally.with(evidence))
         });
@@ -186,23 +195,23 @@ impl<T: Default> SeriesTable<T> {
         self.is_full = is_full;
         reserved
     }
-}
 
-/// Undoes a reservation.
-fn release(evidence: Evidence, data: &impl SharedData) {
-    change(data, |tally| Some(tally.without(evidence)));
+    /// Undoes a reservation.
+    fn release(&self, evidence: Evidence, data: &impl SharedData) {
+        change(&self.key, data, |tally| Some(tally.without(evidence)));
+    }
 }
 
 /// Replaces the tally with the one that `next` returns, if any. Returns whether it did.
-fn change(data: &impl SharedData, mut next: impl FnMut(Tally) -> Option<Tally>) -> bool {
+fn change(key: &str, data: &impl SharedData, mut next: impl FnMut(Tally) -> Option<Tally>) -> bool {
     for _ in 0..ATTEMPTS {
-        let (tally, expected) = match data.get(TALLY) {
+        let (tally, expected) = match data.get(key) {
             Read::Found { value, version } => (Tally::decode(&value), Expected::Version(version)),
             Read::Absent => (Some(Tally::default()), Expected::Absent),
             Read::Failed => return false,
         };
         let Some(next) = tally.and_then(&mut next) else { return false };
-        match data.set(TALLY, &next.encode(), expected) {
+        match data.set(key, &next.encode(), expected) {
             Write::Done => return true,
             Write::Conflict => {}
             Write::Failed => return false,

@@ -231,7 +231,7 @@ pub struct Generation {
     pub finish: FinishCounts,
     /// Events with content. They are not tokens.
     pub content_events: u64,
-    /// When the first content came, by the caller's clock.
+    /// When the first content came: nanoseconds since the request's last byte, if the caller's clock counts from there.
     pub first_content: Option<u64>,
     /// When the last content came, by the caller's clock.
     pub last_content: Option<u64>,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use scoretap_core::histogram::Histogram;
 use scoretap_core::observe::{Call, CounterId, GaugeId, Stats};
 use scoretap_core::series::{Expected, Read, SharedData, Write};
+use scoretap_scan::record::Record;
 
 /// Counters, gauges and the shared data of all workers.
 #[derive(Default)]
@@ -86,6 +87,8 @@ pub(crate) struct Ended {
     pub(crate) details: Option<Vec<u8>>,
     pub(crate) grpc: Option<u64>,
     pub(crate) nanoseconds: u64,
+    /// What insight read in its bodies.
+    pub(crate) record: Option<Record>,
 }
 
 impl Call for Ended {
@@ -115,5 +118,9 @@ impl Call for Ended {
 
     fn measure(&self, histogram: Histogram) -> Option<u64> {
         (histogram == Histogram::Duration).then_some(self.nanoseconds)
+    }
+
+    fn record(&self) -> Option<Record> {
+        self.record.clone()
     }
 }

@@ -269,7 +269,16 @@ fn anything() -> impl Strategy<Value = Ended> {
             let headers = [(":method", method), (":path", path), ("content-type", asked)];
             let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
             // Keeps sums below the point where Envoy wraps.
-            Ended { headers, response_type, code, flags, details, grpc, nanoseconds: nanoseconds >> 8 }
+            Ended {
+                headers,
+                response_type,
+                code,
+                flags,
+                details,
+                grpc,
+                nanoseconds: nanoseconds >> 8,
+                record: None,
+            }
         },
     )
 }

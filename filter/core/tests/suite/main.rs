@@ -2,6 +2,8 @@
 //!
 //! Tests of counts are in the workspace's `tests/tests/module`, where the same cases run through the packaged module.
 
+#[cfg(not(target_family = "wasm"))]
+mod bodies;
 mod config;
 mod histogram;
 #[cfg(not(target_family = "wasm"))]

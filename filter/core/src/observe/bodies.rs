@@ -1,0 +1,201 @@
+//! Counts what insight read in the bodies of a series.
+
+use std::borrow::Cow;
+
+use hashbrown::HashMap;
+use scoretap_scan::cells::{FIRST_TOKEN_BOUNDS, ROW_BOUNDS, TOKEN_BOUNDS, TOKEN_TIME_BOUNDS};
+use scoretap_scan::record::{Finding, Finish, Generation, Kind, Record, Rows, Scanned, Tokens};
+
+use super::{CounterId, Stats, encoded};
+use crate::config::Insight;
+use crate::histogram::cell_index;
+use crate::name::{Series, Stat};
+use crate::outcome::Outcome;
+use crate::reading::{Reading, Spread, StreamEnd, Summed, TokenType, Usage};
+use crate::route::Route;
+use crate::series::{Admission, Evidence, SeriesTable};
+
+/// The most that one answer adds to a counter: three days in nanoseconds.
+const MOST_OF_ONE_ANSWER: u64 = 1 << 48;
+
+/// The counters of one series, which are defined at first use.
+#[derive(Debug)]
+pub(super) struct BodyCounters {
+    counters: HashMap<Reading<'static>, CounterId>,
+    /// The classes with counters of their own. All VMs share their limit.
+    classes: SeriesTable<Option<usize>>,
+    /// The fingerprint of the last answer on this worker; 0 before the first.
+    last: u64,
+}
+
+impl BodyCounters {
+    pub(super) fn new(series: &Series<'_>, insight: &Insight) -> Self {
+        let mut key = "scoretap.classes.".to_owned();
+        series.encode(&mut key);
+        Self {
+            counters: HashMap::new(),
+            classes: SeriesTable::with_key(Cow::Owned(key), insight.classes),
+            last: 0,
+        }
+    }
+}
+
+/// Counts one answer with a status of 2xx.
+pub(super) struct BodyCounter<'a, S> {
+    pub(super) insight: &'a Insight,
+    pub(super) series: &'a Series<'static>,
+    pub(super) counters: &'a mut BodyCounters,
+    pub(super) name: &'a mut String,
+    pub(super) stats: &'a S,
+}
+
+impl<S: Stats> BodyCounter<'_, S> {
+    pub(super) fn count(mut self, record: &Record, route: &Route, outcome: Outcome) {
+        self.add(Reading::Scanned(record.scanned), 1);
+        self.add(Reading::Cut, u64::from(record.cut));
+        if record.error != Finding::Nothing {
+            self.add(Reading::Errors, 1);
+        }
+        if self.insight.predictions
+            && let Some(rows) = &record.rows
+        {
+            self.predictions(record, rows);
+        }
+        if self.insight.llm {
+            self.generation(record.generation.as_ref(), route, outcome);
+        }
+    }
+
+    fn predictions(&mut self, record: &Record, rows: &Rows) {
+        if rows.rows == 0 && (record.error != Finding::Nothing || record.scanned != Scanned::Whole) {
+            return;
+        }
+        self.cell(Spread::Rows, &ROW_BOUNDS, rows.rows);
+        self.add(Reading::Sum(Summed::Rows), rows.rows);
+        for kind in Kind::ALL {
+            self.add(Reading::Values(kind), u64::from(rows.kinds.get(kind)));
+        }
+        self.cells(Spread::Value, &rows.cells);
+        if self.insight.classes > 0 {
+            rows.classes.iter().for_each(|(name, count)| self.class(name, *count));
+            self.add(Reading::Class(None), u64::from(rows.other_classes));
+        }
+        // The rest of a body that was not read may differ.
+        if record.scanned == Scanned::Whole && rows.rows > 0 && rows.fingerprint != 0 {
+            let last = std::mem::replace(&mut self.counters.last, rows.fingerprint);
+            self.add(Reading::Repeats, u64::from(last == rows.fingerprint));
+        }
+    }
+
+    fn class(&mut self, name: &[u8], count: u32) {
+        let name = std::str::from_utf8(name).ok().filter(|name| self.admits(name));
+        self.add(Reading::Class(name.map(Cow::Borrowed)), u64::from(count));
+    }
+
+    fn admits(&mut self, class: &str) -> bool {
+        self.counters.classes.admit(class, Evidence::Shown, self.stats) == Admission::Admitted
+    }
+
+    fn generation(&mut self, generation: Option<&Generation>, route: &Route, outcome: Outcome) {
+        let tokens = generation.map(|generation| generation.tokens).unwrap_or_default();
+        if tokens.is_reported() {
+            self.add(Reading::Usage(Usage::Reported), 1);
+        } else if route.is_llm() {
+            self.add(Reading::Usage(Usage::Absent), 1);
+        }
+        self.tokens(tokens);
+        let Some(generation) = generation else { return };
+        for reason in Finish::ALL {
+            self.add(Reading::Finish(reason), u64::from(generation.finish.get(reason)));
+        }
+        if generation.is_stream {
+            self.stream(generation, outcome);
+        }
+    }
+
+    fn tokens(&mut self, tokens: Tokens) {
+        let Tokens { input, output, cached, reasoning } = tokens;
+        let types = [
+            (TokenType::Input, input, Some(Spread::InputTokens)),
+            (TokenType::Output, output, Some(Spread::OutputTokens)),
+            (TokenType::Cached, cached, None),
+            (TokenType::Reasoning, reasoning, None),
+        ];
+        for (token_type, count, spread) in types {
+            let Some(count) = count else { continue };
+            self.add(Reading::Tokens(token_type), count);
+            if let Some(spread) = spread {
+                self.cell(spread, &TOKEN_BOUNDS, count);
+            }
+        }
+    }
+
+    fn stream(&mut self, generation: &Generation, outcome: Outcome) {
+        self.add(Reading::Stream(stream_end(generation, outcome)), 1);
+        self.add(Reading::Events, generation.content_events);
+        self.cells(Spread::Gap, &generation.gaps);
+        let Some(first) = generation.first_content else { return };
+        self.cell(Spread::FirstToken, &FIRST_TOKEN_BOUNDS, first);
+        self.add(Reading::Sum(Summed::FirstToken), first);
+        let between = generation.last_content.map_or(0, |last| last.saturating_sub(first));
+        self.add(Reading::Sum(Summed::Gap), between);
+        let per_token =
+            generation.tokens.output.and_then(|output| between.checked_div(output.checked_sub(1)?));
+        // All tokens in one event take no time.
+        if let Some(time) = per_token.filter(|_| generation.content_events > 1) {
+            self.cell(Spread::TokenTime, &TOKEN_TIME_BOUNDS, time);
+            self.add(Reading::Sum(Summed::TokenTime), time);
+        }
+    }
+
+    fn cell(&mut self, spread: Spread, bounds: &[u64], value: u64) {
+        let position = u8::try_from(cell_index(bounds, value)).unwrap_or(u8::MAX);
+        self.add(Reading::Cell(spread, position), 1);
+    }
+
+    fn cells(&mut self, spread: Spread, cells: &[(u8, u32)]) {
+        for (position, count) in cells {
+            self.add(Reading::Cell(spread, *position), u64::from(*count));
+        }
+    }
+
+    fn add(&mut self, reading: Reading<'_>, amount: u64) {
+        if amount == 0 {
+            return;
+        }
+        // Servers may report any number. Without a limit, a few answers would make the counter wrap.
+        let amount = amount.min(MOST_OF_ONE_ANSWER);
+        let counters: &HashMap<Reading<'_>, CounterId> = &self.counters.counters;
+        let known = counters.get(&reading).copied();
+        if let Some(counter) = known.or_else(|| self.define(reading)) {
+            self.stats.add(counter, amount);
+        }
+    }
+
+    fn define(&mut self, reading: Reading<'_>) -> Option<CounterId> {
+        let reading = reading.into_owned();
+        let stat = Stat::Read { series: self.series.clone(), reading: reading.clone() };
+        let counter = self.stats.counter(encoded(self.name, &stat))?;
+        self.counters.counters.insert(reading, counter);
+        Some(counter)
+    }
+}
+
+fn stream_end(generation: &Generation, outcome: Outcome) -> StreamEnd {
+    match outcome {
+        _ if generation.is_ended => StreamEnd::Complete,
+        // Some servers end a stream with the connection only.
+        Outcome::Success => StreamEnd::Complete,
+        Outcome::Cancelled => StreamEnd::Abandoned,
+        Outcome::InvalidInput
+        | Outcome::Unauthorized
+        | Outcome::NotFound
+        | Outcome::RateLimited
+        | Outcome::ModelError
+        | Outcome::Timeout
+        | Outcome::Unavailable
+        | Outcome::Overloaded
+        | Outcome::Truncated
+        | Outcome::ReportedError => StreamEnd::CutOff,
+    }
+}
