@@ -10,7 +10,6 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use scoretap_scan::record::{Finding, Generation, Record};
-use scoretap_scan::text::Text;
 
 use self::bodies::{BodyCounter, BodyCounters};
 use crate::config::{Config, ErrorBodies, Match, NoMatch, RouteId};
@@ -369,22 +368,20 @@ fn model<'a>(matched: &Match<'a, 'a>, call: &'a impl Call, body: Option<&'a Reco
     let Route { model, version, .. } = matched.route;
     let written = |source: &'a Source, captured: &Option<Cow<'a, [u8]>>| match source {
         Source::Path => captured.clone(),
-        Source::Header(name) => {
-            call.request_header(name).filter(|value| !value.is_empty()).map(Cow::Borrowed)
-        }
-        Source::Body => body.map(|record| &record.model).and_then(written_in_body),
+        Source::Header(name) => call.request_header(name).and_then(not_empty),
+        Source::Body => body.map(|record| record.model.head()).and_then(not_empty),
     };
     // `Err` is a name that cannot be a label.
     let read = |written: Option<Cow<'a, [u8]>>| written.map(|bytes| label(bytes).ok_or(())).transpose();
     let model = read(written(model, &matched.captures.model));
     let version = written(version, &matched.captures.version)
-        .or_else(|| body.map(|record| &record.version).and_then(written_in_body));
+        .or_else(|| body.map(|record| record.version.head()).and_then(not_empty));
     let version = read(version);
     model.and_then(|model| version.map(|version| Model::Named { model, version })).unwrap_or(Model::Other)
 }
 
-fn written_in_body<const N: usize>(text: &Text<N>) -> Option<Cow<'_, [u8]>> {
-    Some(text.head()).filter(|text| !text.is_empty()).map(Cow::Borrowed)
+fn not_empty(written: &[u8]) -> Option<Cow<'_, [u8]>> {
+    (!written.is_empty()).then_some(Cow::Borrowed(written))
 }
 
 fn ending(call: &impl Call, may_be_grpc: bool) -> Ending<'_> {

@@ -27,7 +27,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use scoretap_scan::cells::{
-    FIRST_TOKEN_BOUNDS, GAP_BOUNDS, ROW_BOUNDS, TOKEN_BOUNDS, TOKEN_TIME_BOUNDS, VALUE_BOUNDS,
+    FIRST_TOKEN_BOUNDS, GAP_BOUNDS, ROW_BOUNDS, TOKEN_BOUNDS, TOKEN_TIME_BOUNDS, VALUE_BOUNDS, VALUE_CELLS,
 };
 use scoretap_scan::record::{Finish, Kind, Scanned};
 
@@ -222,25 +222,35 @@ impl Spread {
 }
 
 impl Reading<'_> {
-    /// Copies the borrowed parts.
-    pub(crate) fn into_owned(self) -> Reading<'static> {
-        match self {
-            Self::Class(name) => Reading::Class(name.map(|name| Cow::Owned(name.into_owned()))),
-            Self::Cell(spread, cell) => Reading::Cell(spread, cell),
-            Self::Sum(summed) => Reading::Sum(summed),
-            Self::Values(kind) => Reading::Values(kind),
-            Self::Repeats => Reading::Repeats,
-            Self::Errors => Reading::Errors,
-            Self::Tokens(token_type) => Reading::Tokens(token_type),
-            Self::Finish(reason) => Reading::Finish(reason),
-            Self::Events => Reading::Events,
-            Self::Usage(usage) => Reading::Usage(usage),
-            Self::Stream(end) => Reading::Stream(end),
-            Self::Scanned(scanned) => Reading::Scanned(scanned),
-            Self::Cut => Reading::Cut,
-        }
+    /// A small number of its own for each reading; `None` for a class by its name.
+    pub(crate) const fn slot(&self) -> Option<usize> {
+        let (group, member) = match self {
+            Self::Cell(spread, cell) => (*spread as usize, *cell as usize),
+            Self::Sum(summed) => (7, *summed as usize),
+            Self::Values(kind) => (8, *kind as usize),
+            Self::Tokens(token_type) => (9, *token_type as usize),
+            Self::Finish(reason) => (10, *reason as usize),
+            Self::Usage(usage) => (11, *usage as usize),
+            Self::Stream(end) => (12, *end as usize),
+            Self::Scanned(scanned) => (13, *scanned as usize),
+            Self::Repeats => (14, 0),
+            Self::Errors => (14, 1),
+            Self::Events => (14, 2),
+            Self::Cut => (14, 3),
+            Self::Class(None) => (14, 4),
+            Self::Class(Some(_)) => return None,
+        };
+        // Large groups first: a group has 64 slots if it is of cells, and 8 otherwise.
+        let first = if group < CELL_GROUPS { group << 6 } else { CELLS.wrapping_add(group << 3) };
+        Some(first.wrapping_add(member))
     }
 }
+
+/// The number of [`Spread`]s.
+const CELL_GROUPS: usize = Spread::ALL.len();
+/// The slots of cells, without the space that the same groups would take after them.
+const CELLS: usize = (CELL_GROUPS << 6) - (CELL_GROUPS << 3);
+const _: () = assert!(VALUE_CELLS <= 64);
 
 impl<'a> Reading<'a> {
     /// The words without a cell or a class in them.
@@ -318,4 +328,33 @@ impl<'a> Reading<'a> {
 
 fn named<T: Copy, const N: usize>(all: [T; N], name: fn(T) -> &'static str, wanted: &str) -> Option<T> {
     all.into_iter().find(|one| name(*one) == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reading_has_a_slot_of_its_own() {
+        let cells = Spread::ALL.into_iter().flat_map(|spread| {
+            (0..=spread.bounds().len()).map(move |cell| Reading::Cell(spread, u8::try_from(cell).unwrap()))
+        });
+        let single = [Reading::Repeats, Reading::Errors, Reading::Events, Reading::Cut, Reading::Class(None)];
+        let readings: Vec<Reading<'_>> = cells
+            .chain(single)
+            .chain(Summed::ALL.map(Reading::Sum))
+            .chain(Kind::ALL.map(Reading::Values))
+            .chain(TokenType::ALL.map(Reading::Tokens))
+            .chain(Finish::ALL.map(Reading::Finish))
+            .chain(Usage::ALL.map(Reading::Usage))
+            .chain(StreamEnd::ALL.map(Reading::Stream))
+            .chain(Scanned::ALL.map(Reading::Scanned))
+            .collect();
+        let mut slots: Vec<usize> = readings.iter().filter_map(Reading::slot).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        assert_eq!(slots.len(), readings.len());
+        assert!(slots.last().is_some_and(|last| *last < 600));
+        assert_eq!(Reading::Class(Some(Cow::Borrowed("cat"))).slot(), None);
+    }
 }

@@ -1,6 +1,6 @@
 //! The field `insight`: what the second module reads in bodies.
 
-use super::json::{Fields, Json};
+use super::json::Json;
 use super::reader::Reader;
 
 /// The maximum number of classes of one series.
@@ -45,47 +45,43 @@ impl Default for Insight {
 
 impl Insight {
     pub(super) fn read(value: &Json, reader: &mut Reader) -> Self {
-        const FIELDS: [&str; 5] = ["predictions", "llm", "classes", "max_body_bytes", "error_bodies"];
+        const FIELDS: [&str; 6] =
+            ["predictions", "llm", "classes", "max_body_bytes", "error_bodies", "columns"];
         let mut insight = Self::default();
         let Some(fields) = value.as_fields() else {
             reader.fault("insight", format!("is {value}; write an object, or {{}} for the defaults"));
             return insight;
         };
-        if fields.get("columns").is_some() {
-            reader.fault("insight.columns", "is not supported by this release yet; leave it out");
-        }
-        reader.refuse_unknown("insight", fields, &[&FIELDS[..], &["columns"]].concat());
-        flag(fields, "predictions", &mut insight.predictions, reader);
-        flag(fields, "llm", &mut insight.llm, reader);
-        let mut classes = u64::from(insight.classes);
-        whole(fields, "classes", (0, MOST_CLASSES), &mut classes, reader);
-        insight.classes = u32::try_from(classes).unwrap_or(0);
-        whole(fields, "max_body_bytes", (1, MOST_BODY_BYTES), &mut insight.max_body_bytes, reader);
-        match fields.get("error_bodies").map(|value| (value, value.as_text())) {
-            None | Some((_, Some("failure"))) => {}
-            Some((_, Some("count"))) => insight.error_bodies = ErrorBodies::Count,
-            Some((value, _)) => reader
-                .fault("insight.error_bodies", format!("is {value}; allowed are \"failure\" and \"count\"")),
+        reader.refuse_unknown("insight", fields, &FIELDS);
+        for (field, value) in fields.iter() {
+            if let Err(allowed) = insight.set(field, value) {
+                reader.fault(format!("insight.{field}"), format!("is {value}; {allowed}"));
+            }
         }
         insight
     }
-}
 
-fn flag(fields: &Fields, field: &str, flag: &mut bool, reader: &mut Reader) {
-    match fields.get(field) {
-        None => {}
-        Some(Json::Bool(value)) => *flag = *value,
-        Some(other) => reader.fault(format!("insight.{field}"), format!("is {other}; write true or false")),
-    }
-}
-
-fn whole(fields: &Fields, field: &str, (least, most): (u64, u64), number: &mut u64, reader: &mut Reader) {
-    match fields.get(field) {
-        None => {}
-        Some(Json::Whole(value)) if (least..=most).contains(value) => *number = *value,
-        Some(other) => reader.fault(
-            format!("insight.{field}"),
-            format!("is {other}; write a whole number from {least} to {most}"),
-        ),
+    /// Sets a field. The error says what to write instead.
+    fn set(&mut self, field: &str, value: &Json) -> Result<(), &'static str> {
+        match (field, value) {
+            ("predictions", Json::Bool(is_on)) => self.predictions = *is_on,
+            ("llm", Json::Bool(is_on)) => self.llm = *is_on,
+            ("classes", Json::Whole(number @ 0..=MOST_CLASSES)) => {
+                self.classes = u32::try_from(*number).unwrap_or(0);
+            }
+            ("max_body_bytes", Json::Whole(number @ 1..=MOST_BODY_BYTES)) => self.max_body_bytes = *number,
+            ("error_bodies", Json::Text(name)) if name == "failure" => {
+                self.error_bodies = ErrorBodies::Failure;
+            }
+            ("error_bodies", Json::Text(name)) if name == "count" => self.error_bodies = ErrorBodies::Count,
+            ("predictions" | "llm", _) => return Err("write true or false"),
+            ("classes", _) => return Err("write a whole number from 0 to 100"),
+            ("max_body_bytes", _) => return Err("write a whole number from 1 to 1073741824"),
+            ("error_bodies", _) => return Err("allowed are \"failure\" and \"count\""),
+            ("columns", _) => return Err("this release does not support columns yet, so leave it out"),
+            // Reported with all unknown fields.
+            _ => {}
+        }
+        Ok(())
     }
 }

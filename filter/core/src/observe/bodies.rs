@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use hashbrown::HashMap;
 use scoretap_scan::cells::{FIRST_TOKEN_BOUNDS, ROW_BOUNDS, TOKEN_BOUNDS, TOKEN_TIME_BOUNDS};
 use scoretap_scan::record::{Finding, Finish, Generation, Kind, Record, Rows, Scanned, Tokens};
 
@@ -21,8 +20,9 @@ const MOST_OF_ONE_ANSWER: u64 = 1 << 48;
 /// The counters of one series, which are defined at first use.
 #[derive(Debug)]
 pub(super) struct BodyCounters {
-    counters: HashMap<Reading<'static>, CounterId>,
-    /// The classes with counters of their own. All VMs share their limit.
+    /// By [`Reading::slot`].
+    counters: Vec<Option<CounterId>>,
+    /// The classes with counters of their own, with the numbers of these. All VMs share their limit.
     classes: SeriesTable<Option<usize>>,
     /// The fingerprint of the last answer on this worker; 0 before the first.
     last: u64,
@@ -33,7 +33,7 @@ impl BodyCounters {
         let mut key = "scoretap.classes.".to_owned();
         series.encode(&mut key);
         Self {
-            counters: HashMap::new(),
+            counters: Vec::new(),
             classes: SeriesTable::with_key(Cow::Owned(key), insight.classes),
             last: 0,
         }
@@ -88,12 +88,17 @@ impl<S: Stats> BodyCounter<'_, S> {
     }
 
     fn class(&mut self, name: &[u8], count: u32) {
-        let name = std::str::from_utf8(name).ok().filter(|name| self.admits(name));
-        self.add(Reading::Class(name.map(Cow::Borrowed)), u64::from(count));
-    }
-
-    fn admits(&mut self, class: &str) -> bool {
-        self.counters.classes.admit(class, Evidence::Shown, self.stats) == Admission::Admitted
+        let count = u64::from(count);
+        let admitted = std::str::from_utf8(name).ok().filter(|name| {
+            self.counters.classes.admit(name, Evidence::Shown, self.stats) == Admission::Admitted
+        });
+        let Some(name) = admitted else { return self.add(Reading::Class(None), count) };
+        let known = self.counters.classes.get(name).and_then(|counter| u32::try_from(counter).ok());
+        let counter = known.map(CounterId).or_else(|| self.define(Reading::Class(Some(Cow::Borrowed(name)))));
+        if let Some(counter) = counter {
+            *self.counters.classes.get(name) = usize::try_from(counter.0).ok();
+            self.stats.add(counter, count);
+        }
     }
 
     fn generation(&mut self, generation: Option<&Generation>, route: &Route, outcome: Outcome) {
@@ -160,24 +165,20 @@ impl<S: Stats> BodyCounter<'_, S> {
     }
 
     fn add(&mut self, reading: Reading<'_>, amount: u64) {
-        if amount == 0 {
-            return;
+        let Some(slot) = reading.slot().filter(|_| amount > 0) else { return };
+        let known = self.counters.counters.get(slot).copied().flatten();
+        let Some(counter) = known.or_else(|| self.define(reading)) else { return };
+        if self.counters.counters.len() <= slot {
+            self.counters.counters.resize(slot.saturating_add(1), None);
         }
+        self.counters.counters.get_mut(slot).into_iter().for_each(|known| *known = Some(counter));
         // Servers may report any number. Without a limit, a few answers would make the counter wrap.
-        let amount = amount.min(MOST_OF_ONE_ANSWER);
-        let counters: &HashMap<Reading<'_>, CounterId> = &self.counters.counters;
-        let known = counters.get(&reading).copied();
-        if let Some(counter) = known.or_else(|| self.define(reading)) {
-            self.stats.add(counter, amount);
-        }
+        self.stats.add(counter, amount.min(MOST_OF_ONE_ANSWER));
     }
 
     fn define(&mut self, reading: Reading<'_>) -> Option<CounterId> {
-        let reading = reading.into_owned();
-        let stat = Stat::Read { series: self.series.clone(), reading: reading.clone() };
-        let counter = self.stats.counter(encoded(self.name, &stat))?;
-        self.counters.counters.insert(reading, counter);
-        Some(counter)
+        let stat = Stat::Read { series: self.series.clone(), reading };
+        self.stats.counter(encoded(self.name, &stat))
     }
 }
 

@@ -101,7 +101,7 @@ fn stream_is_cancelled_only_before_its_own_end() {
 }
 
 #[test]
-fn error_event_is_an_error_even_if_the_caller_leaves() {
+fn error_event_fails_the_call_whoever_leaves() {
     for end in [COMPLETE, CALLER_LEFT] {
         let record = Record { error: Finding::Structured, ..stream(false) };
         check_outcome(INSIGHT, call("/v1/completions", end, Some(record)), "reported_error");
@@ -109,7 +109,7 @@ fn error_event_is_an_error_even_if_the_caller_leaves() {
 }
 
 #[test]
-fn structured_error_in_2xx_is_a_failure_unless_counted() {
+fn structured_error_in_2xx_is_a_failure() {
     let error = r#"{"error": "model not loaded"}"#;
     check_outcome(INSIGHT, predicted(error), "reported_error");
     check_outcome(r#"{"insight": {"error_bodies": "count"}}"#, predicted(error), "success");
@@ -122,7 +122,7 @@ fn structured_error_in_2xx_is_a_failure_unless_counted() {
 }
 
 #[test]
-fn predictions_are_counted_by_rows_kinds_cells_and_classes() {
+fn predictions_count_rows_kinds_cells_and_classes() {
     check_read(
         INSIGHT,
         &[predicted(r#"{"predictions": [1.5, 3, null, "cat", "cat", NaN, ""]}"#)],
@@ -184,7 +184,7 @@ fn errors_in_2xx_are_counted_without_rows() {
 }
 
 #[test]
-fn classes_beyond_the_limit_share_one_counter_across_workers() {
+fn workers_share_the_limit_of_classes() {
     let configuration = r#"{"insight": {"classes": 3}}"#;
     let host = Host::default();
     for worker in 0..4 {
@@ -203,7 +203,7 @@ fn classes_beyond_the_limit_share_one_counter_across_workers() {
 }
 
 #[test]
-fn llm_answers_are_counted_by_tokens_times_and_ends() {
+fn llm_answers_count_tokens_times_and_ends() {
     let generation = Generation {
         is_stream: true,
         is_ended: true,
@@ -239,7 +239,7 @@ fn llm_answers_are_counted_by_tokens_times_and_ends() {
 }
 
 #[test]
-fn time_per_token_needs_usage_two_tokens_and_two_events() {
+fn time_per_token_needs_usage_and_two_events() {
     let has_time = |output: Option<u64>, content_events: u64| {
         let tokens = Tokens { output, ..Tokens::default() };
         let (first_content, last_content) = (Some(1), Some(100));

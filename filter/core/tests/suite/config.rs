@@ -188,7 +188,7 @@ fn each_fault_of_insight_names_its_field() {
     );
     check(
         r#"{"columns": [{"name": "age"}]}"#,
-        "insight.columns: is not supported by this release yet; leave it out",
+        "insight.columns: is a list of 1; this release does not support columns yet, so leave it out",
     );
     check(r#"{"llm": 1}"#, "insight.llm: is 1; write true or false");
     check(r#"{"predictions": "no"}"#, "insight.predictions: is \"no\"; write true or false");
