@@ -42,8 +42,9 @@ impl Memory {
     /// Charges an exposition to the budget until all its clones and slices are dropped. One that is larger than
     /// the budget is accepted if it is the only one.
     pub fn charge(&self, mut exposition: Vec<u8>) -> Result<Bytes, OverBudget> {
-        // Otherwise a small exposition could hold a large buffer.
-        exposition.shrink_to_fit();
+        // Otherwise a small exposition could hold a large buffer. A quarter is left, so that the next exposition fits
+        // into the same buffer.
+        exposition.shrink_to(exposition.len() + exposition.len() / 4);
         let bytes = u32::try_from(exposition.capacity().min(LARGEST_CHARGE)).unwrap_or(u32::MAX);
         match Arc::clone(&self.budget).try_acquire_many_owned(bytes) {
             Ok(permit) => {

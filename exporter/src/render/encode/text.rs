@@ -3,6 +3,7 @@
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>,
 //! <https://prometheus.io/docs/specs/om/open_metrics_spec/>
 
+use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Buckets, Encoder, Heading, Kind, Value, append, escape};
@@ -88,7 +89,8 @@ impl Text {
         self.out.push(b' ');
         match value {
             Value::Count(count) => append(&mut self.out, itoa::Buffer::new().format(count).as_bytes()),
-            Value::Float(float) => append(&mut self.out, float.to_string().as_bytes()),
+            // Writing to a `Vec` cannot fail.
+            Value::Float(float) => drop(write!(self.out, "{float}")),
         }
         self.out.push(b'\n');
     }
