@@ -3,16 +3,16 @@
 //! Envoy creates a counter with its first increment, so `rate()` would lose what is counted before the first scrape that
 //! shows it. A created timestamp tells Prometheus when the count was still 0: at the last read without it.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use hashbrown::HashMap;
 use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::{Outcome, Status};
 
 use crate::reading::bodies::{BodyCount, BodyHistogram};
-use crate::reading::measured::{Key, Reading};
+use crate::reading::measured::Reading;
 
 /// When a read began, by both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +45,10 @@ struct Last {
     uptime: Option<Duration>,
     started: Option<SystemTime>,
     /// By the hash of the key and the part, so that no names are stored.
-    counts: HashMap<u64, Count>,
+    counts: Counts,
 }
+
+type Counts = HashMap<u64, Count>;
 
 #[derive(Clone, Copy, Debug)]
 struct Count {
@@ -77,45 +79,56 @@ impl Appearances {
             reading.started = last.started;
             return;
         }
-        let uptime = reading.uptime;
-        let before = last.take().filter(|last| !self.is_restarted(last, reading));
-        // Envoy rounds its uptime down.
-        let by_uptime = uptime.and_then(|uptime| began.time.checked_sub(uptime + Duration::from_secs(1)));
-        let started = before.as_ref().map_or(by_uptime, |before| before.started.or(by_uptime));
+        let continued = last.as_ref().and_then(|last| self.continued(last, began, reading));
+        let next = continued.unwrap_or_else(|| self.restarted(began, reading));
+        reading.started = next.started;
+        *last = Some(next);
+    }
+
+    /// Dates counts by the last read. Returns `None` if Envoy restarted since: a count disappeared or decreased, or the
+    /// uptime decreased.
+    fn continued(&self, last: &Last, began: Began, reading: &mut Reading) -> Option<Last> {
+        if reading.uptime.zip(last.uptime).is_some_and(|(now, before)| now < before) {
+            return None;
+        }
         // A clock that was set back must not date a count into the future.
-        let appeared = before.as_ref().map_or(started, |before| Some(before.began.min(began.time)));
-        let known = before.map(|before| before.counts).unwrap_or_default();
-        let mut counts = HashMap::with_capacity(known.len());
+        let appeared = Some(last.began.min(began.time));
+        let mut kept = 0_usize;
+        let mut is_lower = false;
+        let mut counts = HashMap::with_capacity(last.counts.len());
         self.visit(reading, |hash, value| {
-            let created = known.get(&hash).map_or(appeared, |count| count.created);
+            let created = match last.counts.get(&hash) {
+                Some(count) => {
+                    kept += 1;
+                    is_lower |= value < count.value;
+                    count.created
+                }
+                None => appeared,
+            };
             counts.insert(hash, Count { created, value });
             created
         });
-        reading.started = started;
-        *last = Some(Last { began: began.time, over: Instant::now(), uptime, started, counts });
+        let is_restarted = is_lower || kept < last.counts.len();
+        let started = last.started.or_else(|| start(began, reading));
+        (!is_restarted).then(|| Last::new(began, reading, started, counts))
     }
 
-    /// Whether Envoy restarted since the last read: a count disappeared or decreased, or the uptime decreased.
-    fn is_restarted(&self, last: &Last, reading: &mut Reading) -> bool {
-        if reading.uptime.zip(last.uptime).is_some_and(|(now, before)| now < before) {
-            return true;
-        }
-        let mut kept = 0_usize;
-        let mut is_lower = false;
+    /// Dates every count at Envoy's start.
+    fn restarted(&self, began: Began, reading: &mut Reading) -> Last {
+        let created = start(began, reading);
+        let mut counts = HashMap::new();
         self.visit(reading, |hash, value| {
-            if let Some(count) = last.counts.get(&hash) {
-                kept += 1;
-                is_lower |= value < count.value;
-            }
-            None
+            counts.insert(hash, Count { created, value });
+            created
         });
-        is_lower || kept < last.counts.len()
+        Last::new(began, reading, created, counts)
     }
 
     /// Sets the created time of every count to what `created` returns for its hash and value.
     fn visit(&self, reading: &mut Reading, mut created: impl FnMut(u64, u64) -> Option<SystemTime>) {
         for (key, measured) in &mut reading.series {
-            let hash = |part: Part<'_>| self.hasher.hash_one::<(&Key, Part<'_>)>((key, part));
+            let key = self.hasher.hash_one(&*key);
+            let hash = |part: Part<'_>| self.hasher.hash_one((key, part));
             measured.created = created(hash(Part::Series), 0);
             for calls in &mut measured.calls {
                 calls.created = created(hash(Part::Calls(calls.outcome, calls.code)), calls.count);
@@ -135,12 +148,15 @@ impl Appearances {
     }
 }
 
-/// The earlier of the times that are known.
-pub fn earlier(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<SystemTime> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
+impl Last {
+    fn new(began: Began, reading: &Reading, started: Option<SystemTime>, counts: Counts) -> Self {
+        Self { began: began.time, over: Instant::now(), uptime: reading.uptime, started, counts }
     }
+}
+
+/// When Envoy started, by its uptime, which it rounds down.
+fn start(began: Began, reading: &Reading) -> Option<SystemTime> {
+    reading.uptime.and_then(|uptime| began.time.checked_sub(uptime + Duration::from_secs(1)))
 }
 
 #[cfg(test)]

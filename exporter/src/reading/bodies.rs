@@ -8,7 +8,7 @@ use scoretap_core::reading::{Bounds, Reading as Read, Spread, StreamEnd, Summed,
 use scoretap_scan::record::{Finish, Kind, Scanned};
 
 use crate::as_float;
-use crate::envoy::appearance::earlier;
+use crate::reading::measured::earlier;
 
 /// The class of predictions whose own class has no counter.
 const OTHER: &str = "other";

@@ -119,6 +119,14 @@ pub fn bucket_index(bounds: &[u64], cell: Cell) -> usize {
     cell.le.map_or(bounds.len(), |le| cell_index(bounds, le))
 }
 
+/// The earlier of the times that are known.
+pub fn earlier(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<SystemTime> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 impl Measured {
     /// The values of calls with this status, if there are any.
     pub fn distribution(&self, histogram: Histogram, status: Status) -> Option<&Distribution> {

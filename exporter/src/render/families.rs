@@ -10,8 +10,7 @@ use scoretap_core::outcome::{Outcome, Status};
 
 use crate::as_float;
 use crate::dialect::{Dimension, Family, Label, Measure};
-use crate::envoy::appearance::earlier;
-use crate::reading::measured::{Calls, Distribution, Key, Measured, Reading, bucket_index};
+use crate::reading::measured::{Calls, Distribution, Key, Measured, Reading, bucket_index, earlier};
 use crate::render::RenderConfig;
 use crate::render::encode::{Buckets, Encoder, Heading, Kind, Native, Value};
 

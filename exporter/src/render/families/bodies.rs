@@ -2,8 +2,8 @@
 
 use super::{Facts, FamilyWriter, Group};
 use crate::as_float;
-use crate::envoy::appearance::earlier;
 use crate::reading::bodies::{BodyCount, BodyHistogram, Count, FixedCells};
+use crate::reading::measured::earlier;
 use crate::render::encode::{Buckets, Encoder, Value, bound_text};
 
 impl<'a, E: Encoder> FamilyWriter<'a, E> {
