@@ -23,7 +23,7 @@ pub use azure::{azure_alerts, kusto};
 pub use clock::clock;
 pub use go::{
     Tier, can_build_cluster_programs, cluster_program, cluster_programs, cluster_sources,
-    custom_resource_definitions, helm, missing_cluster_program,
+    custom_resource_definitions, helm, missing_cluster_program, textparse,
 };
 pub use install::tools_dir;
 pub use kubernetes::{

@@ -109,6 +109,9 @@ fn install() -> Result<()> {
     tools::wasm_bindgen_test_runner()?;
     tools::mdbook()?;
     tools::chromium()?;
+    if tools::can_build_cluster_programs() {
+        tools::textparse()?;
+    }
     Ok(())
 }
 
@@ -166,6 +169,10 @@ fn envoy() -> Result<Outcome> {
     if let Err(missing) = tools::helm() {
         command.args(["--skip", "helm::"]);
         not_run.push(format!("the tests of the chart without a cluster, as {missing:#}"));
+    }
+    if !tools::can_build_cluster_programs() {
+        command.args(["--skip", "textparse::"]);
+        not_run.push("the tests with Prometheus' parsers, as go is not on PATH".to_owned());
     }
     if !tools::can_be_root() {
         command.args(["--skip", "images::"]);

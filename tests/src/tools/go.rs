@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::install::{on_path, run};
+use super::install::{on_path, once, run, step};
 use crate::workspace;
 
 const ADVICE: &str = "is Go's module proxy reachable?";
@@ -92,6 +92,23 @@ pub fn helm() -> Result<PathBuf> {
     cluster_program("helm").or_else(|_| {
         on_path("helm").context("helm is neither built (`cargo xtask test cluster` does) nor on PATH")
     })
+}
+
+/// A program that reads expositions with Prometheus' own parsers. Needs Go on PATH.
+pub fn textparse() -> Result<PathBuf> {
+    const SOURCE: &str = include_str!("textparse.go");
+    let all = modules(Tier::Full)?;
+    let prometheus = all.iter().find(|module| module.name == "prometheus");
+    let prometheus = prometheus.context("tests/cluster/versions.yaml names no module prometheus")?;
+    let requirement = format!("-require={}@{}", prometheus.module, prometheus.version);
+    let folder = once("textparse", &format!("{requirement}\n{SOURCE}"), |folder| {
+        fs::write(folder.join("main.go"), SOURCE)?;
+        run(&mut go(folder, &["mod", "init", "scoretap.dev/tests/textparse"]), ADVICE)?;
+        run(&mut go(folder, &["mod", "edit", &requirement]), ADVICE)?;
+        run(&mut go(folder, &["mod", "tidy"]), ADVICE)?;
+        step("Prometheus' parsers", &mut go(folder, &["build", "-o", "textparse", "."]), ADVICE)
+    })?;
+    Ok(folder.join("textparse"))
 }
 
 /// A folder of the module's sources as Go downloaded them: manifests are among them.

@@ -10,7 +10,7 @@ use scoretap_tests::{tools, workspace};
 use crate::support::{Made, Prometheus};
 
 const NATIVE: &str = "--enable-feature=native-histograms";
-const TEXT: &str = "text/plain;version=0.0.4";
+pub(crate) const TEXT: &str = "text/plain;version=0.0.4";
 
 /// Names that a caller might think of to break an exposition, and many that nobody would.
 fn hostile_names() -> BTreeSet<String> {
@@ -73,7 +73,8 @@ fn stats(names: &BTreeSet<String>) -> String {
     names.iter().enumerate().map(line).collect()
 }
 
-fn made(name: &str) -> (Made, BTreeSet<String>) {
+/// An exporter whose Envoy has counted a call of each hostile name.
+pub(crate) fn made(name: &str) -> (Made, BTreeSet<String>) {
     let names = hostile_names();
     let made = Made::start(name, stats(&names), &["--expect-route", "predict"]);
     (made, names)
@@ -93,8 +94,13 @@ print(json.dumps([[s.labels['model_name'], s.value] for f in families for s in f
 #[track_caller]
 fn check_python(exposition: &str, parser: &str, names: &BTreeSet<String>) {
     let python = tools::python().unwrap();
-    let said = run(Command::new(python).args(["-c", PARSE, parser]), exposition);
-    let found: Vec<(String, f64)> = serde_json::from_str(&said).unwrap();
+    check_names(&run(Command::new(python).args(["-c", PARSE, parser]), exposition.as_bytes()), names);
+}
+
+/// Checks the JSON that a parser's program printed.
+#[track_caller]
+pub(crate) fn check_names(printed: &str, names: &BTreeSet<String>) {
+    let found: Vec<(String, f64)> = serde_json::from_str(printed).unwrap();
     let found: BTreeSet<(String, String)> =
         found.into_iter().map(|(name, count)| (name, count.to_string())).collect();
     let expected: BTreeSet<(String, String)> =
@@ -104,12 +110,13 @@ fn check_python(exposition: &str, parser: &str, names: &BTreeSet<String>) {
 }
 
 /// Runs it to its end with this input; it must succeed.
-fn run(command: &mut Command, input: &str) -> String {
+#[track_caller]
+pub(crate) fn run(command: &mut Command, input: &[u8]) -> String {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_owned();
-    let writer = std::thread::spawn(move || std::io::Write::write_all(&mut stdin, input.as_bytes()));
+    let writer = std::thread::spawn(move || std::io::Write::write_all(&mut stdin, &input));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -126,7 +133,10 @@ fn pythons_parsers_read_back_every_name() {
 #[test]
 fn promtool_has_nothing_to_say() {
     let (made, _) = made("exporter-promtool");
-    let said = run(Command::new(tools::promtool().unwrap()).args(["check", "metrics"]), &made.scrape(TEXT));
+    let said = run(
+        Command::new(tools::promtool().unwrap()).args(["check", "metrics"]),
+        made.scrape(TEXT).as_bytes(),
+    );
     assert_eq!(said, "");
 }
 
@@ -175,11 +185,11 @@ fn outside_parsers_accept_the_golden_files() {
         };
         let exposition = std::fs::read_to_string(&path).unwrap();
         println!("{}", path.display());
-        run(Command::new(&python).args(["-c", ACCEPT, parser]), &exposition);
+        run(Command::new(&python).args(["-c", ACCEPT, parser]), exposition.as_bytes());
         if parser == "text" {
             // promtool also judges style, by which only recording rules have colons. vLLM's metrics have them.
             let exposition = exposition.replace("vllm:", "vllm_");
-            let said = run(Command::new(&promtool).args(["check", "metrics"]), &exposition);
+            let said = run(Command::new(&promtool).args(["check", "metrics"]), exposition.as_bytes());
             assert_eq!(said, "", "{}", path.display());
         }
         judged.insert(parser);

@@ -9,3 +9,4 @@ mod formats;
 mod native;
 mod page;
 mod support;
+mod textparse;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use scoretap_tests::apps::local;
 use scoretap_tests::child::{self, Child};
-use scoretap_tests::http::{self, Call, Endpoint, Protocol, percent_encode};
+use scoretap_tests::http::{self, Answer, Call, Endpoint, Protocol, percent_encode};
 use scoretap_tests::stack::Folders;
 use scoretap_tests::wait::{STARTUP, wait_until};
 use scoretap_tests::{monitoring, ports, workspace};
@@ -121,8 +121,12 @@ impl Made {
     }
 
     pub(crate) fn scrape(&self, accept: &str) -> String {
+        self.answer(accept).text()
+    }
+
+    pub(crate) fn answer(&self, accept: &str) -> Answer {
         let call = Call::get("/metrics").header("accept", accept);
-        http::call(&Endpoint::Tcp(self.exporter), Protocol::Http1, call).unwrap().text()
+        http::call(&Endpoint::Tcp(self.exporter), Protocol::Http1, call).unwrap()
     }
 }
 
