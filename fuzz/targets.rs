@@ -54,7 +54,7 @@ pub(crate) fn call(input: &[u8]) {
     let mut number = || std::str::from_utf8(&lines.next()?).ok()?.parse().ok();
     let (code, grpc) = (number(), number());
     let (flags, nanoseconds) = (number().unwrap_or(0), number().unwrap_or(0));
-    let call = Ended { headers, response_type, code, flags, details, grpc, nanoseconds };
+    let call = Ended { headers, response_type, code, flags, details, grpc, nanoseconds, record: None };
     let host = Host::default();
     let mut observer = Observer::new(scoretap_core::config::Config::parse(b"").ok());
     observer.observe(&call, &host);
