@@ -87,7 +87,8 @@ impl Landing<'_> {
         if reading.overflow > 0 {
             let calls = reading.overflow;
             warnings.push(format!(
-                "{calls} calls are counted as model \"other\": there are more models than max_series."
+                "{calls} calls are counted as model \"other\": there are more models than max_series, a name cannot be \
+                 a label, or no call showed that the model exists."
             ));
         }
         if reading.unknown > 0 {

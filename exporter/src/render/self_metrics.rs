@@ -73,7 +73,8 @@ const ENVOYS: Family = Family {
 };
 const OVERFLOW: Family = Family {
     name: "scoretap_series_overflow_total",
-    help: "Calls whose model went into \"other\": there were too many models, or its name cannot be a label.",
+    help: "Calls whose model went into \"other\": there were too many models, its name cannot be a \
+           label, or no call showed that it exists.",
     kind: Kind::Counter,
     label: None,
 };
