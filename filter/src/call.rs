@@ -7,21 +7,18 @@ use scoretap_core::observe::Call;
 use crate::host;
 
 /// The call whose log callback is running.
+#[derive(Default)]
 pub(crate) struct HostCall {
     /// The texts that the host returned for the call so far.
     answers: FrozenVec<Vec<u8>>,
 }
 
-/// Enough for a known series: path, method and details, for gRPC two content types, and headers that name the model.
-const USUAL_ANSWERS: usize = 8;
-
-impl Default for HostCall {
-    fn default() -> Self {
-        Self { answers: Vec::with_capacity(USUAL_ANSWERS).into() }
-    }
-}
-
 impl HostCall {
+    /// Ends the call, but keeps the list's memory for the next one.
+    pub(crate) fn clear(&mut self) {
+        self.answers.as_mut().clear();
+    }
+
     fn keep(&self, answer: Option<Vec<u8>>) -> Option<&[u8]> {
         answer.map(|answer| self.answers.push_get(answer))
     }

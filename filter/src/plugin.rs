@@ -23,6 +23,8 @@ struct Counting {
     context: u32,
     /// `None` until the plugin is configured.
     observer: RefCell<Option<Observer>>,
+    /// Kept between calls for its memory alone.
+    call: RefCell<HostCall>,
     /// Its configuration, if that is invalid.
     rejected: Cell<Option<Rejected>>,
     /// The number of its last announcement.
@@ -42,6 +44,7 @@ impl Plugin {
         let counting = Rc::new(Counting {
             context,
             observer: RefCell::default(),
+            call: RefCell::default(),
             rejected: Cell::default(),
             announced: Cell::default(),
         });
@@ -98,7 +101,7 @@ impl Counting {
 
     /// Counts the call whose log callback is running.
     fn count(&self) {
-        let call = HostCall::default();
+        let Ok(mut call) = self.call.try_borrow_mut() else { return };
         #[cfg(feature = "trap")]
         trap_on_request(&call);
         let Ok(mut observer) = self.observer.try_borrow_mut() else { return };
@@ -106,7 +109,8 @@ impl Counting {
         if announce::is_due(self.context) {
             self.announce(observer);
         }
-        observer.observe(&call, &Host);
+        observer.observe(&*call, &Host);
+        call.clear();
     }
 }
 

@@ -6,6 +6,7 @@
 mod bodies;
 
 use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
@@ -93,7 +94,7 @@ struct Target {
 #[derive(Debug)]
 struct SeriesCounters {
     series: Series<'static>,
-    counters: HashMap<(RouteId, CounterKey), CounterId>,
+    counters: HashMap<(RouteId, CounterKey), CounterId, FxBuildHasher>,
     /// The counters of what insight read, once it has read something.
     bodies: Option<Box<BodyCounters>>,
 }
@@ -217,7 +218,7 @@ impl Observer {
         let position = *table.get(name).get_or_insert_with(|| {
             counted.push(SeriesCounters {
                 series: series.into_owned(),
-                counters: HashMap::new(),
+                counters: HashMap::default(),
                 bodies: None,
             });
             counted.len().saturating_sub(1)
