@@ -22,7 +22,7 @@ scrape_configs:
     scrape_timeout: 5s
     # Kubernetes sets the labels of the target. A label of that name in the scraped text becomes `exported_…`.
     honor_labels: false
-    sample_limit: 100000
+    sample_limit: 125000
     label_limit: 40
     kubernetes_sd_configs:
       - role: pod
@@ -39,7 +39,7 @@ scrape_configs:
   # Other pods that ask for it, such as an MLflow server: prometheus.io/scrape "true", …/port, …/path. The job is the pod's
   # app.kubernetes.io/name.
   - job_name: annotated
-    sample_limit: 100000
+    sample_limit: 125000
     label_limit: 40
     kubernetes_sd_configs:
       - role: pod

@@ -169,16 +169,16 @@ fn scrape_above_the_sample_limit_is_rejected() {
     let folders = Folders::create("tenants-flood").unwrap();
     let flood =
         |lines: u32| (0..lines).map(|number| format!("flood{{n=\"{number}\"}} 1\n")).collect::<String>();
-    let prometheus = prometheus(&folders, serve(move || flood(100_001)).unwrap());
+    let prometheus = prometheus(&folders, serve(move || flood(125_001)).unwrap());
     wait_until("it is scraped", STARTUP, || {
         prometheus.query("up").unwrap().iter().any(|series| series["value"][1] == "0")
     });
     assert_eq!(prometheus.query("count(flood)").unwrap(), [] as [Value; 0]);
     // A page with one sample less is stored, so the limit was the cause.
     let folders = Folders::create("tenants-no-flood").unwrap();
-    let prometheus = self::prometheus(&folders, serve(move || flood(100_000)).unwrap());
+    let prometheus = self::prometheus(&folders, serve(move || flood(125_000)).unwrap());
     wait_until("all of it is stored", STARTUP, || {
-        prometheus.query("count(flood)").unwrap().iter().any(|series| series["value"][1] == "100000")
+        prometheus.query("count(flood)").unwrap().iter().any(|series| series["value"][1] == "125000")
     });
 }
 
