@@ -214,7 +214,9 @@ fn created_samples_follow_their_series() {
     date("", 75);
     let calls = "wasmcustom.scoretap.call.score.~.~.POST./score.500.model_error: 1\n\
                  wasmcustom.scoretap.cell.score.~.~.POST./score.duration.failure.1000000: 1\n\
-                 wasmcustom.scoretap.call.kserve-v1.iris.~.POST./v1/models/{model}%3Apredict.200.success: 1\n";
+                 wasmcustom.scoretap.call.kserve-v1.iris.~.POST./v1/models/{model}%3Apredict.200.success: 1\n\
+                 wasmcustom.scoretap.read.score.~.~.usage.absent: 1\n\
+                 wasmcustom.scoretap.read.score.~.~.rows.0: 1\n";
     let reading = date(calls, 90);
     let (errors, requests) = (ScrapeErrors::default(), Counts::default());
     let state = state(&errors, &requests);
