@@ -3,6 +3,7 @@
 //! The expected values come from elsewhere: the app's own log, the callers' own clocks, or numbers that a test
 //! made up.
 
+mod bodies;
 mod cost;
 mod dialects;
 mod formats;
