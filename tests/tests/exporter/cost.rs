@@ -54,7 +54,8 @@ fn full_stats(models: usize) -> String {
         stats += &format!("wasmcustom.scoretap.bounds.{family}.{}: 1\n", bounds.join("_"));
     }
     for number in 0..models {
-        let series = format!("kserve-v1.model-{number:05}.~.POST./v1/models/{{model}}%3Apredict");
+        let model = format!("kserve-v1.model-{number:05}.~");
+        let series = format!("{model}.POST./v1/models/{{model}}%3Apredict");
         for outcome in Outcome::ALL {
             stats += &format!("wasmcustom.scoretap.call.{series}.200.{}: 1\n", outcome.as_str());
         }
@@ -66,7 +67,7 @@ fn full_stats(models: usize) -> String {
             stats += &format!("wasmcustom.scoretap.sum.{series}.{family}.{status}: 1\n");
         }
         for reading in &readings {
-            stats += &format!("wasmcustom.scoretap.read.{series}.{reading}: 1\n");
+            stats += &format!("wasmcustom.scoretap.read.{model}.{reading}: 1\n");
         }
     }
     stats
