@@ -8,8 +8,7 @@ use std::cell::Cell;
 
 use scoretap_core::observe::Observer;
 use scoretap_core::series::{Expected, Read, SharedData, Write};
-
-use crate::host::{self, Host};
+use scoretap_host::{self as host, Host};
 
 /// Each VM repeats its announcement after this many calls. Otherwise a configuration that Envoy tried in one VM and
 /// then rejected would stay announced, because the other VMs do not learn of it.

@@ -3,8 +3,8 @@
 use elsa::FrozenVec;
 use scoretap_core::histogram::Histogram;
 use scoretap_core::observe::Call;
-
-use crate::host;
+use scoretap_host as host;
+use scoretap_scan::record::{PROPERTY as RECORD, Record};
 
 /// The call whose log callback is running.
 #[derive(Default)]
@@ -61,5 +61,9 @@ impl Call for HostCall {
             Histogram::RequestBytes => Some(number("request\0size")?.min(number("request\0total_size")?)),
             Histogram::ResponseBytes => number("response\0size"),
         }
+    }
+
+    fn record(&self) -> Option<Record> {
+        Record::decode(&host::property(RECORD)?)
     }
 }

@@ -2,8 +2,7 @@
 
 use scoretap_core::config::{Config, Fault};
 use scoretap_core::series::{Expected, Read, SharedData, Write};
-
-use crate::host::Host;
+use scoretap_host::Host;
 
 /// How many faults are logged. More are only counted, so that a large configuration does not flood the log.
 const MOST_LINES: usize = 100;

@@ -19,13 +19,11 @@ mod allocations;
 mod announce;
 mod call;
 mod faults;
-mod host;
-mod logger;
 mod plugin;
 
 use plugin::Plugin;
 
 proxy_wasm::main! {{
-    logger::install();
+    scoretap_host::logger::install();
     proxy_wasm::set_root_context(|context| Box::new(Plugin::new(context)));
 }}

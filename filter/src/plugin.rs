@@ -9,11 +9,11 @@ use std::rc::{Rc, Weak};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 use scoretap_core::observe::Observer;
+use scoretap_host::{self as host, Host};
 
 use crate::announce;
 use crate::call::HostCall;
 use crate::faults::{self, Rejected};
-use crate::host::{self, Host};
 
 /// One plugin, from its creation to its deletion.
 pub(crate) struct Plugin(Rc<Counting>);

@@ -44,6 +44,11 @@ pub fn module() -> PathBuf {
     current(dist().join("scoretap.wasm"))
 }
 
+/// The packaged module that reads bodies.
+pub fn insight_module() -> PathBuf {
+    current(dist().join("scoretap-insight.wasm"))
+}
+
 /// The packaged exporter.
 pub fn exporter() -> PathBuf {
     current(dist().join("scoretap-exporter"))

@@ -19,13 +19,39 @@ use crate::run::{cargo, output, visibly};
 
 pub(crate) use reproduce::reproduce;
 
-/// 150 KB: every Envoy of a fleet loads it, and compiles it once per worker.
-const MODULE_LIMIT: u64 = 150 * 1024;
-/// The callbacks that the module needs.
-const CALLBACKS: [&str; 4] =
-    ["proxy_on_configure", "proxy_on_context_create", "proxy_on_delete", "proxy_on_log"];
+/// A module as it is shipped.
+#[derive(Clone, Copy)]
+struct ShippedModule {
+    file: &'static str,
+    package: &'static str,
+    /// The callbacks that it needs.
+    callbacks: &'static [&'static str],
+    /// The most bytes that it may have: every Envoy of a fleet loads it, and compiles it once per worker.
+    limit: u64,
+}
 
-const MODULE: &str = "scoretap.wasm";
+const MAIN: ShippedModule = ShippedModule {
+    file: "scoretap.wasm",
+    package: "scoretap-filter",
+    callbacks: &["proxy_on_configure", "proxy_on_context_create", "proxy_on_delete", "proxy_on_log"],
+    limit: 150 * 1024,
+};
+const INSIGHT: ShippedModule = ShippedModule {
+    file: "scoretap-insight.wasm",
+    package: "scoretap-insight",
+    callbacks: &[
+        "proxy_on_configure",
+        "proxy_on_context_create",
+        "proxy_on_delete",
+        "proxy_on_log",
+        "proxy_on_request_body",
+        "proxy_on_request_headers",
+        "proxy_on_response_body",
+        "proxy_on_response_headers",
+    ],
+    limit: 220 * 1024,
+};
+const MODULES: [ShippedModule; 2] = [MAIN, INSIGHT];
 
 /// A package, and those of its programs that are shipped.
 type Programs = (&'static str, &'static [&'static str]);
@@ -41,14 +67,21 @@ pub(crate) struct Args {
     /// Also build the modules that only tests use, into target/test-modules
     #[arg(long)]
     test_modules: bool,
+    /// Build the two modules alone
+    #[arg(long, conflicts_with = "reproduce")]
+    modules: bool,
     /// Build a second time, from a copy of the sources in another folder, and compare the checksums
     #[arg(long)]
     reproduce: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    build()?;
-    report()?;
+    if args.modules {
+        build_modules()?;
+    } else {
+        build()?;
+        report()?;
+    }
     if args.test_modules {
         test_modules()?;
     }
@@ -63,11 +96,24 @@ pub(crate) fn build() -> Result<()> {
     tools::targets(&[tools::WASM_TARGET, tools::MUSL_TARGET])?;
     let workshop = Workshop::of_tree();
     workshop.build(&workspace::dist())?;
-    let size = fs::metadata(workspace::module())?.len();
-    ensure!(
-        size <= MODULE_LIMIT,
-        "scoretap.wasm has {size} bytes, {MODULE_LIMIT} are allowed: see what the last change pulled in"
-    );
+    check_sizes()
+}
+
+fn build_modules() -> Result<()> {
+    tools::targets(&[tools::WASM_TARGET])?;
+    let workshop = Workshop::of_tree();
+    MODULES.into_iter().try_for_each(|module| workshop.module(module, &workspace::dist()))?;
+    check_sizes()
+}
+
+fn check_sizes() -> Result<()> {
+    for ShippedModule { file, limit, .. } in MODULES {
+        let size = fs::metadata(workspace::dist().join(file))?.len();
+        ensure!(
+            size <= limit,
+            "{file} has {size} bytes, {limit} are allowed: see what the last change pulled in"
+        );
+    }
     Ok(())
 }
 
@@ -75,7 +121,7 @@ pub(crate) fn build() -> Result<()> {
 pub(crate) fn build_if_stale() -> Result<()> {
     let dist = workspace::dist();
     let programs = PROGRAMS.iter().flat_map(|(_, programs)| programs.iter());
-    let shipped = programs.chain([&MODULE]).map(|name| dist.join(name));
+    let shipped = programs.copied().chain(MODULES.map(|module| module.file)).map(|name| dist.join(name));
     if shipped.chain(TestModule::ALL.map(TestModule::target)).all(|file| sources::is_current(&file)) {
         return Ok(());
     }
@@ -92,7 +138,7 @@ pub(crate) fn build_for_demo() -> Result<()> {
     eprintln!("building the filter and the exporter, which takes some minutes the first time");
     tools::targets(&[tools::WASM_TARGET, tools::MUSL_TARGET])?;
     let workshop = Workshop::of_tree();
-    workshop.module(&[], &dist.join(MODULE))?;
+    workshop.module(MAIN, &dist)?;
     workshop.install(EXPORTER, &dist)
 }
 
@@ -102,8 +148,8 @@ pub(crate) fn test_modules() -> Result<()> {
     let workshop = Workshop::of_tree();
     for module in TestModule::ALL {
         match module.feature() {
-            Some(feature) => workshop.module(&["--features", feature], &module.target())?,
-            None => copy(&workshop.linked_module(&[])?, &module.target())?,
+            Some(feature) => workshop.trimmed(MAIN, &["--features", feature], &module.target())?,
+            None => copy(&workshop.linked(MAIN, &[])?, &module.target())?,
         }
     }
     Ok(())
@@ -114,6 +160,7 @@ fn report() -> Result<()> {
     let dist = workspace::dist();
     let files = [
         workspace::module(),
+        workspace::insight_module(),
         workspace::exporter(),
         workspace::injector(),
         workspace::sidecar(),
@@ -142,32 +189,38 @@ impl Workshop {
 
     /// Everything that is shipped, and its checksums, into `dist`.
     fn build(&self, dist: &Path) -> Result<()> {
-        self.module(&[], &dist.join(MODULE))?;
+        MODULES.into_iter().try_for_each(|module| self.module(module, dist))?;
         PROGRAMS.into_iter().try_for_each(|programs| self.install(programs, dist))?;
         let programs = PROGRAMS.iter().flat_map(|(_, programs)| programs.iter().map(ToString::to_string));
         chart::write(&self.sources, dist)?;
-        let files = [MODULE.to_owned(), chart::name()];
-        let built: Vec<String> = files.into_iter().chain(programs).collect();
+        let modules = MODULES.map(|module| module.file.to_owned());
+        let built: Vec<String> = modules.into_iter().chain([chart::name()]).chain(programs).collect();
         let of_built = sha256sums(dist, &built)?;
         sbom::write(&self.sources, dist, &of_built)?;
         fs::write(dist.join("SHA256SUMS"), of_built + &sha256sums(dist, &sbom::names())?)?;
         Ok(())
     }
 
-    /// The module with what it needs alone.
-    fn module(&self, more: &[&str], to: &Path) -> Result<()> {
-        let linked = self.linked_module(more)?;
+    /// A module with what it needs alone, into `dist`.
+    fn module(&self, module: ShippedModule, dist: &Path) -> Result<()> {
+        self.trimmed(module, &[], &dist.join(module.file))
+    }
+
+    fn trimmed(&self, module: ShippedModule, more: &[&str], to: &Path) -> Result<()> {
+        let linked = self.linked(module, more)?;
         let bytes = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
-        let trimmed = trim::trim(&bytes, &CALLBACKS).context("cannot trim the module")?;
+        let trimmed = trim::trim(&bytes, module.callbacks)
+            .with_context(|| format!("cannot trim {}", linked.display()))?;
         replace(to, |draft| fs::write(draft, trimmed))
     }
 
-    /// The module with every callback that there is.
-    fn linked_module(&self, more: &[&str]) -> Result<PathBuf> {
+    /// A module with every callback that there is.
+    fn linked(&self, module: ShippedModule, more: &[&str]) -> Result<PathBuf> {
         let args =
-            ["build", "--package", "scoretap-filter", "--profile", "wasm", "--target", tools::WASM_TARGET];
+            ["build", "--package", module.package, "--profile", "wasm", "--target", tools::WASM_TARGET];
         self.cargo(&[&args, more].concat())?;
-        Ok(self.target.join(tools::WASM_TARGET).join("wasm/scoretap_filter.wasm"))
+        let file = format!("{}.wasm", module.package.replace('-', "_"));
+        Ok(self.target.join(tools::WASM_TARGET).join("wasm").join(file))
     }
 
     /// The static programs of a package, into `dist`.

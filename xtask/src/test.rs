@@ -119,9 +119,11 @@ fn clippy() -> Result<()> {
     visibly(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     // `--all-targets` does not include it, because a plain `cargo test` leaves it out.
     visibly(&mut cargo(&["clippy", "-p", "scoretap-tests", "--test", "cluster", "--", "-D", "warnings"]))?;
-    // The module's code compiles only for its own target.
-    let module = ["clippy", "--package", "scoretap-filter", "--all-features", "--target", tools::WASM_TARGET];
-    visibly(&mut cargo(&[&module[..], &["--", "-D", "warnings"]].concat()))
+    // The modules' code compiles only for its own target.
+    let modules =
+        ["--package", "scoretap-filter", "--package", "scoretap-host", "--package", "scoretap-insight"];
+    let options = ["--all-features", "--target", tools::WASM_TARGET, "--", "-D", "warnings"];
+    visibly(&mut cargo(&[&["clippy"], &modules[..], &options[..]].concat()))
 }
 
 fn native() -> Result<()> {

@@ -90,6 +90,16 @@ impl AnswerScanner {
         self.inflate.is_some()
     }
 
+    /// Whether the rest of the body would not be read.
+    pub fn is_done(&self) -> bool {
+        self.is_over || matches!(self.body, Body::Compressed | Body::Unreadable)
+    }
+
+    /// Leaves the rest of the body unread.
+    pub fn stop(&mut self) {
+        self.is_over = true;
+    }
+
     /// Returns the record at the end of the body, or where it broke off.
     pub fn finish(self) -> Record {
         let Self { body, inflate, is_over, .. } = self;

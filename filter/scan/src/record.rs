@@ -7,6 +7,9 @@ use crate::text::Text;
 
 mod wire;
 
+/// The property of a call that holds its record.
+pub const PROPERTY: &str = "scoretap.call";
+
 /// The longest record, in bytes.
 pub const LONGEST: usize = 2048;
 

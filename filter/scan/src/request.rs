@@ -38,8 +38,8 @@ impl RequestScanner {
         Self { body, left: most_bytes }
     }
 
-    /// Reads a piece.
-    pub fn feed(&mut self, piece: &[u8]) {
+    /// Reads a piece. Returns whether the next one would be read too.
+    pub fn feed(&mut self, piece: &[u8]) -> bool {
         let allowed = piece.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let piece = piece.get(..allowed).unwrap_or_default();
         self.left = self.left.saturating_sub(piece.len() as u64);
@@ -49,6 +49,7 @@ impl RequestScanner {
             }
             Body::Grpc(frames, request) => frames.feed(piece, request),
         }
+        self.left > 0
     }
 
     /// The model that the request asks for, or the part of its name that was read.

@@ -72,6 +72,7 @@ impl Images {
             .file(&workspace::exporter(), "/scoretap-exporter")
             .file(&workspace::sidecar(), "/scoretap-sidecar")
             .file(&workspace::module(), "/scoretap.wasm")
+            .file(&workspace::insight_module(), "/scoretap-insight.wasm")
             .entrypoint(&["/scoretap-exporter"]);
         let injector = Image::default()
             .file(&workspace::injector(), "/scoretap-injector")

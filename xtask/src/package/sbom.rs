@@ -12,13 +12,16 @@ use anyhow::{Context, Result};
 use scoretap_tests::tools::{MUSL_TARGET, WASM_TARGET};
 use serde_json::{Value, json};
 
-use super::PROGRAMS;
+use super::{MODULES, PROGRAMS};
 use crate::run::{cargo, output};
 
 /// The images of `k8s/images`, and the files of `dist` that they hold.
 const IMAGES: [(&str, &[&str]); 3] = [
     ("scoretap-filter", &["scoretap.wasm"]),
-    ("scoretap-exporter", &["scoretap-exporter", "scoretap-sidecar", "scoretap.wasm"]),
+    (
+        "scoretap-exporter",
+        &["scoretap-exporter", "scoretap-sidecar", "scoretap.wasm", "scoretap-insight.wasm"],
+    ),
     ("scoretap-injector", &["scoretap-injector"]),
 ];
 
@@ -96,8 +99,8 @@ impl Linked {
 
 /// The package that a file of `dist` is built from, and for which target.
 fn built_from(file: &str) -> Result<(&'static str, &'static str)> {
-    if file == "scoretap.wasm" {
-        return Ok(("scoretap-filter", WASM_TARGET));
+    if let Some(module) = MODULES.iter().find(|module| module.file == file) {
+        return Ok((module.package, WASM_TARGET));
     }
     let found = PROGRAMS.iter().find(|(_, programs)| programs.contains(&file));
     let (package, _) = found.with_context(|| format!("{file} is not among what is packaged"))?;

@@ -2,7 +2,7 @@
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::host::{self, LogLevel};
+use crate::LogLevel;
 
 struct HostLogger;
 
@@ -22,14 +22,14 @@ impl Log for HostLogger {
             Level::Debug => LogLevel::Debug,
             Level::Trace => LogLevel::Trace,
         };
-        host::log(level, &record.args().to_string());
+        crate::log(level, &record.args().to_string());
     }
 
     fn flush(&self) {}
 }
 
 /// Sends log records to the host.
-pub(crate) fn install() {
+pub fn install() {
     static LOGGER: HostLogger = HostLogger;
     // Fails only if another logger is installed.
     if log::set_logger(&LOGGER).is_ok() {

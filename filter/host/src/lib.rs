@@ -3,7 +3,17 @@
 //! The `proxy-wasm` crate has them too. But it reads statuses into an enum, so an unlisted value is undefined
 //! behaviour, and it panics on most of the listed values.
 
+#![cfg(target_family = "wasm")]
 #![expect(unsafe_code, reason = "the one place that calls the host")]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+pub mod logger;
 
 use std::ptr::null_mut;
 
@@ -20,6 +30,12 @@ mod abi {
             path_size: usize,
             value: *mut *mut u8,
             value_size: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_set_property(
+            path: *const u8,
+            path_size: usize,
+            value: *const u8,
+            value_size: usize,
         ) -> u32;
         pub(super) fn proxy_get_header_map_value(
             map: u32,
@@ -53,6 +69,11 @@ mod abi {
             version: u32,
         ) -> u32;
     }
+
+    #[link(wasm_import_module = "wasi_snapshot_preview1")]
+    unsafe extern "C" {
+        pub(super) fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+    }
 }
 
 const OK: u32 = 0;
@@ -62,47 +83,71 @@ const COUNTER: u32 = 0;
 const GAUGE: u32 = 1;
 const REQUEST_HEADERS: u32 = 0;
 const RESPONSE_HEADERS: u32 = 2;
+const REQUEST_BODY: u32 = 0;
+const RESPONSE_BODY: u32 = 1;
 const PLUGIN_CONFIGURATION: u32 = 7;
+/// WASI's name for the clock that is never set.
+const MONOTONIC_CLOCK: u32 = 1;
 
 /// The severity of a line in Envoy's log.
-#[derive(Clone, Copy)]
-pub(crate) enum LogLevel {
+#[derive(Clone, Copy, Debug)]
+pub enum LogLevel {
+    /// `trace`.
     Trace = 0,
+    /// `debug`.
     Debug = 1,
+    /// `info`.
     Info = 2,
+    /// `warning`.
     Warn = 3,
+    /// `error`.
     Error = 4,
 }
 
 /// Writes one line to Envoy's log.
-pub(crate) fn log(level: LogLevel, line: &str) {
+pub fn log(level: LogLevel, line: &str) {
     // SAFETY: the host reads `line.len()` bytes and keeps none.
     unsafe { abi::proxy_log(level as u32, line.as_ptr(), line.len()) };
 }
 
 /// Nanoseconds since 1970; 0 if the host does not answer.
-pub(crate) fn time() -> u64 {
+pub fn time() -> u64 {
     let mut time = 0;
     // SAFETY: the host writes eight bytes.
     unsafe { abi::proxy_get_current_time_nanoseconds(&raw mut time) };
     time
 }
 
+/// Nanoseconds on a clock that is never set; 0 if the host does not answer.
+pub fn monotonic_time() -> u64 {
+    let mut time = 0;
+    // SAFETY: the host writes eight bytes.
+    unsafe { abi::clock_time_get(MONOTONIC_CLOCK, 0, &raw mut time) };
+    time
+}
+
 /// A property of the call. NUL separates the words of its path.
-pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
+pub fn property(path: &str) -> Option<Vec<u8>> {
     returned(|value, size| {
         // SAFETY: the host reads the path and writes a pointer and a size.
         unsafe { abi::proxy_get_property(path.as_ptr(), path.len(), value, size) }
     })
 }
 
+/// Sets a property of the call, which other modules can read. Returns whether the host took it.
+pub fn set_property(path: &str, value: &[u8]) -> bool {
+    // SAFETY: the host reads path and value and keeps copies.
+    let status = unsafe { abi::proxy_set_property(path.as_ptr(), path.len(), value.as_ptr(), value.len()) };
+    status == OK
+}
+
 /// One request header, or pseudo-header.
-pub(crate) fn request_header(name: &str) -> Option<Vec<u8>> {
+pub fn request_header(name: &str) -> Option<Vec<u8>> {
     header(REQUEST_HEADERS, name)
 }
 
 /// One response header.
-pub(crate) fn response_header(name: &str) -> Option<Vec<u8>> {
+pub fn response_header(name: &str) -> Option<Vec<u8>> {
     header(RESPONSE_HEADERS, name)
 }
 
@@ -114,10 +159,24 @@ fn header(map: u32, name: &str) -> Option<Vec<u8>> {
 }
 
 /// The configuration of the plugin that is being configured.
-pub(crate) fn plugin_configuration(length: usize) -> Option<Vec<u8>> {
+pub fn plugin_configuration(length: usize) -> Option<Vec<u8>> {
+    buffer(PLUGIN_CONFIGURATION, 0, length)
+}
+
+/// At most `length` bytes of the piece of the request's body that the running callback is for.
+pub fn request_body(start: usize, length: usize) -> Option<Vec<u8>> {
+    buffer(REQUEST_BODY, start, length)
+}
+
+/// At most `length` bytes of the piece of the response's body that the running callback is for.
+pub fn response_body(start: usize, length: usize) -> Option<Vec<u8>> {
+    buffer(RESPONSE_BODY, start, length)
+}
+
+fn buffer(buffer: u32, start: usize, length: usize) -> Option<Vec<u8>> {
     returned(|bytes, size| {
         // SAFETY: the host writes a pointer and a size.
-        unsafe { abi::proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, length, bytes, size) }
+        unsafe { abi::proxy_get_buffer_bytes(buffer, start, length, bytes, size) }
     })
 }
 
@@ -148,7 +207,8 @@ fn define(kind: u32, name: &str) -> Option<u32> {
 }
 
 /// Envoy's stat store and shared data.
-pub(crate) struct Host;
+#[derive(Clone, Copy, Debug)]
+pub struct Host;
 
 impl Stats for Host {
     fn counter(&self, name: &str) -> Option<CounterId> {

@@ -1,0 +1,155 @@
+//! One call, from its headers to its end.
+
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+use scoretap_core::config::Insight;
+use scoretap_core::route::{Source, without_query};
+use scoretap_host as host;
+use scoretap_scan::answer::About;
+use scoretap_scan::record::{PROPERTY, Record};
+use scoretap_scan::request::{Format, RequestScanner};
+
+use crate::answer::Answer;
+use crate::pieces;
+use crate::plugin::Reading;
+
+/// A call that passes the filter.
+pub(crate) struct Stream {
+    /// `None` if the plugin reads nothing.
+    plugin: Option<Rc<Reading>>,
+    /// `None` if no route matches, and once the record is written.
+    call: Option<Box<Call>>,
+    is_on_route: bool,
+}
+
+/// A call on one of the routes.
+struct Call {
+    is_llm: bool,
+    /// Reads the request, if it names the model or says how many choices there will be.
+    request: Option<RequestScanner>,
+    /// The rest of the request is not read.
+    is_request_over: bool,
+    /// When the last piece of the request arrived.
+    requested: u64,
+    answer: Option<Answer>,
+}
+
+impl Stream {
+    pub(crate) fn new(plugin: Option<Rc<Reading>>) -> Self {
+        Self { plugin, call: None, is_on_route: false }
+    }
+
+    fn call(&mut self) -> Option<&mut Call> {
+        self.call.as_deref_mut()
+    }
+
+    /// Writes the record, once.
+    fn finish(&mut self) {
+        if let Some(call) = self.call.take() {
+            host::set_property(PROPERTY, &call.finish().encode());
+        }
+    }
+}
+
+impl Context for Stream {}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        if let Some(plugin) = &self.plugin {
+            self.call = Call::on_route(plugin).map(Box::new);
+            self.is_on_route = self.call.is_some();
+        }
+        Action::Continue
+    }
+
+    fn on_http_request_body(&mut self, size: usize, _: bool) -> Action {
+        self.call().into_iter().for_each(|call| call.read_request(size));
+        Action::Continue
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        if let Some((call, insight)) =
+            self.call.as_deref_mut().zip(self.plugin.as_ref().and_then(|plugin| plugin.config.insight()))
+        {
+            call.begin_answer(insight);
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, size: usize, is_last: bool) -> Action {
+        if let Some(answer) = self.call().and_then(|call| call.answer.as_mut()) {
+            answer.read(size);
+            // Later would do too, but frees the memory later. Streams that break off, and gRPC, have no last piece.
+            if is_last {
+                self.finish();
+            }
+        }
+        Action::Continue
+    }
+
+    /// Filters' log callbacks run in the order of the chain, and loggers' after them.
+    fn on_log(&mut self) {
+        self.finish();
+        if self.is_on_route {
+            self.plugin.iter().for_each(|plugin| plugin.count());
+        }
+    }
+}
+
+impl Call {
+    /// The call whose headers arrived, if one of the routes matches it.
+    fn on_route(plugin: &Reading) -> Option<Self> {
+        let target = host::request_header(":path")?;
+        let method = host::request_header(":method").unwrap_or_default();
+        let insight = plugin.config.insight()?;
+        let route = plugin.config.find(without_query(&target), || &method).ok()?.route;
+        let is_read = if route.is_llm() { insight.llm } else { insight.predictions };
+        let has_model = route.model == Source::Body || route.is_llm();
+        (is_read || has_model).then(|| Self {
+            is_llm: route.is_llm(),
+            request: has_model.then(|| RequestScanner::new(request_format(), insight.max_body_bytes)),
+            is_request_over: false,
+            requested: host::monotonic_time(),
+            answer: None,
+        })
+    }
+
+    /// Reads the piece of the request that the running callback is for.
+    fn read_request(&mut self, size: usize) {
+        self.requested = host::monotonic_time();
+        if let Some(scanner) = self.request.as_mut().filter(|_| !self.is_request_over) {
+            self.is_request_over =
+                !pieces::read(host::request_body, size, pieces::SLICE, self.requested, |part| {
+                    scanner.feed(part)
+                });
+        }
+    }
+
+    /// Starts to read the answer, unless its status says that it is none.
+    fn begin_answer(&mut self, insight: &Insight) {
+        let status = host::response_header(":status").unwrap_or_default();
+        if status.first() != Some(&b'2') {
+            return;
+        }
+        let about = About {
+            is_llm: self.is_llm,
+            choices: self.request.as_ref().map_or(1, RequestScanner::choices),
+            most_bytes: insight.max_body_bytes,
+            ..About::default()
+        };
+        self.answer = Some(Answer::new(&about, self.requested));
+    }
+
+    fn finish(self) -> Record {
+        let record = self.answer.map(Answer::finish).unwrap_or_default();
+        let request_model = self.request.as_ref().map(RequestScanner::model).unwrap_or_default();
+        Record { request_model, ..record }
+    }
+}
+
+fn request_format() -> Format {
+    let content_type = host::request_header("content-type").unwrap_or_default();
+    if content_type.starts_with(b"application/grpc") { Format::Grpc } else { Format::Json }
+}
