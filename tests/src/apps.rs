@@ -1,6 +1,8 @@
-//! The model servers behind Envoy: two real ones in Python, and one that breaks on purpose.
+//! The model servers behind Envoy: two real ones in Python, one that breaks on purpose, and one that
+//! sends given bytes.
 
 mod broken;
+mod scripted;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -15,6 +17,7 @@ use crate::wait::STARTUP;
 use crate::{ports, tools, workspace};
 
 pub use broken::{Break, Broken};
+pub use scripted::{Part, Scripted};
 
 /// `tests/python/scorer.py` under gunicorn, with its access log.
 #[derive(Debug)]

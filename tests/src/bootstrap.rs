@@ -16,6 +16,9 @@ const SHIPPED_LISTENER_PORT: u16 = 15_100;
 const SHIPPED_APP_PORT: u16 = 8_080;
 const SHIPPED_ADMIN_PORT: u16 = 9_901;
 
+/// The name of the filter that reads bodies.
+const INSIGHT: &str = "scoretap-insight";
+
 const LISTENER: &str = "/static_resources/listeners/0";
 const CLUSTER: &str = "/static_resources/clusters/0";
 const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
@@ -109,13 +112,31 @@ impl Bootstrap {
         if manager.get("access_log").is_some() {
             return &mut manager["access_log"][0]["typed_config"]["config"];
         }
-        &mut manager["http_filters"][0]["typed_config"]["config"]
+        match filter(manager, "scoretap") {
+            Some(filter) => &mut filter["typed_config"]["config"],
+            None => panic!("the module is not among the filters"),
+        }
     }
 
-    /// The filter's own configuration, as the module will read it.
+    /// The modules' configuration, the same for both.
     #[track_caller]
     pub fn set_filter_config(&mut self, json: &str) {
         self.plugin()["configuration"]["value"] = json.into();
+        if let Some(insight) = filter(self.manager(), INSIGHT) {
+            insight["typed_config"]["config"]["configuration"]["value"] = json.into();
+        }
+    }
+
+    /// Adds the module that reads bodies, as `insight.yaml` has it.
+    #[track_caller]
+    pub fn add_insight(&mut self) {
+        let shipped = Self::shipped("insight.yaml").and_then(|mut shipped| {
+            filter(shipped.manager(), INSIGHT).map(Value::take).context("insight.yaml has no such filter")
+        });
+        match (shipped, self.manager()["http_filters"].as_array_mut()) {
+            (Ok(insight), Some(filters)) => filters.insert(0, insight),
+            (shipped, _) => panic!("{shipped:?}"),
+        }
     }
 
     /// Takes the filter chain (and with it the way in) of another shipped file.
@@ -141,6 +162,11 @@ impl Bootstrap {
     pub fn take(&mut self, pointer: &str, other: &mut Self) {
         *self.at(pointer) = other.at(pointer).take();
     }
+}
+
+/// The HTTP filter of this name.
+fn filter<'v>(manager: &'v mut Value, name: &str) -> Option<&'v mut Value> {
+    manager["http_filters"].as_array_mut()?.iter_mut().find(|filter| filter["name"] == name)
 }
 
 fn replace(value: &mut Value, places: &Places) {
@@ -172,6 +198,7 @@ fn place_path(text: &str, places: &Places) -> String {
     match text.strip_prefix(SHIPPED_FOLDER) {
         _ if text == SHIPPED_SOCKET => places.admin_socket.display().to_string(),
         Some("/scoretap.wasm") => places.module.display().to_string(),
+        Some("/scoretap-insight.wasm") => workspace::insight_module().display().to_string(),
         Some(rest) => format!("{}{rest}", places.folder.display()),
         None => text.to_owned(),
     }

@@ -12,11 +12,12 @@ use scoretap_tests::workspace;
 use serde_json::{Value, json};
 
 /// A file, the releases that it is for, and where alone it may differ from `sidecar.yaml`.
-const EXAMPLES: [(&str, &[EnvoyVersion], &[&str]); 5] = [
+const EXAMPLES: [(&str, &[EnvoyVersion], &[&str]); 6] = [
     ("sidecar.yaml", &[EnvoyVersion::V1_40], &[]),
     ("http-filter.yaml", &[EnvoyVersion::V1_40], &["access_log", "http_filters"]),
     ("loopback-admin-1.36.yaml", &EnvoyVersion::ALL, &["admin"]),
     ("other-paths.yaml", &[EnvoyVersion::V1_40], &["access_log"]),
+    ("insight.yaml", &[EnvoyVersion::V1_40], &["access_log", "http_filters"]),
     ("grpc.yaml", &[EnvoyVersion::V1_40], &["idle_timeout", "explicit_http_config"]),
 ];
 

@@ -202,7 +202,7 @@ fn until_peer_leaves(stream: &mut TcpStream) -> io::Result<()> {
 }
 
 /// Reads one request with its body and returns its path; `None` where the peer has left.
-fn read_request(stream: &mut TcpStream) -> io::Result<Option<String>> {
+pub(super) fn read_request(stream: &mut TcpStream) -> io::Result<Option<String>> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {

@@ -72,6 +72,7 @@ pub struct StackBuilder {
     exporter_environment: Vec<(String, String)>,
     ports: Option<(u16, u16)>,
     with_exporter: bool,
+    with_insight: bool,
 }
 
 impl StackBuilder {
@@ -94,6 +95,7 @@ impl StackBuilder {
             exporter_environment: Vec::new(),
             ports: None,
             with_exporter: true,
+            with_insight: false,
         }
     }
 
@@ -154,6 +156,12 @@ impl StackBuilder {
     /// The filter's configuration. Default: `{}`.
     pub fn filter_config(mut self, json: &str) -> Self {
         json.clone_into(&mut self.filter_config);
+        self
+    }
+
+    /// Adds the module that reads bodies, with the same configuration as the other one.
+    pub fn with_insight(mut self) -> Self {
+        self.with_insight = true;
         self
     }
 
@@ -304,6 +312,9 @@ impl StackBuilder {
     fn shape_listener(&mut self, listener: &mut Bootstrap) -> Result<()> {
         if self.way_in == WayIn::HttpFilter {
             listener.take_filter_chain(&mut Bootstrap::shipped("http-filter.yaml")?);
+        }
+        if self.with_insight {
+            listener.add_insight();
         }
         listener.set_filter_config(&self.filter_config);
         for edit in self.edits.drain(..) {

@@ -1,0 +1,6 @@
+//! The module that reads bodies, on real Envoy: which record each call leaves.
+
+mod answers;
+mod order;
+mod records;
+mod streams;
