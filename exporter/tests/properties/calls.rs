@@ -169,16 +169,15 @@ fn expected(calls: &[Asked]) -> Samples {
         add("scoretap_calls_seen_total", &[("result", "matched")], 1.0);
         let labels: Option<Vec<&str>> = named.iter().map(|name| label(name)).collect();
         let series = (route, named);
-        // A route's own series, which names no model, takes a place whatever its call shows.
-        let shows = if series.1.is_empty() { Model } else { *shows };
+        // A route's own series, which names no model, takes no place.
         let has_room = admitted.len() < MAX_SERIES
             && match shows {
                 Model => true,
                 Unclear => unclear < MAX_UNCLEAR,
                 Nothing => false,
             };
-        if labels.is_some() && !admitted.contains(&series) && has_room {
-            unclear += usize::from(shows == Unclear);
+        if !series.1.is_empty() && labels.is_some() && !admitted.contains(&series) && has_room {
+            unclear += usize::from(*shows == Unclear);
             admitted.push(series.clone());
         }
         let (model, version) = match labels.as_deref() {
