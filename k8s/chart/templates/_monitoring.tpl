@@ -44,11 +44,6 @@ groups:
     rules:
       - record: scoretap_error_ratio_limit
         expr: vector({{ $thresholds.errorRatio }})
-      {{- range $severity, $seconds := $thresholds.latencySeconds }}
-      - record: scoretap_latency_limit_seconds
-        labels: {severity: {{ $severity }}}
-        expr: vector({{ $seconds }})
-      {{- end }}
       - record: scoretap_latency_growth_limit
         expr: vector({{ $thresholds.latencyGrowth }})
       - record: scoretap_timeout_ratio_limit
@@ -59,15 +54,6 @@ groups:
         expr: vector({{ $thresholds.cancelledRatio }})
       - record: scoretap_capacity_ratio_limit
         expr: vector({{ $thresholds.capacityRatio }})
-      - record: scoretap_pod_calls_limit
-        expr: vector({{ $thresholds.podCalls }})
-      {{- range .Values.tenants }}
-      {{- if .podCalls }}
-      - record: scoretap_pod_calls_limit
-        labels: {namespace: {{ .name }}}
-        expr: vector({{ .podCalls }})
-      {{- end }}
-      {{- end }}
       - record: scoretap_restarts_limit
         expr: vector({{ $thresholds.restarts }})
       - record: scoretap_cpu_ratio_limit
@@ -76,16 +62,25 @@ groups:
         expr: vector({{ $thresholds.memoryRatio }})
       - record: scoretap_unseen_ratio_limit
         expr: vector({{ $thresholds.unseenRatio }})
-      - record: scoretap_slo_objective
-        labels: {slo: availability}
-        expr: vector({{ $thresholds.slo.availability }})
-      - record: scoretap_slo_objective
-        labels: {slo: latency}
-        expr: vector({{ $thresholds.slo.latency }})
-      # The histogram's bound that the latency objective counts up to.
-      - record: scoretap_slo_latency_bound
-        labels: {le: {{ $thresholds.slo.latencyBound | quote }}}
-        expr: vector(1)
+  # Limits that a namespace, model or route can have of its own. recording.yaml picks the most specific.
+  - name: scoretap.limits
+    interval: 30s
+    rules:
+      {{- include "scoretap.limits" (list dict (dict "latencySeconds" $thresholds.latencySeconds "slo" (omit $thresholds.slo "llmLatencyBound") "podCalls" $thresholds.podCalls)) | nindent 6 }}
+      {{- range $route := list "openai" "triton-generate" }}
+      {{- include "scoretap.limits" (list (dict "route" $route) (dict "latencySeconds" $thresholds.llmLatencySeconds "slo" (dict "latencyBound" $thresholds.slo.llmLatencyBound))) | nindent 6 }}
+      {{- end }}
+      {{- range .Values.tenants }}
+      {{- if .podCalls }}
+      {{- include "scoretap.limits" (list (dict "namespace" .name) (dict "podCalls" .podCalls)) | nindent 6 }}
+      {{- end }}
+      {{- end }}
+      {{- range .Values.monitoring.limits }}
+      {{- $labels := dict "namespace" .namespace }}
+      {{- with .model }}{{ $labels = set $labels "model_name" . }}{{ end }}
+      {{- with .route }}{{ $labels = set $labels "route" . }}{{ end }}
+      {{- include "scoretap.limits" (list $labels .) | nindent 6 }}
+      {{- end }}
   - name: scoretap.certificate
     interval: 30s
     rules:
@@ -96,4 +91,35 @@ groups:
         labels: {namespace: {{ .Release.Namespace }}}
         expr: vector({{ toDate "2006-01-02T15:04:05Z07:00" (include "scoretap.tls" . | fromYaml).end | unixEpoch }})
       {{- end }}
+{{- end }}
+
+{{/* The limits of calls with these labels: `include "scoretap.limits" (list LABELS LIMITS)`. */}}
+{{- define "scoretap.limits" -}}
+{{- $labels := index . 0 }}
+{{- $limits := index . 1 }}
+{{- range $severity, $seconds := $limits.latencySeconds }}
+- record: scoretap_latency_limit_seconds
+  labels: {{ merge (dict "severity" $severity) $labels | toJson }}
+  expr: vector({{ $seconds }})
+{{- end }}
+{{- with $limits.podCalls }}
+- record: scoretap_pod_calls_limit
+  {{- if $labels }}
+  labels: {{ toJson $labels }}
+  {{- end }}
+  expr: vector({{ . }})
+{{- end }}
+{{- range $slo := list "availability" "latency" }}
+{{- with index ($limits.slo | default dict) $slo }}
+- record: scoretap_slo_objective
+  labels: {{ merge (dict "slo" $slo) $labels | toJson }}
+  expr: vector({{ . }})
+{{- end }}
+{{- end }}
+{{- with ($limits.slo | default dict).latencyBound }}
+# The histogram's bound that the latency objective counts up to.
+- record: scoretap_slo_latency_bound
+  labels: {{ merge (dict "le" .) $labels | toJson }}
+  expr: vector(1)
+{{- end }}
 {{- end }}

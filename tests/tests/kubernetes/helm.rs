@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use scoretap_injector::settings::Settings;
 use scoretap_tests::{rendered, tools, workspace};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Kinds of the prometheus-operator.
 const OPERATOR: [&str; 4] = [
@@ -167,6 +167,33 @@ fn links_and_thresholds_come_from_values() {
     let limit = &rule("scoretap-thresholds").unwrap()["spec"]["groups"][0]["rules"][0];
     assert_eq!([&limit["record"], &limit["expr"]], ["scoretap_error_ratio_limit", "vector(0.1)"]);
     assert!(rule("scoretap-optional").is_some() && rule("scoretap-calls").is_none());
+}
+
+#[test]
+fn limits_of_a_model_are_recorded_with_its_labels() {
+    let limits = r#"monitoring.limits=[{"namespace": "a", "model": "churn", "podCalls": 4, "slo": {"latencyBound": "2.5"}},
+        {"namespace": "a", "model": "churn", "route": "score", "latencySeconds": {"warning": 3}}]"#;
+    let objects = template(&["mode=policy", limits], &OPERATOR).unwrap();
+    let rule = objects.iter().find(|object| object["metadata"]["name"] == "scoretap-thresholds").unwrap();
+    let groups = rule["spec"]["groups"].as_array().unwrap();
+    let rules: Vec<_> = groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).collect();
+    for (name, labels, expr) in [
+        ("scoretap_pod_calls_limit", json!({"namespace": "a", "model_name": "churn"}), "vector(4)"),
+        (
+            "scoretap_slo_latency_bound",
+            json!({"namespace": "a", "model_name": "churn", "le": "2.5"}),
+            "vector(1)",
+        ),
+        (
+            "scoretap_latency_limit_seconds",
+            json!({"namespace": "a", "model_name": "churn", "route": "score", "severity": "warning"}),
+            "vector(3)",
+        ),
+    ] {
+        let found = rules.iter().find(|rule| rule["record"] == name && rule["labels"] == labels);
+        assert_eq!(found.map(|rule| &rule["expr"]), Some(&json!(expr)), "{name} {labels}");
+    }
+    check_rejected(&["mode=policy", r#"monitoring.limits=[{"namespace": "a", "route": "score"}]"#], "model");
 }
 
 /// The settings that the webhook gets with these values are those of this settings file.

@@ -34,6 +34,8 @@ fn page(scrapes: usize) -> String {
             format!(r#"container_memory_working_set_bytes{{{own},container="scoretap",id="/b"}} 5e+07"#),
             format!("kube_deployment_status_replicas_available{{{deployment}}} 1"),
             format!("kube_deployment_spec_replicas{{{deployment}}} 1"),
+            // The values set no capacity by default.
+            format!(r#"scoretap_pod_calls_limit{{namespace="{namespace}"}} 8"#),
         ] {
             page.push_str(&line);
             page.push('\n');
