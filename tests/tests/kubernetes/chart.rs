@@ -40,6 +40,20 @@ fn monitors_scrape_within_limits_and_trust_no_label() {
 }
 
 #[test]
+fn each_tenant_has_a_monitor_and_a_limit() {
+    for (tenant, limit) in [("tenant-a", 100), ("tenant-b", 500)] {
+        let own = rendered::object("tenants", "PodMonitor", &format!("scoretap-{tenant}")).unwrap();
+        assert_eq!(own["spec"]["namespaceSelector"], json!({"matchNames": [tenant]}));
+        assert_eq!(own["spec"]["targetLimit"], limit, "{tenant}");
+        assert_eq!(endpoint(&own), endpoint(&monitor("policy", "PodMonitor")), "{tenant}");
+    }
+    let others = monitor("tenants", "PodMonitor");
+    assert_eq!(others["spec"]["namespaceSelector"], json!({"any": true}));
+    let drop = json!({"sourceLabels": ["__meta_kubernetes_namespace"], "regex": "tenant-a|tenant-b", "action": "drop"});
+    assert_eq!(endpoint(&others)["relabelings"][0], drop, "tenants would be scraped twice");
+}
+
+#[test]
 fn pods_and_services_are_scraped_alike() {
     let [(pods, pod, _), (services, service, _), (azure, _, _)] = MONITORS;
     assert_eq!(endpoint(&monitor(pods, pod)), endpoint(&monitor(services, service)));

@@ -70,8 +70,8 @@ const CASES: [Case; 9] = [
     },
     Case {
         name: "tenants",
-        says: "Two tenants' quota, network policies and routes of alerts, and the platform's route, beside policy.yaml or \
-               webhook.yaml. Their namespaces exist.",
+        says: "Two tenants' quota, monitors, network policies and routes of alerts, and the platform's route. Apply it \
+               after policy.yaml or webhook.yaml, whose PodMonitor it replaces. Their namespaces exist.",
         version: "1.37.0",
         apis: &OPERATOR,
         values: &[
@@ -81,7 +81,7 @@ const CASES: [Case; 9] = [
             "monitoring.receiver.pager=true",
             TENANTS,
         ],
-        only: &["tenants", "receiver", "plain"],
+        only: &["tenants", "receiver", "monitors", "plain"],
     },
     Case {
         name: "plain",

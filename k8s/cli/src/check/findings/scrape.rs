@@ -53,9 +53,11 @@ fn reaches(monitor: &Value, pod: &Value) -> bool {
         )
 }
 
-/// The monitor that should read a pod.
+/// The monitor that should read a pod. The one for all namespaces skips tenants that have their own.
 fn monitor_of<'a>(view: &View<'a>, pod: &Value) -> Option<&'a Value> {
-    monitors(view.snapshot).into_iter().find(|monitor| selects_pod(monitor, pod) && reaches(monitor, pod))
+    let all = monitors(view.snapshot).into_iter();
+    let reading = all.filter(|monitor| selects_pod(monitor, pod) && reaches(monitor, pod));
+    reading.min_by_key(|monitor| monitor.pointer("/spec/namespaceSelector/matchNames").is_none())
 }
 
 /// No PodMonitor selects the pod.

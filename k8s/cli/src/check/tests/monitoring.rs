@@ -277,3 +277,20 @@ fn alerts_that_a_default_receiver_gets() {
     check_sound("pattern", configured("/route/routes/2/matchers", pattern));
     check_sound("not seen", |snapshot| snapshot.alertmanager = None);
 }
+
+#[test]
+fn pods_of_a_tenant_belong_to_its_own_monitor() {
+    let own = |snapshot: &mut Snapshot| {
+        let mut monitor = first(snapshot, Kind::PodMonitors).clone();
+        monitor["metadata"]["name"] = "scoretap-tenant-a".into();
+        monitor["spec"]["namespaceSelector"] = json!({"matchNames": ["tenant-a"]});
+        add(snapshot, Kind::PodMonitors, monitor);
+    };
+    check_sound("scraped by it", |snapshot| {
+        own(snapshot);
+        let targets = snapshot.prometheus.targets.as_mut().expect("targets");
+        targets[0]["scrapePool"] = "podMonitor/monitoring/scoretap-tenant-a/0".into();
+    });
+    let operator = "kubectl logs -n monitoring -l app.kubernetes.io/component=prometheus-operator --tail=50";
+    check("scraped by the other", own, "no-target", "does not know it", operator);
+}
