@@ -27,6 +27,35 @@ fn alerts_and_runbooks_match() {
     }
 }
 
+/// On call, nobody reads further.
+#[test]
+fn runbooks_begin_with_effect_evidence_and_action() {
+    let text = fs::read_to_string(workspace::root().join("docs/runbooks.md")).unwrap();
+    for section in text.split("\n## ").skip(1) {
+        let mut lines = section.lines().filter(|line| !line.is_empty());
+        let name = lines.next().unwrap();
+        for start in ["- **Callers notice**: ", "- **Look at**: ", "- **Do**: "] {
+            let line = lines.next().unwrap_or_default();
+            assert!(line.starts_with(start) && line.ends_with('.'), "{name}: {line}");
+        }
+    }
+}
+
+/// Recorded series that a runbook tells to query.
+#[test]
+fn queries_in_runbooks_are_recorded() {
+    let text = fs::read_to_string(workspace::root().join("docs/runbooks.md")).unwrap();
+    let recorded: Vec<_> = FILES.iter().flat_map(|file| rules::recorded(file)).collect();
+    let is_word = |char: char| char.is_ascii_alphanumeric() || "_:".contains(char);
+    let words = text.split(|char| !is_word(char)).filter(|word| word.starts_with("namespace_"));
+    let mut count = 0;
+    for word in words {
+        assert!(recorded.iter().any(|name| name == word), "docs/runbooks.md: no rule records {word}");
+        count += 1;
+    }
+    assert!(count > 10, "{count} queries");
+}
+
 #[test]
 fn links_within_the_runbooks_lead_somewhere() {
     let text = fs::read_to_string(workspace::root().join("docs/runbooks.md")).unwrap();

@@ -48,8 +48,7 @@ pub(crate) struct Group {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
-    #[serde(rename = "record")]
-    _record: Option<String>,
+    record: Option<String>,
     pub(crate) alert: Option<String>,
     pub(crate) expr: String,
     #[serde(rename = "for")]
@@ -73,6 +72,11 @@ pub(crate) fn read(file: &str) -> File {
 pub(crate) fn alerts(files: &[&str]) -> Vec<(String, Rule)> {
     let groups = files.iter().flat_map(|file| read(file).groups);
     groups.flat_map(|group| group.rules).filter_map(|rule| Some((rule.alert.clone()?, rule))).collect()
+}
+
+/// The names of the series that a file records.
+pub(crate) fn recorded(file: &str) -> Vec<String> {
+    read(file).groups.into_iter().flat_map(|group| group.rules).filter_map(|rule| rule.record).collect()
 }
 
 #[test]
