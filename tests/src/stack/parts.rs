@@ -80,6 +80,8 @@ impl EnvoySpec {
         command.arg("--config-path").arg(&self.bootstrap);
         command.args(["--concurrency", &self.concurrency.to_string()]);
         command.args(["--log-level", "info", "--drain-strategy", "immediate"]);
+        // Logs in files are read while Envoy runs. Its default is 10 s.
+        command.args(["--file-flush-interval-msec", "100"]);
         command.args(["--drain-time-s", &self.drain_seconds.to_string()]);
         command.envs(self.environment.iter().cloned());
         Ok(command)

@@ -1,6 +1,7 @@
 //! The module that reads bodies, on real Envoy: which record each call leaves.
 
 mod answers;
+mod captures;
 mod order;
 mod records;
 mod streams;
