@@ -10,6 +10,8 @@ pub const MODEL_VERSION: &str = "scoretap.dev/model-version";
 pub const APP_PORT: &str = "scoretap.dev/app-port";
 /// The filter's configuration, JSON.
 pub const CONFIG: &str = "scoretap.dev/config";
+/// `"true"` adds the second module, which reads bodies.
+pub const INSIGHT: &str = "scoretap.dev/insight";
 /// `"false"` adds no `preStop` hook to the app.
 pub const PRE_STOP: &str = "scoretap.dev/pre-stop";
 /// Moves the app to [`MOVED_APP`], and Envoy to the app's number: `env PORT` or `arg --port`.

@@ -11,14 +11,19 @@ use crate::annotations::ENVOY;
 
 /// The folder that the sidecar's containers share.
 pub const FOLDER: &str = "/run/scoretap";
+const MODULE: &str = "scoretap.wasm";
+const INSIGHT_MODULE: &str = "scoretap-insight.wasm";
 
 const HTTP: &str = include_str!("../../../envoy/sidecar.yaml");
 const HTTP2: &str = include_str!("../../../envoy/grpc.yaml");
+const INSIGHT: &str = include_str!("../../../envoy/insight.yaml");
 
 const LISTENER: &str = "/static_resources/listeners/0";
 const ADDRESS: &str = "/address/socket_address";
 const APP: &str = "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint";
 const APP_PORT: &str = "/address/socket_address/port_value";
+const HTTP_FILTERS: &str =
+    "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
 const PLUGIN: &str =
     "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/access_log/0/typed_config/config";
 
@@ -35,11 +40,13 @@ pub struct Wanted {
     pub ipv6: bool,
     /// The filter's configuration as the tenant wrote it. The filter reports its faults.
     pub config: String,
+    /// Whether the second module reads bodies.
+    pub insight: bool,
 }
 
 impl Wanted {
-    /// Reads `SCORETAP_LISTEN_PORT`, `SCORETAP_APP_PORT`, `SCORETAP_APP_PORT_NAME` and `SCORETAP_CONFIG`. `addresses`
-    /// is the kernel's `/proc/net/if_inet6`.
+    /// Reads `SCORETAP_LISTEN_PORT`, `SCORETAP_APP_PORT`, `SCORETAP_APP_PORT_NAME`, `SCORETAP_CONFIG` and
+    /// `SCORETAP_INSIGHT`. `addresses` is the kernel's `/proc/net/if_inet6`.
     pub fn from_env(variable: impl Fn(&str) -> Option<String>, addresses: &str) -> Result<Self> {
         let app_port = port("SCORETAP_APP_PORT", &variable("SCORETAP_APP_PORT").unwrap_or_default())?;
         let listen_port = variable("SCORETAP_LISTEN_PORT");
@@ -47,7 +54,8 @@ impl Wanted {
         let name = variable("SCORETAP_APP_PORT_NAME").unwrap_or_default();
         let config = variable("SCORETAP_CONFIG").unwrap_or_default();
         let ipv6 = addresses.lines().any(is_global);
-        Ok(Self { listen_port, app_port, http2: is_http2(&name), ipv6, config })
+        let insight = variable("SCORETAP_INSIGHT").is_some_and(|value| value == "true");
+        Ok(Self { listen_port, app_port, http2: is_http2(&name), ipv6, config, insight })
     }
 }
 
@@ -94,17 +102,51 @@ pub fn render(wanted: &Wanted, folder: &Path) -> Result<Value> {
     let allowed =
         at(&mut bootstrap, "/admin/allow_paths")?.as_array_mut().context("allow_paths is not a list")?;
     allowed.push(json!({"exact": "/healthcheck/fail"}));
-    let plugin = at(&mut bootstrap, PLUGIN)?;
-    *at(plugin, "/vm_config/code/local/filename")? = path(folder, "scoretap.wasm");
-    *at(plugin, "/configuration/value")? = wanted.config.as_str().into();
+    let config = if wanted.insight { with_insight(&wanted.config) } else { wanted.config.clone() };
+    if wanted.insight {
+        let mut filter = insight_filter()?;
+        configure(at(&mut filter, "/typed_config/config")?, &config, path(folder, INSIGHT_MODULE))?;
+        let filters =
+            at(&mut bootstrap, HTTP_FILTERS)?.as_array_mut().context("http_filters is not a list")?;
+        // It must come before a filter that counts calls.
+        filters.insert(0, filter);
+    }
+    configure(at(&mut bootstrap, PLUGIN)?, &config, path(folder, MODULE))?;
     Ok(bootstrap)
+}
+
+fn configure(plugin: &mut Value, config: &str, module: Value) -> Result<()> {
+    *at(plugin, "/vm_config/code/local/filename")? = module;
+    *at(plugin, "/configuration/value")? = config.into();
+    Ok(())
+}
+
+/// The filter that reads bodies, from the shipped example.
+fn insight_filter() -> Result<Value> {
+    let mut shipped: Value = serde_norway::from_str(INSIGHT).context("insight.yaml is not YAML")?;
+    Ok(at(&mut shipped, &format!("{HTTP_FILTERS}/0"))?.take())
+}
+
+/// The configuration with the field `insight`. If it is no JSON object, it stays as it is: the filter reports that.
+fn with_insight(config: &str) -> String {
+    let text = if config.trim().is_empty() { "{}" } else { config };
+    match serde_json::from_str(text) {
+        Ok(Value::Object(mut fields)) => {
+            fields.entry("insight").or_insert_with(|| json!({}));
+            Value::Object(fields).to_string()
+        }
+        _ => config.to_owned(),
+    }
 }
 
 /// Writes the bootstrap, the module and this program into the folder.
 pub fn set_up(wanted: &Wanted, module: &Path, program: &Path, folder: &Path) -> Result<()> {
     ensure!(folder.is_dir(), "{} is not a folder; mount the sidecar's shared volume there", folder.display());
     let bootstrap = render(wanted, folder)?;
-    copy(module, &folder.join("scoretap.wasm"))?;
+    copy(module, &folder.join(MODULE))?;
+    if wanted.insight {
+        copy(&module.with_file_name(INSIGHT_MODULE), &folder.join(INSIGHT_MODULE))?;
+    }
     copy(program, &folder.join("scoretap-sidecar"))?;
     let file = folder.join("envoy.json");
     std::fs::write(&file, bootstrap.to_string()).with_context(|| format!("cannot write {}", file.display()))
@@ -142,7 +184,14 @@ mod tests {
     use super::*;
 
     fn wanted(listen_port: u16, config: &str) -> Wanted {
-        Wanted { listen_port, app_port: 5001, http2: false, ipv6: true, config: config.into() }
+        Wanted {
+            listen_port,
+            app_port: 5001,
+            http2: false,
+            ipv6: true,
+            config: config.into(),
+            insight: false,
+        }
     }
 
     #[test]
@@ -152,6 +201,32 @@ mod tests {
         let read: Value = serde_json::from_str(&written).unwrap();
         assert_eq!(read.pointer(&format!("{PLUGIN}/configuration/value")).unwrap(), config);
         assert_eq!(read.pointer(&format!("{APP}{APP_PORT}")).unwrap(), 5001);
+    }
+
+    #[test]
+    fn insight_adds_its_filter_and_its_field() {
+        let filters = |insight, config: &str| {
+            let wanted = Wanted { insight, ..wanted(ENVOY, config) };
+            let bootstrap = render(&wanted, Path::new(FOLDER)).unwrap();
+            let filters = bootstrap.pointer(HTTP_FILTERS).unwrap().as_array().unwrap();
+            let names: Vec<_> =
+                filters.iter().map(|filter| filter["name"].as_str().unwrap().to_owned()).collect();
+            let first = filters[0].pointer("/typed_config/config/configuration/value").cloned();
+            (names, bootstrap.pointer(&format!("{PLUGIN}/configuration/value")).unwrap().clone(), first)
+        };
+        let (without, plain, _) = filters(false, "{}");
+        assert_eq!(plain, "{}");
+        for (config, expected) in [
+            ("", r#"{"insight":{}}"#),
+            (r#"{"max_series":5}"#, r#"{"insight":{},"max_series":5}"#),
+            (r#"{"insight":{"llm":false}}"#, r#"{"insight":{"llm":false}}"#),
+            ("[1]", "[1]"),
+        ] {
+            let (with, main, first) = filters(true, config);
+            assert_eq!(with, [&["scoretap-insight".to_owned()], without.as_slice()].concat());
+            assert_eq!(main, expected);
+            assert_eq!(first, Some(expected.into()));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use scoretap_core::config::{Config, Fault as ConfigFault};
 
-use crate::annotations::{APP_PORT, CONFIG, INJECT, MODEL_NAME, MODEL_VERSION, MOVE_APP, PRE_STOP};
+use crate::annotations::{APP_PORT, CONFIG, INJECT, INSIGHT, MODEL_NAME, MODEL_VERSION, MOVE_APP, PRE_STOP};
 use crate::moving::Move;
 use crate::pod::{Pod, is_number};
 use crate::quantity::{Bound, Resource};
@@ -36,7 +36,7 @@ const LONGEST_NAME: usize = 256;
 pub const LONGEST_SHOWN: usize = 60;
 
 /// Reasons not to inject, except faults in the filter's configuration, which CEL cannot read.
-pub const FAULTS: [Fault; 26] = [
+pub const FAULTS: [Fault; 27] = [
     Fault {
         holds: |pod, _| !["true", "false"].contains(&pod.annotation(INJECT).unwrap_or("false")),
         cel: "!(variables.inject in ['true', 'false'])",
@@ -166,6 +166,12 @@ pub const FAULTS: [Fault; 26] = [
         cel: "!(variables.preStop in ['true', 'false'])",
         message: "scoretap.dev/pre-stop is neither \"true\" nor \"false\"; write \"false\" to add no preStop hook to the app, \
                   or remove the annotation",
+    },
+    Fault {
+        holds: |pod, _| !["true", "false"].contains(&pod.annotation(INSIGHT).unwrap_or("false")),
+        cel: "!(variables.insight in ['true', 'false'])",
+        message: "scoretap.dev/insight is neither \"true\" nor \"false\"; write \"true\" to read the bodies of calls, or remove the \
+                  annotation",
     },
     Fault {
         holds: |pod, _| pod.annotation(CONFIG).is_some_and(|config| config.chars().count() > LONGEST_CONFIG),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::annotations::CONFIG;
+use crate::annotations::{CONFIG, INSIGHT};
 use crate::faults;
 use crate::moving::open_low_ports;
 use crate::pod::{FRAMEWORK, MODEL, Pod, VERSION};
@@ -106,6 +106,7 @@ fn value(
         Slot::ReadyPort => layout.ready(),
         Slot::AppPort => layout.app(),
         Slot::AppPortName => pod.app_port().name,
+        Slot::Insight => pod.annotation(INSIGHT).unwrap_or("false").to_owned(),
         Slot::Config => pod.annotation(CONFIG).unwrap_or_default().to_owned(),
         Slot::ModelName => pod.identity(&MODEL).to_owned(),
         Slot::ModelVersion => pod.identity(&VERSION).to_owned(),

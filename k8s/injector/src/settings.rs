@@ -265,6 +265,7 @@ impl Slot {
             | Self::ModelName
             | Self::ModelVersion
             | Self::ModelFramework
+            | Self::Insight
             | Self::Deployment => None,
         }
     }

@@ -52,6 +52,8 @@ pub enum Slot {
     AppPortName,
     /// The filter's configuration.
     Config,
+    /// Whether bodies are read: `true` or `false`.
+    Insight,
     /// The pod's model.
     ModelName,
     /// The version of that model.
@@ -77,6 +79,7 @@ impl Slot {
             Self::AppPort,
             Self::AppPortName,
             Self::Config,
+            Self::Insight,
             Self::ModelName,
             Self::ModelVersion,
             Self::ModelFramework,
@@ -105,6 +108,7 @@ impl Slot {
             Self::AppPort => "app-port",
             Self::AppPortName => "app-port-name",
             Self::Config => "config",
+            Self::Insight => "insight",
             Self::ModelName => "model-name",
             Self::ModelVersion => "model-version",
             Self::ModelFramework => "model-framework",
@@ -132,6 +136,7 @@ impl Slot {
             | Self::EnvoyPort
             | Self::ReadyPort
             | Self::AppPort
+            | Self::Insight
             | Self::Quantity(..) => false,
         }
     }

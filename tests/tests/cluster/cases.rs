@@ -174,6 +174,8 @@ fn hooks() -> Vec<Case> {
             annotate(pod, "pre-stop", "true");
             pod["spec"]["terminationGracePeriodSeconds"] = 10.into();
         }),
+        case("insight-wanted", SCORER, |pod| annotate(pod, "insight", "true")),
+        case("insight-unwanted", SCORER, |pod| annotate(pod, "insight", "false")),
         case("no-time-for-a-hook", SCORER, |pod| pod["spec"]["terminationGracePeriodSeconds"] = 9.into()),
         case("hook-of-the-second", Injected { port: "9000", model: "scorer" }, |pod| {
             second(pod, &json!({"name": "b", "ports": [{"name": "score", "containerPort": 9000}]}));
@@ -488,6 +490,9 @@ fn refused() -> Vec<Case> {
         }),
         case("hook-maybe", Refused("write \"false\" to add no preStop hook"), |pod| {
             annotate(pod, "pre-stop", "no");
+        }),
+        case("insight-maybe", Refused("write \"true\" to read the bodies"), |pod| {
+            annotate(pod, "insight", "on");
         }),
         case("endless-config", Refused("write a shorter configuration"), |pod| {
             annotate(pod, "config", &format!("{{}}{}", " ".repeat(16_384)));

@@ -9,7 +9,7 @@ use scoretap_injector::drain;
 
 const USAGE: &str = "Usage: scoretap-sidecar setup | drain
 
-  setup  writes envoy.json, scoretap.wasm and scoretap-sidecar into /run/scoretap
+  setup  writes envoy.json, the modules and scoretap-sidecar into /run/scoretap
   drain  makes Envoy close its connections, and waits until the app has stopped and the last call is over
 
 Environment:
@@ -17,6 +17,7 @@ Environment:
   SCORETAP_APP_PORT_NAME  its name; grpc…, h2c… and http2… mean HTTP/2
   SCORETAP_LISTEN_PORT    Envoy's port if it is not 15100
   SCORETAP_CONFIG         the filter's configuration
+  SCORETAP_INSIGHT        true adds scoretap-insight.wasm, which lies beside the module
   SCORETAP_FOLDER         a folder other than /run/scoretap
   SCORETAP_MODULE         a module other than /scoretap.wasm";
 

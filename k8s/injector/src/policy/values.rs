@@ -66,6 +66,7 @@ fn expression(slot: Slot) -> String {
         | Slot::AppPort
         | Slot::AppPortName
         | Slot::Config
+        | Slot::Insight
         | Slot::ModelName
         | Slot::ModelVersion
         | Slot::ModelFramework

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::literal::{list, text, variable_name};
 use super::values::Values;
 use crate::annotations::{
-    APP_PORT, APP_PORT_NAME, CONFIG, CONTAINERS, ENVOY, INJECT, MODEL_NAME, MODEL_VERSION, MOVE_APP,
+    APP_PORT, APP_PORT_NAME, CONFIG, CONTAINERS, ENVOY, INJECT, INSIGHT, MODEL_NAME, MODEL_VERSION, MOVE_APP,
     MOVED_APP, NEVER_THE_APP, NOT_FOR_CALLS, PORT_NAMES, PORTS, PRE_STOP, QUEUE_PROXY, TLS, VOLUMES,
 };
 use crate::faults::{FAULTS, LONGEST_SHOWN, PLACEHOLDERS};
@@ -83,6 +83,7 @@ pub(super) fn judging(root: &str, values: Values<'_>) -> Variables {
     metadata(&mut variables, root);
     variables.add("spec", format!("{root}.spec"));
     variables.annotation("config", CONFIG, "");
+    variables.annotation("insight", INSIGHT, "false");
     variables.add(
         "names",
         [MODEL_NAME, MODEL_VERSION]

@@ -164,6 +164,8 @@ fn refused_pods_get_the_annotation_that_helps() {
     check_refused("config", config, "scoretap.dev/config", r#"{"scoretap.dev/config":null}"#);
     let hook = set("scoretap.dev/pre-stop", "no");
     check_refused("hook", hook, "pre-stop", r#"{"scoretap.dev/pre-stop":null}"#);
+    let insight = set("scoretap.dev/insight", "on");
+    check_refused("insight", insight, "insight", r#"{"scoretap.dev/insight":null}"#);
     let host = |template: &mut Value| template["spec"]["hostNetwork"] = true.into();
     check_refused("host network", host, "hostNetwork", no);
 }
