@@ -167,7 +167,7 @@ fn row(row: &Row<'_>, page: &mut String) {
     page.push_str("</section>\n");
 }
 
-/// What the bodies hold.
+/// The content of the bodies.
 fn bodies(answers: &Answers, page: &mut String) {
     let Answers { rows, errors, generations } = answers;
     if let Some(rows) = rows {

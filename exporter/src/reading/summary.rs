@@ -26,7 +26,7 @@ pub struct Row<'a> {
     pub cells: Vec<(Option<u64>, u64)>,
     /// How long they took.
     pub quantiles: Quantiles,
-    /// What their bodies hold, if insight reads them.
+    /// The content of their bodies, if insight reads them.
     pub answers: Option<Answers>,
 }
 

@@ -1,4 +1,4 @@
-//! What insight reads in bodies, as a real Prometheus and other people's dashboards see it.
+//! The metrics of bodies, as a real Prometheus and other people's dashboards see them.
 
 use scoretap_tests::http::{self, Call, Endpoint, Protocol};
 use scoretap_tests::monitoring::serve;
@@ -63,7 +63,7 @@ const AI_GATEWAY: [(&str, &str, usize); 12] = [
         "histogram_quantile(0.95, sum(rate(gen_ai_server_request_duration_seconds_bucket[15m])) by (le))",
         1,
     ),
-    // Of its four types, cached and reasoning are missing.
+    // The types cached and reasoning are missing.
     ("Token Usage by Type", "sum by (gen_ai_token_type) (gen_ai_client_token_usage_sum)", 2),
     (
         "Request Duration Percentiles",

@@ -73,7 +73,7 @@ fn full_stats(models: usize) -> String {
     stats
 }
 
-/// What insight counts of a model at most. An LLM's answers have fewer samples than predictions.
+/// The most that insight counts for a model. An LLM's answers have fewer samples than predictions.
 fn readings() -> Vec<String> {
     let classes = Insight::default().classes;
     let mut readings: Vec<String> = (0..classes).map(|class| format!("class.{class}")).collect();

@@ -87,7 +87,7 @@ pub(crate) struct Ended {
     pub(crate) details: Option<Vec<u8>>,
     pub(crate) grpc: Option<u64>,
     pub(crate) nanoseconds: u64,
-    /// What insight read in its bodies.
+    /// The record of its bodies.
     pub(crate) record: Option<Record>,
 }
 
