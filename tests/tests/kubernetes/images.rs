@@ -95,7 +95,7 @@ fn filter_image_has_the_layout_for_istio() {
 #[test]
 fn exporter_image_holds_programs_of_the_sidecar() {
     let image = build("exporter");
-    let files = ["scoretap-exporter", "scoretap-sidecar", "scoretap.wasm", "scoretap-insight.wasm"];
+    let files = ["scoretap-exporter", "scoretap-insight.wasm", "scoretap-sidecar", "scoretap.wasm"];
     check(&image, &files.map(|file| (file, file)));
     assert_eq!(image.config["User"], "65532:65532");
     for container in &TEMPLATE.init_containers {
