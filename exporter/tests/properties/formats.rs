@@ -1,6 +1,6 @@
 //! Reads expositions back, by parsers that know nothing of the encoders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use scoretap_exporter::render::encode::Format;
 
@@ -12,7 +12,7 @@ pub(crate) type Samples = BTreeMap<(String, Labels), f64>;
 /// Parses an exposition. Panics if it is invalid or repeats a sample.
 pub(crate) fn samples(format: Format, exposition: &[u8]) -> Samples {
     match format {
-        Format::Text => text(exposition),
+        Format::Text => without_lone_counts(text(exposition)),
         Format::OpenMetrics => text(exposition.strip_suffix(b"# EOF\n").expect("the end is marked")),
         Format::Protobuf => protobuf(exposition),
     }
@@ -30,6 +30,18 @@ fn text(exposition: &[u8]) -> Samples {
             ((name.to_owned(), labels), value)
         })
         .collect()
+}
+
+/// Only this format has the count of a histogram without a sum.
+fn without_lone_counts(mut samples: Samples) -> Samples {
+    let names: BTreeSet<String> = samples.keys().map(|(name, _)| name.clone()).collect();
+    samples.retain(|(name, _), _| {
+        let family = name.strip_suffix("_count");
+        family.is_none_or(|family| {
+            !names.contains(&format!("{family}_bucket")) || names.contains(&format!("{family}_sum"))
+        })
+    });
+    samples
 }
 
 fn bound(bound: f64) -> String {

@@ -13,7 +13,7 @@ use std::cell::OnceCell;
 use scoretap_scan::record::{Finding, Generation, Record};
 
 use self::bodies::{BodyCounter, BodyCounters};
-use crate::config::{Config, ErrorBodies, Match, NoMatch, RouteId};
+use crate::config::{Config, ErrorBodies, Insight, Match, NoMatch, RouteId};
 use crate::histogram::{Cell, Histogram, NativeBucket};
 use crate::name::{ConfigState, Endpoint, Model, Series, Stat};
 use crate::outcome::{Ending, Outcome, Status};
@@ -192,6 +192,15 @@ impl Observer {
         }
         let mut series =
             Series { route: Cow::Borrowed(&matched.route.name), model: model(&matched, call, body) };
+        if let Some(asked) = body.and_then(asked_model) {
+            let asked = Series { route: series.route.clone(), model: asked };
+            name.clear();
+            asked.encode(name);
+            // A rejected call admits no name, so the name is known only if an answer on any worker has shown it.
+            if table.admit(name, Evidence::Refused, data) == Admission::Admitted {
+                series = asked;
+            }
+        }
         name.clear();
         series.encode(name);
         let mut end = None;
@@ -251,8 +260,9 @@ impl End {
             outcome => outcome,
         };
         let fails = || {
-            let error_bodies = config.insight().map(|insight| insight.error_bodies);
-            error_bodies == Some(ErrorBodies::Failure)
+            let fails =
+                |insight: &Insight| insight.error_bodies == ErrorBodies::Failure && insight.reads(route);
+            config.insight().is_some_and(fails)
                 && is_2xx(code)
                 && record.is_some_and(|record| record.error == Finding::Structured)
         };
@@ -350,6 +360,12 @@ fn asked_for(counted: &[SeriesCounters], route: &str, record: &Record) -> Option
         Model::Named { model: Some(model), .. } => model.as_bytes() == asked && series.route == route,
         Model::Named { model: None, .. } | Model::Other => false,
     })
+}
+
+/// The model that the request asks for, if the answer names none.
+fn asked_model(record: &Record) -> Option<Model<'_>> {
+    let asked = not_empty(record.request_model.head()).filter(|_| record.model.is_empty())?;
+    Some(Model::Named { model: Some(label(asked)?), version: None })
 }
 
 /// Whether the answer's own end was seen. Clients leave at an event that reports an error, too.

@@ -14,7 +14,8 @@ const COMPRESSED_STEP: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Answer {
     scanner: AnswerScanner,
-    _window: Option<Window>,
+    /// Held while the scanner inflates.
+    window: Option<Window>,
     /// When the request had arrived. The scanner's clock starts there.
     start: u64,
 }
@@ -34,7 +35,7 @@ impl Answer {
             ..*about
         });
         let window = window.filter(|_| scanner.is_inflating());
-        Self { scanner, _window: window, start }
+        Self { scanner, window, start }
     }
 
     /// Reads the piece of this size that the running callback is for.
@@ -51,6 +52,9 @@ impl Answer {
         });
         if !is_read {
             self.scanner.stop();
+        }
+        if !self.scanner.is_inflating() {
+            self.window = None;
         }
     }
 

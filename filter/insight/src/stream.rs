@@ -5,7 +5,7 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use scoretap_core::config::Insight;
-use scoretap_core::route::{Source, without_query};
+use scoretap_core::route::{Route, Source, without_query};
 use scoretap_host as host;
 use scoretap_scan::answer::About;
 use scoretap_scan::record::{PROPERTY, Record};
@@ -58,8 +58,7 @@ impl Context for Stream {}
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         if let Some(plugin) = &self.plugin {
-            self.call = Call::on_route(plugin).map(Box::new);
-            self.is_on_route = self.call.is_some();
+            (self.is_on_route, self.call) = Call::on_route(plugin);
         }
         Action::Continue
     }
@@ -99,14 +98,20 @@ impl HttpContext for Stream {
 }
 
 impl Call {
-    /// The call whose headers arrived, if one of the routes matches it.
-    fn on_route(plugin: &Reading) -> Option<Self> {
-        let target = host::request_header(":path")?;
+    /// Whether one of the routes matches the call whose headers arrived, and the call, if its bodies are read.
+    fn on_route(plugin: &Reading) -> (bool, Option<Box<Self>>) {
+        let target = host::request_header(":path").unwrap_or_default();
         let method = host::request_header(":method").unwrap_or_default();
+        match plugin.config.find(without_query(&target), || &method) {
+            Ok(matched) => (true, Self::of(plugin, matched.route).map(Box::new)),
+            Err(_) => (false, None),
+        }
+    }
+
+    fn of(plugin: &Reading, route: &Route) -> Option<Self> {
         let insight = plugin.config.insight()?;
-        let route = plugin.config.find(without_query(&target), || &method).ok()?.route;
-        let is_read = if route.is_llm() { insight.llm } else { insight.predictions };
-        let has_model = route.model == Source::Body || route.is_llm();
+        let is_read = insight.reads(route);
+        let has_model = route.model == Source::Body || (route.is_llm() && is_read);
         (is_read || has_model).then(|| Self {
             is_llm: route.is_llm(),
             request: has_model.then(|| RequestScanner::new(request_format(), insight.max_body_bytes)),

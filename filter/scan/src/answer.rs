@@ -38,8 +38,13 @@ pub struct About<'a> {
 pub struct AnswerScanner {
     body: Body,
     inflate: Option<Box<Inflate>>,
+    /// How an inflated body ended, once nothing more of it is read.
+    inflated: Option<End>,
     left: u64,
-    /// Reading stopped at a limit.
+    /// How much compressed data may still be read.
+    compressed_left: u64,
+    has_bytes: bool,
+    /// Reading stopped at a limit, or because the rest cannot be read.
     is_over: bool,
 }
 
@@ -68,12 +73,21 @@ impl AnswerScanner {
         let body =
             if is_plain || (is_gzip && about.may_inflate) { Body::new(about) } else { Body::Compressed };
         let inflate = (is_gzip && about.may_inflate).then(Box::default);
-        Self { body, inflate, left: about.most_bytes, is_over: false }
+        Self {
+            body,
+            inflate,
+            inflated: None,
+            left: about.most_bytes,
+            compressed_left: about.most_bytes,
+            has_bytes: false,
+            is_over: false,
+        }
     }
 
     /// Reads a piece that arrived `now`, by the caller's clock.
     pub fn feed(&mut self, piece: &[u8], now: u64) {
-        let Self { body, inflate, left, is_over } = self;
+        let Self { body, inflate, left, compressed_left, is_over, .. } = self;
+        self.has_bytes |= !piece.is_empty();
         if *is_over {
             return;
         }
@@ -81,8 +95,14 @@ impl AnswerScanner {
             *is_over = !body.feed_within(piece, left, now);
             return;
         };
-        let goes_on = inflate.feed(piece, |plain| body.feed_within(plain, left, now));
-        *is_over = !goes_on && inflate.end() != End::Broken;
+        let allowed = piece.len().min(usize::try_from(*compressed_left).unwrap_or(usize::MAX));
+        let read = piece.get(..allowed).unwrap_or_default();
+        *compressed_left = compressed_left.saturating_sub(read.len() as u64);
+        let goes_on = inflate.feed(read, |plain| body.feed_within(plain, left, now));
+        *is_over = !goes_on || allowed < piece.len();
+        if *is_over {
+            self.stop();
+        }
     }
 
     /// Whether this scanner holds a gzip window, of which there is a limited number.
@@ -98,13 +118,19 @@ impl AnswerScanner {
     /// Leaves the rest of the body unread.
     pub fn stop(&mut self) {
         self.is_over = true;
+        if let Some(inflate) = self.inflate.take() {
+            self.inflated = Some(inflate.end());
+        }
     }
 
     /// Returns the record at the end of the body, or where it broke off.
     pub fn finish(self) -> Record {
-        let Self { body, inflate, is_over, .. } = self;
+        let Self { body, inflate, inflated, has_bytes, is_over, .. } = self;
+        if !has_bytes {
+            return Record { scanned: Scanned::Whole, ..Record::default() };
+        }
         let mut record = body.finish();
-        let inflated = inflate.map_or(End::Whole, |inflate| inflate.end());
+        let inflated = inflated.or(inflate.map(|inflate| inflate.end())).unwrap_or(End::Whole);
         if inflated == End::Broken {
             record.scanned = Scanned::Unreadable;
         } else if record.scanned == Scanned::Whole && (is_over || inflated == End::Cut) {
@@ -279,7 +305,7 @@ fn rows(tally: &Tally) -> Option<Rows> {
         cells: filled(&tally.cells),
         classes: named.map(|class| (class.name.head().to_vec(), class.count)).collect(),
         other_classes: tally.classes.other,
-        fingerprint: tally.fingerprint.0,
+        fingerprint: tally.whole_fingerprint(),
     })
 }
 

@@ -390,6 +390,9 @@ impl Sink for Predictions {
     fn key(&mut self, key: &[u8]) {
         if self.ignored == 0 {
             self.next = self.follow(key);
+            if self.container() == Place::Field && self.next == Place::Ignored {
+                self.tally.skip();
+            }
         }
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Tally {
     pub(crate) classes: Classes,
     /// The fingerprint of all predictions in their order. Answers that differ only in their ids have the same one.
     pub(crate) fingerprint: Fingerprint,
+    /// Whether values of a row were skipped, so that two fingerprints may be equal by accident.
+    is_fingerprint_partial: bool,
     /// Values that were seen and could not be counted exactly.
     pub(crate) cut: u32,
     vector: Vector,
@@ -28,6 +30,7 @@ impl Default for Tally {
             cells: [0; VALUE_CELLS],
             classes: Classes::default(),
             fingerprint: Fingerprint::default(),
+            is_fingerprint_partial: false,
             cut: 0,
             vector: Vector::default(),
         }
@@ -85,6 +88,17 @@ impl Tally {
     /// Notes an element that is an array or an object, so that the row has no largest element.
     pub(crate) fn nested_element(&mut self) {
         self.vector.is_nested = true;
+        self.skip();
+    }
+
+    /// Notes a part of a row that is not read.
+    pub(crate) fn skip(&mut self) {
+        self.is_fingerprint_partial = true;
+    }
+
+    /// The fingerprint of all predictions; 0 if a part of them was not read.
+    pub(crate) fn whole_fingerprint(&self) -> u64 {
+        if self.is_fingerprint_partial { 0 } else { self.fingerprint.0 }
     }
 
     /// How many elements the vector has so far.

@@ -139,10 +139,11 @@ impl Encoder for Text {
             append(&mut self.out, number.format(*count).as_bytes());
             self.out.push(b'\n');
         }
-        // OpenMetrics has sum and count together or not at all, and no sum beside negative bounds. The count is also the
-        // +Inf bucket.
         if let Some(sum) = sum {
             self.line("_sum", labels, Value::Float(*sum));
+        }
+        // OpenMetrics has sum and count together or not at all, and no sum beside negative bounds.
+        if sum.is_some() || self.syntax == Syntax::Prometheus {
             self.line("_count", labels, Value::Count(*count));
         }
         self.created(labels, *created);

@@ -2,6 +2,7 @@
 
 use super::json::Json;
 use super::reader::Reader;
+use crate::route::Route;
 
 /// The maximum number of classes of one series.
 const MOST_CLASSES: u64 = 100;
@@ -44,6 +45,11 @@ impl Default for Insight {
 }
 
 impl Insight {
+    /// Whether the bodies of a route are read for their content, and not only for the name of the model.
+    pub const fn reads(&self, route: &Route) -> bool {
+        if route.is_llm() { self.llm } else { self.predictions }
+    }
+
     pub(super) fn read(value: &Json, reader: &mut Reader) -> Self {
         const FIELDS: [&str; 6] =
             ["predictions", "llm", "classes", "max_body_bytes", "error_bodies", "columns"];

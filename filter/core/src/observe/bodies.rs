@@ -53,7 +53,7 @@ impl<S: Stats> BodyCounter<'_, S> {
     pub(super) fn count(mut self, record: &Record, route: &Route, outcome: Outcome) {
         self.add(Reading::Scanned(record.scanned), 1);
         self.add(Reading::Cut, u64::from(record.cut));
-        if record.error != Finding::Nothing {
+        if record.error != Finding::Nothing && self.insight.reads(route) {
             self.add(Reading::Errors, 1);
         }
         if self.insight.predictions
@@ -62,7 +62,7 @@ impl<S: Stats> BodyCounter<'_, S> {
             self.predictions(record, rows);
         }
         if self.insight.llm {
-            self.generation(record.generation.as_ref(), route, outcome);
+            self.generation(record, route, outcome);
         }
     }
 
@@ -101,7 +101,8 @@ impl<S: Stats> BodyCounter<'_, S> {
         }
     }
 
-    fn generation(&mut self, generation: Option<&Generation>, route: &Route, outcome: Outcome) {
+    fn generation(&mut self, record: &Record, route: &Route, outcome: Outcome) {
+        let generation = record.generation.as_ref();
         let tokens = generation.map(|generation| generation.tokens).unwrap_or_default();
         if tokens.is_reported() {
             self.add(Reading::Usage(Usage::Reported), 1);
@@ -114,7 +115,8 @@ impl<S: Stats> BodyCounter<'_, S> {
             self.add(Reading::Finish(reason), u64::from(generation.finish.get(reason)));
         }
         if generation.is_stream {
-            self.stream(generation, outcome);
+            self.add(Reading::Stream(stream_end(generation, record.error, outcome)), 1);
+            self.stream(generation);
         }
     }
 
@@ -135,8 +137,7 @@ impl<S: Stats> BodyCounter<'_, S> {
         }
     }
 
-    fn stream(&mut self, generation: &Generation, outcome: Outcome) {
-        self.add(Reading::Stream(stream_end(generation, outcome)), 1);
+    fn stream(&mut self, generation: &Generation) {
         self.add(Reading::Events, generation.content_events);
         self.cells(Spread::Gap, &generation.gaps);
         let Some(first) = generation.first_content else { return };
@@ -182,8 +183,10 @@ impl<S: Stats> BodyCounter<'_, S> {
     }
 }
 
-fn stream_end(generation: &Generation, outcome: Outcome) -> StreamEnd {
+fn stream_end(generation: &Generation, error: Finding, outcome: Outcome) -> StreamEnd {
     match outcome {
+        // Some servers send their usual end after an error.
+        _ if error == Finding::Structured => StreamEnd::CutOff,
         _ if generation.is_ended => StreamEnd::Complete,
         // Some servers end a stream with the connection only.
         Outcome::Success => StreamEnd::Complete,

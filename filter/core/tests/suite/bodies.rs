@@ -277,6 +277,44 @@ fn streams_end_complete_cut_off_or_abandoned() {
 }
 
 #[test]
+fn stream_with_an_error_is_cut_off() {
+    for is_ended in [true, false] {
+        let record = Record { error: Finding::Structured, ..stream(is_ended) };
+        let host = observed(INSIGHT, &[call("/v1/completions", COMPLETE, Some(record))]);
+        let read = counters(&host, "read");
+        assert!(read.contains(&"openai.~.~.stream.cut_off 1".to_owned()), "{read:?}");
+    }
+}
+
+#[test]
+fn switched_off_routes_report_no_errors() {
+    let predictions = r#"{"insight": {"predictions": false}}"#;
+    let error = predicted(r#"{"error": "model not loaded"}"#);
+    check_read(predictions, std::slice::from_ref(&error), &["score.~.~.scanned.whole 1"]);
+    check_outcome(predictions, error, "success");
+    let chat = call("/v1/completions", COMPLETE, Some(Record { error: Finding::Structured, ..stream(true) }));
+    check_outcome(r#"{"insight": {"llm": false}}"#, chat, "success");
+}
+
+#[test]
+fn name_that_another_worker_admitted_is_known() {
+    let host = Host::default();
+    let worker = || Observer::new(Some(Config::parse(INSIGHT.as_bytes()).unwrap()));
+    let chat = |record| call("/v1/chat/completions", COMPLETE, Some(record));
+    worker().observe(&chat(named("m", "m")), &host);
+    for asked in ["m", "made-up"] {
+        worker().observe(&Ended { code: Some(404), ..chat(named(asked, "")) }, &host);
+    }
+    let path = "POST./v1/chat/completions";
+    let expected = [
+        format!("openai.m.~.{path}.200.success 1"),
+        format!("openai.m.~.{path}.404.not_found 1"),
+        format!("openai.~.~.{path}.404.not_found 1"),
+    ];
+    assert_eq!(counters(&host, "call"), expected);
+}
+
+#[test]
 fn absent_usage_is_counted_only_for_llms() {
     let unread = Record { scanned: Scanned::Compressed, ..Record::default() };
     let calls = ["/v1/chat/completions", "/score"].map(|path| call(path, COMPLETE, Some(unread.clone())));

@@ -29,6 +29,18 @@ fn classes(rows: &Rows) -> Vec<(&str, u32)> {
     rows.classes.iter().map(|(name, count)| (std::str::from_utf8(name).unwrap(), *count)).collect()
 }
 
+#[test]
+fn partly_read_rows_have_no_fingerprint() {
+    for body in [
+        r#"{"prediction": {"species": "setosa"}}"#,
+        r#"{"predictions": [[[0.1, 0.2]]]}"#,
+        r#"[[{"label": "A", "score": 0.9}]]"#,
+    ] {
+        assert_eq!(rows(body).fingerprint, 0, "{body}");
+    }
+    assert_ne!(rows(r#"{"predictions": [[0.1, 0.2]]}"#).fingerprint, 0);
+}
+
 /// The numbers of an answer of so many rows.
 #[track_caller]
 fn check_numbers(name: &str, body: &str, expected: &[f64]) {

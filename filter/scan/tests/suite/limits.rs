@@ -34,6 +34,28 @@ fn scanners_take_less_than_a_kilobyte() {
 }
 
 #[test]
+fn answer_without_a_body_is_whole() {
+    for content_type in ["application/json", "text/event-stream", "application/grpc", "text/csv"] {
+        for encoding in [&b""[..], b"gzip", b"br"] {
+            let record = read(&About { encoding, is_llm: true, ..about(content_type) }, []);
+            assert_eq!((record.scanned, record.rows), (Scanned::Whole, None), "{content_type}");
+        }
+    }
+}
+
+#[test]
+fn broken_or_endless_gzip_frees_its_window() {
+    let endless = [&[0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 0][..], &[b'a'; 200]].concat();
+    for (body, expected) in [(&b"not compressed"[..], Scanned::Unreadable), (&endless, Scanned::Partial)] {
+        let mut scanner = AnswerScanner::new(&About { most_bytes: 100, ..compressed() });
+        assert!(scanner.is_inflating());
+        scanner.feed(body, 0);
+        assert!(scanner.is_done() && !scanner.is_inflating());
+        assert_eq!(scanner.finish().scanned, expected);
+    }
+}
+
+#[test]
 fn bodies_beyond_the_limit_are_partial() {
     let about = About { most_bytes: 7, ..about("application/json") };
     let record = scan(&about, b"[1, 2, 3, 4]");
