@@ -170,7 +170,7 @@ fn links_and_thresholds_come_from_values() {
 }
 
 #[test]
-fn limits_of_a_model_are_recorded_with_its_labels() {
+fn model_limits_are_recorded_with_labels() {
     let limits = r#"monitoring.limits=[{"namespace": "a", "model": "churn", "podCalls": 4, "slo": {"latencyBound": "2.5"}},
         {"namespace": "a", "model": "churn", "route": "score", "latencySeconds": {"warning": 3}}]"#;
     let objects = template(&["mode=policy", limits], &OPERATOR).unwrap();

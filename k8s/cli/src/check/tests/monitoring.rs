@@ -279,7 +279,7 @@ fn alerts_that_a_default_receiver_gets() {
 }
 
 #[test]
-fn pods_of_a_tenant_belong_to_its_own_monitor() {
+fn tenant_pods_belong_to_their_own_monitor() {
     let own = |snapshot: &mut Snapshot| {
         let mut monitor = first(snapshot, Kind::PodMonitors).clone();
         monitor["metadata"]["name"] = "scoretap-tenant-a".into();
