@@ -1,6 +1,6 @@
 //! A fake Envoy in memory, with finished calls.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use scoretap_core::histogram::Histogram;
@@ -10,32 +10,52 @@ use scoretap_scan::record::Record;
 
 /// Counters, gauges and the shared data of all workers.
 #[derive(Default)]
-pub(crate) struct Host(RefCell<State>);
+pub(crate) struct Host {
+    statistics: RefCell<Statistics>,
+    shared: Shared,
+}
 
 #[derive(Default)]
-struct State {
+struct Statistics {
     counters: Vec<(String, u64)>,
     gauges: Vec<(String, u64)>,
-    shared: BTreeMap<String, (Vec<u8>, u32)>,
+}
+
+/// The data that VMs share.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub(crate) values: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
+    pub(crate) fails: bool,
+    pub(crate) calls: Cell<u32>,
+    /// Another VM writes this key just before the next write.
+    pub(crate) overtaken: RefCell<Option<String>>,
 }
 
 impl Host {
     /// The value of every counter and gauge.
     pub(crate) fn statistics(&self) -> Vec<(String, u64)> {
-        let State { counters, gauges, .. } = &*self.0.borrow();
+        let Statistics { counters, gauges } = &*self.statistics.borrow();
         counters.iter().cloned().chain(gauges.clone()).collect()
     }
 }
 
-impl SharedData for Host {
+impl SharedData for Shared {
     fn get(&self, key: &str) -> Read {
-        let found = self.0.borrow().shared.get(key).cloned();
+        self.calls.set(self.calls.get() + 1);
+        if self.fails {
+            return Read::Failed;
+        }
+        let found = self.values.borrow().get(key).cloned();
         found.map_or(Read::Absent, |(value, version)| Read::Found { value, version })
     }
 
     fn set(&self, key: &str, value: &[u8], expected: Expected) -> Write {
-        let shared = &mut self.0.borrow_mut().shared;
-        let version = shared.get(key).map(|(_, version)| *version);
+        self.calls.set(self.calls.get() + 1);
+        let mut values = self.values.borrow_mut();
+        if let Some(other) = self.overtaken.borrow_mut().take_if(|other| other == key) {
+            values.insert(other, (b"1".to_vec(), 1));
+        }
+        let version = values.get(key).map(|(_, version)| *version);
         let is_expected = match expected {
             Expected::Absent => version.is_none(),
             Expected::Version(expected) => version == Some(expected),
@@ -43,14 +63,24 @@ impl SharedData for Host {
         if !is_expected {
             return Write::Conflict;
         }
-        shared.insert(key.to_owned(), (value.to_vec(), version.unwrap_or(0) + 1));
+        values.insert(key.to_owned(), (value.to_vec(), version.unwrap_or(0) + 1));
         Write::Done
+    }
+}
+
+impl SharedData for Host {
+    fn get(&self, key: &str) -> Read {
+        self.shared.get(key)
+    }
+
+    fn set(&self, key: &str, value: &[u8], expected: Expected) -> Write {
+        self.shared.set(key, value, expected)
     }
 }
 
 impl Stats for Host {
     fn counter(&self, name: &str) -> Option<CounterId> {
-        let counters = &mut self.0.borrow_mut().counters;
+        let counters = &mut self.statistics.borrow_mut().counters;
         let known = counters.iter().position(|(known, _)| known == name);
         let position = known.unwrap_or_else(|| {
             counters.push((name.to_owned(), 0));
@@ -61,18 +91,18 @@ impl Stats for Host {
 
     fn add(&self, counter: CounterId, amount: u64) {
         let counter = usize::try_from(counter.0).unwrap();
-        self.0.borrow_mut().counters[counter].1 += amount;
+        self.statistics.borrow_mut().counters[counter].1 += amount;
     }
 
     fn gauge(&self, name: &str) -> Option<GaugeId> {
-        let gauges = &mut self.0.borrow_mut().gauges;
+        let gauges = &mut self.statistics.borrow_mut().gauges;
         gauges.push((name.to_owned(), 0));
         Some(GaugeId(u32::try_from(gauges.len() - 1).unwrap()))
     }
 
     fn set_gauge(&self, gauge: GaugeId, value: u64) {
         let gauge = usize::try_from(gauge.0).unwrap();
-        self.0.borrow_mut().gauges[gauge].1 = value;
+        self.statistics.borrow_mut().gauges[gauge].1 = value;
     }
 }
 

@@ -1,51 +1,12 @@
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use scoretap_core::series::{Admission, Evidence, SeriesTable};
 
-use scoretap_core::series::{Admission, Evidence, Expected, Read, SeriesTable, SharedData, Write};
+use crate::host::Shared;
 
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use Admission::{Admitted, Never, NotYet};
 use Evidence::{Refused, Shown, Unclear};
-
-#[derive(Default)]
-struct Shared {
-    values: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
-    fails: bool,
-    calls: Cell<u32>,
-    /// Another VM writes this key just before the next write.
-    overtaken: RefCell<Option<String>>,
-}
-
-impl SharedData for Shared {
-    fn get(&self, key: &str) -> Read {
-        self.calls.set(self.calls.get() + 1);
-        if self.fails {
-            return Read::Failed;
-        }
-        let found = self.values.borrow().get(key).cloned();
-        found.map_or(Read::Absent, |(value, version)| Read::Found { value, version })
-    }
-
-    fn set(&self, key: &str, value: &[u8], expected: Expected) -> Write {
-        self.calls.set(self.calls.get() + 1);
-        let mut values = self.values.borrow_mut();
-        if let Some(other) = self.overtaken.borrow_mut().take_if(|other| other == key) {
-            values.insert(other, (b"1".to_vec(), 1));
-        }
-        let version = values.get(key).map(|(_, version)| *version);
-        let is_expected = match expected {
-            Expected::Absent => version.is_none(),
-            Expected::Version(expected) => version == Some(expected),
-        };
-        if !is_expected {
-            return Write::Conflict;
-        }
-        values.insert(key.to_owned(), (value.to_vec(), version.unwrap_or(0) + 1));
-        Write::Done
-    }
-}
 
 fn table(limit: u32) -> SeriesTable<u32> {
     SeriesTable::new(limit)
