@@ -7,7 +7,7 @@ use scoretap_tests::tools::{self, EnvoyVersion, Tier};
 
 use crate::package;
 use crate::run::{cargo, visibly};
-use crate::test::Outcome;
+use crate::test::{Outcome, created};
 
 /// The module of the tests that need the full tier.
 const FULL: &str = "full::";
@@ -36,7 +36,11 @@ pub(crate) fn full(tests: &[String]) -> Result<Outcome> {
         }
         prepare(tier)?;
     }
-    if tests.is_empty() { run(&[FULL.to_owned()], &[]) } else { run(tests, &[]) }
+    if !tests.is_empty() {
+        return run(tests, &[]);
+    }
+    created()?;
+    run(&[FULL.to_owned()], &[])
 }
 
 /// Why programs of this tier are missing and cannot be built. Fails on a CI system.

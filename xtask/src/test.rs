@@ -21,6 +21,9 @@ pub(crate) struct Args {
 /// The seed of random inputs, so that a change is tested with the same inputs each time. `cargo test` draws others.
 pub(crate) const SEED: &str = "1";
 
+/// The module of the tests that need Prometheus 3, which the stage `cluster-full` builds.
+const CREATED: &str = "created::";
+
 /// The result of a stage that did not fail.
 pub(crate) enum Outcome {
     Ran,
@@ -172,6 +175,10 @@ fn envoy() -> Result<Outcome> {
         command.args(["--skip", "helm::"]);
         not_run.push(format!("the tests of the chart without a cluster, as {missing:#}"));
     }
+    if let Err(missing) = tools::cluster_program("prometheus") {
+        command.args(["--skip", CREATED]);
+        not_run.push(format!("the test of created timestamps, as {missing:#}"));
+    }
     if !tools::can_build_cluster_programs() {
         command.args(["--skip", "textparse::"]);
         not_run.push("the tests with Prometheus' parsers, as go is not on PATH".to_owned());
@@ -187,6 +194,11 @@ fn envoy() -> Result<Outcome> {
         return Ok(Outcome::Ran);
     }
     Ok(Outcome::NotRun(format!("{}; all others ran", not_run.join("; "))))
+}
+
+/// Runs the tests of the exporter that need Prometheus 3.
+pub(crate) fn created() -> Result<()> {
+    visibly(&mut cargo(&["test", "--package", "scoretap-tests", "--test", "exporter", "--", CREATED]))
 }
 
 /// Checks that the generated files are up to date.

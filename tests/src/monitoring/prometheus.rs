@@ -49,15 +49,25 @@ impl Prometheus {
 
     /// Starts it with a configuration and flags of the caller's, and waits until it is ready.
     pub fn with(folders: &Folders, port: u16, content: &Value, flags: &[&str]) -> Result<Self> {
+        let mut command = Command::new(relocated(&tools::prometheus()?, "/usr/share/prometheus/web")?);
+        command.current_dir(tools::tools_dir().join("debian-prometheus/root"));
+        Self::run(command, folders, port, content, flags)
+    }
+
+    /// Like [`with`](Self::with), with the Prometheus that this command starts.
+    pub fn run(
+        mut command: Command,
+        folders: &Folders,
+        port: u16,
+        content: &Value,
+        flags: &[&str],
+    ) -> Result<Self> {
         let config = folders.run.join("prometheus.json");
         fs::write(&config, content.to_string())?;
         let address = local(port);
-        let mut command = Command::new(relocated(&tools::prometheus()?, "/usr/share/prometheus/web")?);
         command.arg(format!("--config.file={}", config.display()));
         command.arg(format!("--storage.tsdb.path={}", folders.run.join("tsdb").display()));
         command.arg(format!("--web.listen-address={address}")).args(flags);
-        let root = tools::tools_dir().join("debian-prometheus/root");
-        command.current_dir(&root);
         let mut child = Child::spawn("Prometheus", &command, &folders.logs.join("prometheus.log"))?;
         child.wait_ready(STARTUP, || http::get(&Endpoint::Tcp(address), "/-/ready").is_ok())?;
         Ok(Self { address, _child: child })

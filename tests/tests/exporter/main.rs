@@ -5,6 +5,7 @@
 
 mod bodies;
 mod cost;
+mod created;
 mod dialects;
 mod formats;
 mod native;

@@ -12,7 +12,7 @@ use scoretap_tests::child::{self, Child};
 use scoretap_tests::http::{self, Answer, Call, Endpoint, Protocol, percent_encode};
 use scoretap_tests::stack::Folders;
 use scoretap_tests::wait::{STARTUP, wait_until};
-use scoretap_tests::{monitoring, ports, workspace};
+use scoretap_tests::{monitoring, ports, tools, workspace};
 use serde_json::{Value, json};
 
 /// Long enough for a few scrapes on a busy machine.
@@ -30,16 +30,29 @@ impl Prometheus {
     /// Scrapes each target, a job by its name, every half second.
     pub(crate) fn start(name: &str, targets: &[(&str, SocketAddr)], flags: &[&str]) -> Self {
         let folders = Folders::create(name).unwrap();
+        let server =
+            monitoring::Prometheus::with(&folders, ports::free(), &Self::config(targets), flags).unwrap();
+        Self { server, _folders: folders }
+    }
+
+    /// Like [`start`](Self::start), with the Prometheus 3 of the clusters.
+    pub(crate) fn start_newest(name: &str, targets: &[(&str, SocketAddr)], flags: &[&str]) -> Self {
+        let folders = Folders::create(name).unwrap();
+        let command = Command::new(tools::cluster_program("prometheus").unwrap());
+        let config = Self::config(targets);
+        let server = monitoring::Prometheus::run(command, &folders, ports::free(), &config, flags).unwrap();
+        Self { server, _folders: folders }
+    }
+
+    fn config(targets: &[(&str, SocketAddr)]) -> Value {
         let jobs = targets.iter().map(|(job, target)| {
             let target = json!({"targets": [target.to_string()], "labels": {"namespace": "ml"}});
             json!({"job_name": job, "static_configs": [target]})
         });
-        let config = json!({
+        json!({
             "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
             "scrape_configs": jobs.collect::<Vec<_>>(),
-        });
-        let server = monitoring::Prometheus::with(&folders, ports::free(), &config, flags).unwrap();
-        Self { server, _folders: folders }
+        })
     }
 
     /// The current value of an expression.
