@@ -10,5 +10,6 @@ mod dialects;
 mod formats;
 mod native;
 mod page;
+mod scrapes;
 mod support;
 mod textparse;
