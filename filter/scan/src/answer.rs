@@ -271,8 +271,8 @@ fn finish_document(mut document: Document, is_rest_whole: bool) -> Record {
     predictions.settle();
     Record {
         scanned: scanned(is_whole, is_broken),
-        model: predictions.model,
-        version: predictions.version,
+        model: predictions.model.kept_only(),
+        version: predictions.version.kept_only(),
         error: predictions.error(),
         rows: rows(&predictions.tally),
         cut: predictions.tally.cut,
@@ -322,8 +322,8 @@ fn generation(llm: &Llm, scanned: Scanned, is_stream: bool) -> Record {
     };
     Record {
         scanned,
-        model: llm.model,
-        version: llm.version,
+        model: llm.model.kept_only(),
+        version: llm.version.kept_only(),
         error: llm.error,
         generation: Some(generation),
         ..Record::default()

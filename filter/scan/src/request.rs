@@ -55,7 +55,7 @@ impl RequestScanner {
     /// The model that the request asks for, or the part of its name that was read.
     pub fn model(&self) -> Text<MODEL> {
         match &self.body {
-            Body::Json(_, fields) => fields.model,
+            Body::Json(_, fields) => fields.model.kept_only(),
             Body::Grpc(_, request) => request.model.kept_only(),
         }
     }

@@ -44,6 +44,19 @@ fn answer_without_a_body_is_whole() {
 }
 
 #[test]
+fn long_names_keep_what_the_record_holds() {
+    let name = "n".repeat(200);
+    for (is_llm, body) in [
+        (false, format!(r#"{{"model_name": "{name}", "model_version": "{name}"}}"#)),
+        (true, format!(r#"{{"model": "{name}"}}"#)),
+    ] {
+        // `scan` compares the record with itself after the wire.
+        let record = scan(&About { is_llm, ..about("application/json") }, body.as_bytes());
+        assert_eq!(record.model.head().len(), 80, "{body}");
+    }
+}
+
+#[test]
 fn broken_or_endless_gzip_frees_its_window() {
     let endless = [&[0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 0][..], &[b'a'; 200]].concat();
     for (body, expected) in [(&b"not compressed"[..], Scanned::Unreadable), (&endless, Scanned::Partial)] {
