@@ -222,9 +222,9 @@ fn decode_field(record: &mut Record, tag: Tag, mut value: Reader<'_>) -> Option<
             record.error =
                 *[Finding::Nothing, Finding::Mentioned, Finding::Structured].get(value.small()? as usize)?;
         }
-        Tag::RequestModel => record.request_model = Text::from(value.0),
-        Tag::Model => record.model = Text::from(value.0),
-        Tag::Version => record.version = Text::from(value.0),
+        Tag::RequestModel => record.request_model = Text::from(value.0).kept_only(),
+        Tag::Model => record.model = Text::from(value.0).kept_only(),
+        Tag::Version => record.version = Text::from(value.0).kept_only(),
         Tag::Cut => record.cut = value.small()?,
         Tag::Rows | Tag::Kinds | Tag::Cells | Tag::Class | Tag::OtherClasses | Tag::Fingerprint => {
             decode_rows(record.rows.get_or_insert_default(), tag, value)?;
