@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn each_reading_has_a_slot_of_its_own() {
         let cells = Spread::ALL.into_iter().flat_map(|spread| {
-            (0..=spread.bounds().len()).map(move |cell| Reading::Cell(spread, u8::try_from(cell).unwrap()))
+            (0..=u8::MAX).take(spread.bounds().len() + 1).map(move |cell| Reading::Cell(spread, cell))
         });
         let single = [Reading::Repeats, Reading::Errors, Reading::Events, Reading::Cut, Reading::Class(None)];
         let readings: Vec<Reading<'_>> = cells
