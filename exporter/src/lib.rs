@@ -5,10 +5,10 @@
 //! A scrape is one read of Envoy and has four steps. Each step has a folder and knows only its neighbours:
 //!
 //! ```text
-//! envoy ── lines ──> reading ── Reading ──> render (as dialect asks) ── bytes ──> http
+//! envoy ── lines ──> reading ── Reading ──> render (as the dialects ask) ── bytes ──> http
 //! ```
 //!
-//! `cli` turns flags and environment into a configuration. `reading`, `dialect` and `render` are pure: text goes in,
+//! `cli` turns flags and environment into a configuration. `reading` and `render` are pure: text goes in,
 //! text comes out.
 
 #![forbid(unsafe_code)]
@@ -18,7 +18,6 @@
 )]
 
 pub mod cli;
-pub mod dialect;
 pub mod envoy;
 pub mod http;
 pub mod process;

@@ -4,11 +4,11 @@ pub mod encode;
 pub mod families;
 pub mod self_metrics;
 
-use crate::dialect::Family;
 use crate::reading::identity::Identity;
 use crate::reading::measured::Reading;
 use crate::render::encode::{Encoder, Format, Protobuf, Syntax, Text};
 use crate::render::self_metrics::{SelfMetrics, SelfState};
+use scoretap_dialect::Family;
 
 /// The settings for every exposition.
 #[derive(Clone, Debug)]

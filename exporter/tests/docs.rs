@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use scoretap_exporter::dialect::{BUILT_IN, Dialect, Dimension, Family, Label, Measure};
+use scoretap_dialect::{BUILT_IN, Dialect, Dimension, Family, Label, Measure};
 use scoretap_exporter::render::encode::Kind;
 use scoretap_exporter::render::self_metrics;
 

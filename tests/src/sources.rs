@@ -12,10 +12,11 @@ use anyhow::{Context, Result, ensure};
 use crate::workspace::root;
 
 /// Everything from which the shipped programs are built.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     ".cargo",
     "Cargo.lock",
     "Cargo.toml",
+    "dialect",
     "envoy",
     "exporter",
     "filter",

@@ -133,6 +133,7 @@ fn native() -> Result<()> {
     let packages = [
         "scoretap-core",
         "scoretap-scan",
+        "scoretap-dialect",
         "scoretap-exporter",
         "scoretap-web",
         "scoretap-injector",

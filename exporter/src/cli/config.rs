@@ -8,12 +8,12 @@ use scoretap_web::listen::Listen;
 
 use crate::cli::args::Args;
 use crate::cli::labels;
-use crate::dialect::{self, Dialect, Family};
 use crate::envoy::admin::Endpoint;
 use crate::envoy::query;
 use crate::http::pages;
 use crate::reading::identity::Identity;
 use crate::render::RenderConfig;
+use scoretap_dialect::{self as dialect, Dialect, Family};
 
 /// Everything that is fixed when the process starts.
 #[derive(Clone, Debug)]

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::dialect::Family;
-use crate::dialect::names::{RESERVED_LABELS, is_word};
 use crate::render::self_metrics;
+use scoretap_dialect::Family;
+use scoretap_dialect::names::{RESERVED_LABELS, is_word};
 
 /// The label for the environment variable `TENANT`.
 const TENANT: &str = "tenant";
@@ -76,7 +76,7 @@ fn taken(families: &[Family]) -> BTreeSet<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::Dialect;
+    use scoretap_dialect::Dialect;
 
     fn parsed(flags: &[&str], tenant: Option<&str>) -> Result<Vec<(String, String)>, Vec<String>> {
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();

@@ -11,8 +11,8 @@ use hashbrown::HashMap;
 use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::{Outcome, Status};
 
-use crate::reading::bodies::{BodyCount, BodyHistogram};
 use crate::reading::measured::Reading;
+use scoretap_dialect::bodies::{BodyCount, BodyHistogram};
 
 /// When a read began, by both clocks.
 #[derive(Clone, Copy, Debug)]

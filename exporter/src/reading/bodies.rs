@@ -4,177 +4,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use scoretap_core::reading::{Bounds, Reading as Read, Spread, StreamEnd, Summed, TokenType, Usage};
+use scoretap_core::reading::{Reading as Read, Spread, StreamEnd, Summed, TokenType, Usage};
+use scoretap_dialect::bodies::{BodyCount, BodyHistogram};
 use scoretap_scan::record::{Finish, Kind, Scanned};
 
-use crate::as_float;
 use crate::reading::measured::earlier;
 
 /// The class of predictions whose own class has no counter.
 const OTHER: &str = "other";
-
-/// Something that bodies are counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BodyCount {
-    /// Values of predictions, by kind.
-    Values,
-    /// Predictions, by class.
-    Classes,
-    /// Answers with the same predictions as the one before.
-    Repeats,
-    /// Successful responses whose body reports an error.
-    ErrorBodies,
-    /// Values and classes that were seen but not counted.
-    Cut,
-    /// Tokens that the server reported, by type.
-    Tokens,
-    /// Choices, by the reason why the model stopped.
-    Finishes,
-    /// Stream events with content.
-    StreamEvents,
-    /// Answers, by whether they have a usage.
-    Usage,
-    /// Streams, by how they ended.
-    Streams,
-    /// Bodies, by how far they could be read.
-    Scanned,
-}
-
-impl BodyCount {
-    /// The families that a dialect can show.
-    pub const ALL: [Self; 10] = [
-        Self::Values,
-        Self::Classes,
-        Self::Repeats,
-        Self::ErrorBodies,
-        Self::Cut,
-        Self::Tokens,
-        Self::Finishes,
-        Self::StreamEvents,
-        Self::Usage,
-        Self::Streams,
-    ];
-
-    /// The name in a dialect.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Values => "values",
-            Self::Classes => "classes",
-            Self::Repeats => "repeats",
-            Self::ErrorBodies => "error_bodies",
-            Self::Cut => "cut",
-            Self::Tokens => "tokens",
-            Self::Finishes => "finishes",
-            Self::StreamEvents => "stream_events",
-            Self::Usage => "usage",
-            Self::Streams => "streams",
-            Self::Scanned => "scanned",
-        }
-    }
-
-    /// The values that a series has from its first body of this sort, so that `rate()` sees their first increment.
-    fn expected(self, bodies: &Bodies) -> Vec<&'static str> {
-        match self {
-            Self::Values if bodies.has_predictions() => Kind::ALL.map(Kind::as_str).to_vec(),
-            Self::Repeats if bodies.has_predictions() => vec![""],
-            Self::ErrorBodies | Self::Cut => vec![""],
-            Self::Tokens if bodies.has_generations() => {
-                [TokenType::Input, TokenType::Output].map(TokenType::as_str).to_vec()
-            }
-            Self::Finishes if bodies.has_generations() => Finish::ALL.map(Finish::as_str).to_vec(),
-            Self::StreamEvents if bodies.has_generations() => vec![""],
-            Self::Usage if bodies.has_generations() => Usage::ALL.map(Usage::as_str).to_vec(),
-            Self::Streams if bodies.has_generations() => StreamEnd::ALL.map(StreamEnd::as_str).to_vec(),
-            Self::Scanned => Scanned::ALL.map(Scanned::as_str).to_vec(),
-            Self::Values
-            | Self::Classes
-            | Self::Repeats
-            | Self::Tokens
-            | Self::Finishes
-            | Self::StreamEvents
-            | Self::Usage
-            | Self::Streams => Vec::new(),
-        }
-    }
-}
-
-/// A histogram over fixed cells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BodyHistogram {
-    /// Rows of an answer.
-    Rows,
-    /// Numeric predictions.
-    Value,
-    /// Tokens of a call, by type.
-    CallTokens,
-    /// Time between two content events of a stream.
-    Gap,
-    /// Time from the end of the request to the first token.
-    FirstToken,
-    /// Time per output token.
-    TokenTime,
-}
-
-impl BodyHistogram {
-    /// Every histogram.
-    pub const ALL: [Self; 6] =
-        [Self::Rows, Self::Value, Self::CallTokens, Self::Gap, Self::FirstToken, Self::TokenTime];
-
-    /// The name in a dialect.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Rows => "rows",
-            Self::Value => "value",
-            Self::CallTokens => "call_tokens",
-            Self::Gap => "time_between_events",
-            Self::FirstToken => "time_to_first_token",
-            Self::TokenTime => "time_per_output_token",
-        }
-    }
-
-    /// Whether the values are times.
-    pub const fn is_time(self) -> bool {
-        match self {
-            Self::Gap | Self::FirstToken | Self::TokenTime => true,
-            Self::Rows | Self::Value | Self::CallTokens => false,
-        }
-    }
-
-    /// Whether there is a sum. Numeric predictions can be negative, and Envoy's counters cannot.
-    pub const fn has_sum(self) -> bool {
-        !matches!(self, Self::Value)
-    }
-
-    /// The bounds of a time, in nanoseconds; none of another histogram.
-    pub const fn time_bounds(self) -> &'static [u64] {
-        match self.spread().bounds() {
-            Bounds::Times(bounds) => bounds,
-            Bounds::Counts(_) | Bounds::Values(_) => &[],
-        }
-    }
-
-    /// The bounds in nanoseconds, rows, tokens or the unit of the predictions.
-    pub fn bounds(self) -> Vec<f64> {
-        match self.spread().bounds() {
-            Bounds::Values(bounds) => bounds.to_vec(),
-            Bounds::Counts(bounds) | Bounds::Times(bounds) => {
-                bounds.iter().map(|bound| as_float(*bound)).collect()
-            }
-        }
-    }
-
-    /// The filter's cells; input and output tokens have the same bounds.
-    const fn spread(self) -> Spread {
-        match self {
-            Self::Rows => Spread::Rows,
-            Self::Value => Spread::Value,
-            Self::CallTokens => Spread::OutputTokens,
-            Self::Gap => Spread::Gap,
-            Self::FirstToken => Spread::FirstToken,
-            Self::TokenTime => Spread::TokenTime,
-        }
-    }
-}
 
 /// A count, and when it was 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -236,7 +73,7 @@ impl Bodies {
             return Vec::new();
         }
         let mut samples: Vec<(&str, Count)> =
-            of.expected(self).into_iter().map(|value| (value, Count { count: 0, created: since })).collect();
+            expected(of, self).into_iter().map(|value| (value, Count { count: 0, created: since })).collect();
         for (value, count) in self.counted(of) {
             match samples.iter_mut().find(|(known, _)| *known == value) {
                 Some((_, known)) => known.count = count.count,
@@ -328,6 +165,31 @@ impl Bodies {
     fn counted(&self, of: BodyCount) -> impl Iterator<Item = (&str, Count)> {
         let wanted = self.counts.iter().filter(move |((known, _), _)| *known == of);
         wanted.map(|((_, value), count)| (value.as_ref(), *count))
+    }
+}
+
+/// The values that a series has from its first body of this sort, so that `rate()` sees their first increment.
+fn expected(of: BodyCount, bodies: &Bodies) -> Vec<&'static str> {
+    match of {
+        BodyCount::Values if bodies.has_predictions() => Kind::ALL.map(Kind::as_str).to_vec(),
+        BodyCount::Repeats if bodies.has_predictions() => vec![""],
+        BodyCount::ErrorBodies | BodyCount::Cut => vec![""],
+        BodyCount::Tokens if bodies.has_generations() => {
+            [TokenType::Input, TokenType::Output].map(TokenType::as_str).to_vec()
+        }
+        BodyCount::Finishes if bodies.has_generations() => Finish::ALL.map(Finish::as_str).to_vec(),
+        BodyCount::StreamEvents if bodies.has_generations() => vec![""],
+        BodyCount::Usage if bodies.has_generations() => Usage::ALL.map(Usage::as_str).to_vec(),
+        BodyCount::Streams if bodies.has_generations() => StreamEnd::ALL.map(StreamEnd::as_str).to_vec(),
+        BodyCount::Scanned => Scanned::ALL.map(Scanned::as_str).to_vec(),
+        BodyCount::Values
+        | BodyCount::Classes
+        | BodyCount::Repeats
+        | BodyCount::Tokens
+        | BodyCount::Finishes
+        | BodyCount::StreamEvents
+        | BodyCount::Usage
+        | BodyCount::Streams => Vec::new(),
     }
 }
 

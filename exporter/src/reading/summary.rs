@@ -6,7 +6,9 @@ use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::{Outcome, Status};
 
 use crate::as_float;
-use crate::reading::bodies::{Bodies, BodyCount, BodyHistogram, FixedCells};
+use scoretap_dialect::bodies::{BodyCount, BodyHistogram};
+
+use crate::reading::bodies::{Bodies, FixedCells};
 use crate::reading::measured::{Key, Measured, Reading, bucket_index};
 
 /// One route of one model.

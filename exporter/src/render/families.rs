@@ -9,10 +9,10 @@ use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::{Outcome, Status};
 
 use crate::as_float;
-use crate::dialect::{Dimension, Family, Label, Measure};
 use crate::reading::measured::{Calls, Distribution, Key, Measured, Reading, bucket_index, earlier};
 use crate::render::RenderConfig;
 use crate::render::encode::{Buckets, Encoder, Heading, Kind, Native, Value};
+use scoretap_dialect::{Dimension, Family, Label, Measure};
 
 /// Writes the families of the configured dialects. A family without samples is left out.
 pub fn write(config: &RenderConfig, reading: &Reading, encoder: &mut impl Encoder) {

@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::envoy::errors::{Reason, ScrapeErrors};
 use crate::process::Resources;
-use crate::reading::bodies::{BodyCount, Count};
+use scoretap_dialect::bodies::BodyCount;
+
+use crate::reading::bodies::Count;
 use crate::reading::measured::{Key, Reading, VmReloads};
 use crate::render::encode::{Encoder, Heading, Kind, Value};
 use scoretap_web::counts::Counts;

@@ -3,8 +3,8 @@
 use proptest::prelude::{Just, Strategy, prop_oneof, proptest};
 use proptest::{collection, option, sample};
 use scoretap_core::histogram::Histogram;
+use scoretap_dialect::{Dialect, Dimension, Measure, merge};
 use scoretap_exporter::cli::labels::constants;
-use scoretap_exporter::dialect::{Dialect, Dimension, Measure, merge};
 use scoretap_exporter::reading::decode::Decoder;
 use scoretap_exporter::reading::identity::Identity;
 use scoretap_exporter::render::encode::{Encoder, Format, Protobuf, Syntax, Text};

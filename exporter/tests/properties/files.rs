@@ -5,10 +5,10 @@ use std::path::Path;
 use clap::Parser;
 use proptest::prelude::{Strategy, any, prop_oneof, proptest};
 use proptest::{collection, sample};
+use scoretap_dialect::Dialect;
 use scoretap_exporter::cli::args::Args;
 use scoretap_exporter::cli::config::Config;
 use scoretap_exporter::cli::labels::constants;
-use scoretap_exporter::dialect::Dialect;
 use scoretap_web::config as web;
 use serde_norway::Value;
 

@@ -27,5 +27,3 @@ pub mod server;
 mod slots;
 #[cfg(feature = "serve")]
 pub mod threads;
-#[cfg(feature = "serve")]
-pub mod yaml;

@@ -180,7 +180,7 @@ fn openmetrics_heading(heading: Heading<'_>, out: &mut Vec<u8>) {
         Kind::Info => ("info", "_info"),
         Kind::Histogram => ("histogram", ""),
     };
-    // A dialect's families have the suffix of their type, see `dialect::file`.
+    // A dialect's families have the suffix of their type, see `scoretap_dialect`.
     let name = name.strip_suffix(suffix).unwrap_or(name);
     append(out, format!("# TYPE {name} {kind}\n").as_bytes());
     if let Some(unit) = unit {

@@ -2,7 +2,9 @@
 
 use super::{Facts, FamilyWriter, Group};
 use crate::as_float;
-use crate::reading::bodies::{BodyCount, BodyHistogram, Count, FixedCells};
+use scoretap_dialect::bodies::{BodyCount, BodyHistogram};
+
+use crate::reading::bodies::{Count, FixedCells};
 use crate::reading::measured::earlier;
 use crate::render::encode::{Buckets, Encoder, Value, bound_text};
 

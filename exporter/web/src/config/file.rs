@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::limit::{self, RateLimit};
 use super::tls::{self, ClientAuth, San, Settings};
 use super::{Seen, WebConfig};
-use crate::yaml::{Faults, Field, Table};
+use scoretap_yaml::{Faults, Field, Table};
 
 const KEYS: [&str; 4] = ["tls_server_config", "http_server_config", "basic_auth_users", "rate_limit"];
 const TLS_KEYS: [&str; 13] = [

@@ -2,9 +2,16 @@
 //!
 //! `dialects/*.yaml` are compiled in. `--dialect-file` reads another one of the same form.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
+pub mod bodies;
 mod file;
 mod merge;
-pub(crate) mod names;
+pub mod names;
 
 use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::{Outcome, Status};
@@ -13,7 +20,7 @@ use scoretap_scan::record::{Finish, Kind};
 
 pub use merge::merge;
 
-use crate::reading::bodies::{BodyCount, BodyHistogram};
+use crate::bodies::{BodyCount, BodyHistogram};
 
 /// A dialect of this release: its name and its file.
 pub const BUILT_IN: [(&str, &str); 8] = [
@@ -334,6 +341,11 @@ impl Dimension {
             | Self::Fixed => Vec::new(),
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bounds are far below 2^53")]
+pub(crate) const fn as_float(value: u64) -> f64 {
+    value as f64
 }
 
 impl Dialect {

@@ -2,10 +2,10 @@
 
 use scoretap_core::histogram::{LONGEST_BOUND_SECONDS, MOST_BOUNDS, time_bound};
 use scoretap_core::outcome::Status;
-use scoretap_web::yaml::{Faults, Field, Table};
+use scoretap_yaml::{Faults, Field, Table};
 
-use super::names::{is_label, is_name};
-use super::{Dialect, Dimension, Family, Label, Measure};
+use crate::names::{is_label, is_name};
+use crate::{Dialect, Dimension, Family, Label, Measure};
 
 const KEYS: [&str; 3] = ["dialect", "about", "families"];
 const FAMILY_KEYS: [&str; 7] = ["name", "help", "measure", "only", "values", "bounds_seconds", "labels"];
@@ -14,7 +14,7 @@ const LABEL_KEYS: [&str; 5] = ["name", "value", "rename", "from_the_start", "tex
 /// The prefix of Scoretap's own metrics, which a dialect cannot use.
 const RESERVED: &str = "scoretap_";
 
-pub(super) fn parse(file: &str, text: &str) -> Result<Dialect, Vec<String>> {
+pub(crate) fn parse(file: &str, text: &str) -> Result<Dialect, Vec<String>> {
     let mut faults = Faults::new(file);
     let dialect = document(text, &mut faults);
     faults.conclude(dialect)

@@ -1,5 +1,11 @@
 //! Walks a YAML document and collects all its faults: where, what was found, what is allowed. serde stops at the first.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 use serde_norway::{Mapping, Value};
 
 /// The faults so far.
