@@ -128,3 +128,15 @@ fn other_sources_make_a_built_file_stale() {
     fs::write(folders.run.join(".program.sources"), "0").unwrap();
     assert!(!sources::is_current(&built));
 }
+
+#[test]
+fn edits_make_only_dependent_programs_stale() {
+    let needs = |built: &str| sources::packages_of(built.as_ref());
+    assert_eq!(
+        needs("scoretap.wasm"),
+        ["scoretap-core", "scoretap-filter", "scoretap-host", "scoretap-scan"]
+    );
+    assert!(needs("scoretap-exporter").contains(&"scoretap-web"));
+    assert!(!needs("scoretap-exporter").contains(&"scoretap-cli"));
+    assert!(needs("scoretap").contains(&"scoretap-injector"));
+}

@@ -183,7 +183,7 @@ struct Workshop {
 impl Workshop {
     /// This tree. An edit during the build makes what is built stale.
     fn of_tree() -> Self {
-        sources::fingerprint();
+        sources::freeze();
         Self { sources: workspace::root(), target: workspace::target() }
     }
 
