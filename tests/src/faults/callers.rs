@@ -1,5 +1,4 @@
-//! Everybody who calls through Envoy while something goes wrong, and what they know of how their calls ended: the truth
-//! that counts are compared with.
+//! The callers during a fault, and their own record of how each call ended.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,10 +14,12 @@ use crate::wait::wait_for;
 
 pub(super) const ROW: &str = r#"{"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9]]}"#;
 pub(super) const AT_ONCE: u16 = 4;
-/// A rejected caller retries a moment later.
+/// The calls of one round.
+pub(super) const ROUND: usize = 20;
+/// Callers wait this long after a failed round.
 const BACKOFF: Duration = Duration::from_millis(10);
 
-/// Numbers of calls, by HTTP status or by what they came to.
+/// Numbers of calls, by HTTP status or by outcome.
 pub(super) type Tally = BTreeMap<String, f64>;
 
 /// The callers.
@@ -35,8 +36,7 @@ pub(super) struct Ledger {
     pub(super) codes: Tally,
     /// The same calls as successes and failures.
     pub(super) statuses: Tally,
-    /// Calls that are counted, in whatever way, or are not: those without an answer, of which Envoy may know how they
-    /// ended, or nothing.
+    /// Calls without an answer. Envoy may have counted them in any way, or not at all.
     pub(super) uncertain: f64,
 }
 
@@ -59,7 +59,7 @@ impl Callers {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Some calls, a few at a time.
+    /// Makes calls, [`AT_ONCE`] at a time.
     pub(super) fn call(&self, calls: Vec<Call>) -> Vec<CallResult> {
         let answers = self.load.run(calls);
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +67,7 @@ impl Callers {
         answers
     }
 
-    /// Some calls that all have to be answered with 200.
+    /// Makes calls that must all be answered with 200.
     pub(super) fn call_well(&self, calls: Vec<Call>) -> Result<()> {
         let answers = self.call(calls);
         let failed = answers.iter().filter(|answer| !is_answered(answer)).count();
@@ -75,18 +75,18 @@ impl Callers {
         Ok(())
     }
 
-    /// Calls that were made in another way, and answered with 200.
+    /// Records calls that another client made and that were answered with 200.
     pub(super) fn called_well(&self, count: usize) {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner).answered(200, true, count);
     }
 
-    /// They call from before `action` until after it: how these calls ended.
+    /// Makes calls from before `action` until after it, and returns how they ended.
     pub(super) fn meanwhile(&self, action: impl FnOnce() -> Result<()>) -> Result<Vec<CallResult>> {
-        meanwhile(|| self.call(vec![score(); 20]), action)
+        meanwhile(|| self.call(vec![score(); ROUND]), action)
     }
 }
 
-/// `round` again and again, from before `action` until after it: what all the rounds came to.
+/// Repeats `round` from before `action` until after it, and returns the results of all rounds.
 pub(super) fn meanwhile(
     round: impl Fn() -> Vec<CallResult> + Sync,
     action: impl FnOnce() -> Result<()>,
@@ -114,7 +114,7 @@ pub(super) fn meanwhile(
 }
 
 impl Ledger {
-    /// How many calls were answered.
+    /// The number of answered calls.
     pub(super) fn answers(&self) -> f64 {
         self.codes.values().sum()
     }

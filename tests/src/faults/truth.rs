@@ -11,7 +11,7 @@ use crate::child;
 use crate::exposition::Exposition;
 use crate::stack::Stack;
 
-/// No strike has more callers at once: a second has at most this many seconds of calls.
+/// The most concurrent callers of any fault, and so the most seconds of calls in a second.
 const MOST_CALLERS: f64 = 16.0;
 
 /// The counts of all calls so far.
@@ -54,24 +54,24 @@ impl Truth {
         }
     }
 
-    /// Each answer that a caller has got is counted, under its status and as the success or failure that it was, but
-    /// for what may be lost; and beyond the answers at most the calls of which they are not certain.
-    pub(super) fn is_what(&self, callers: &Ledger, loss: Loss) -> Result<()> {
+    /// Checks that every answer is counted under its code and status, except what `loss` allows, and that no more
+    /// calls are counted than callers made. Of `at_risk` answers an old Envoy process may have held the counts.
+    pub(super) fn is_what(&self, callers: &Ledger, loss: Loss, at_risk: f64) -> Result<()> {
         let gap = self.by_envoy - self.seen;
         let (lost, unseen) = match loss {
             Loss::Nothing => (0.0, 0.0),
             Loss::Unmatched => (self.unmatched, 0.0),
             Loss::Unseen => (gap, gap),
-            Loss::All => (f64::INFINITY, 0.0),
-            // The old Envoy had begun with some calls when it handed over, and told nobody how they ended.
-            Loss::HandedOver => (f64::INFINITY, gap.clamp(0.0, AT_ONCE.into())),
+            Loss::OldProcess => (at_risk, 0.0),
+            // Calls that were in flight when the old Envoy handed over end uncounted.
+            Loss::HandedOver => (at_risk, gap.clamp(0.0, AT_ONCE.into())),
         };
         ensure!(gap == unseen, "{} calls seen of {}", self.seen, self.by_envoy);
-        ensure!(loss == Loss::Nothing || lost > 0.0, "nothing was lost: it did not happen");
+        ensure!(loss == Loss::Nothing || lost > 0.0, "nothing was lost, so the fault did not happen");
         for (counted, known) in [(&self.codes, &callers.codes), (&self.statuses, &callers.statuses)] {
             let (missing, surplus) = (excess(known, counted), excess(counted, known));
-            ensure!(missing <= lost, "{missing} calls are missing where {lost} may");
-            ensure!(surplus <= callers.uncertain, "{surplus} calls too many are counted");
+            ensure!(missing <= lost, "{missing} calls are missing, at most {lost} may be");
+            ensure!(surplus <= callers.uncertain, "{surplus} more calls are counted than were made");
         }
         Ok(())
     }
@@ -96,7 +96,7 @@ fn of(tally: &Tally, key: &str) -> f64 {
     tally.get(key).copied().unwrap_or(0.0)
 }
 
-/// By how much `one` goes beyond `other`.
+/// The sum by which `one` exceeds `other`.
 fn excess(one: &Tally, other: &Tally) -> f64 {
     one.iter().fold(0.0, |sum, (key, value)| sum + (value - of(other, key)).max(0.0))
 }

@@ -1,4 +1,4 @@
-//! Each fault once, on a stack of its own. Over and over, as access logger and as HTTP filter: `cargo xtask soak`.
+//! Each fault once, on its own stack. `cargo xtask soak` repeats them all, as access logger and as HTTP filter.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -6,7 +6,7 @@ use scoretap_tests::apps::{Broken, Scorer};
 use scoretap_tests::faults::{FAULTS, stack};
 use scoretap_tests::stack::{Folders, Upstream, WayIn};
 
-/// Only where the module has a part in it does the way in make a difference.
+/// The way in matters only for faults in which the module takes part.
 const AS_LOGGER: &[WayIn] = &[WayIn::AccessLog];
 const IN_BOTH_WAYS: &[WayIn] = &WayIn::ALL;
 
@@ -22,7 +22,7 @@ fn check(name: &str, ways_in: &[WayIn], upstream: &Upstream) {
     }
 }
 
-/// The scorer of those tests that leave it alone: it is slow to start.
+/// A scorer for the tests that do not break it. They share it, because it starts slowly.
 fn scorer() -> Upstream {
     static SCORER: Mutex<Weak<Scorer>> = Mutex::new(Weak::new());
     let mut shared = SCORER.lock().unwrap_or_else(PoisonError::into_inner);

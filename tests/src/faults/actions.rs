@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
@@ -18,36 +17,38 @@ use crate::http::{self, Call, Endpoint, Load, Protocol};
 use crate::stack::{Stack, WayIn};
 use crate::wait::wait_for;
 
-const PATIENCE: Duration = Duration::from_millis(300);
+const ABORT_AFTER: Duration = Duration::from_millis(300);
 const MODELS: usize = 10_000;
-/// The filter's `max_series`, as it is by default.
+/// Milliseconds from a start of the exporter to its next kill: before, during and after a scrape.
+const KILLS_AFTER: [u64; 5] = [3, 9, 14, 21, 28];
+/// The default of the filter's `max_series`.
 const MOST_SERIES: usize = 200;
 
-/// At moments that nobody chooses, in the middle of scrapes. A scrape comes whole or not at all.
+/// Kills the exporter during scrapes. Each scrape is complete or fails.
 pub(super) fn kill_exporter(stack: &mut Stack, _: &Callers) -> Result<()> {
     let scrapes = Load { endpoint: stack.exporter.clone(), protocol: Protocol::Http1, callers: 2 };
     let scraped = meanwhile(
         || scrapes.run(vec![Call::get("/metrics"); 4]),
         || {
-            (0..5).try_for_each(|_| {
-                std::thread::sleep(some_time_below(Duration::from_millis(30)));
+            KILLS_AFTER.into_iter().try_for_each(|milliseconds| {
+                std::thread::sleep(Duration::from_millis(milliseconds));
                 stack.stop_exporter();
                 stack.start_exporter()
             })
         },
     )?;
     for answer in scraped.into_iter().flatten().filter(|answer| answer.complete) {
-        ensure!(is_read(&answer.text()), "half a scrape was served as a whole one: {}", answer.text());
+        ensure!(is_read(&answer.text()), "a truncated scrape looked complete: {}", answer.text());
     }
     Ok(())
 }
 
-/// Connections that idle take all descriptors: a scrape finds none. It does again when they are gone, without a hand.
+/// Idle connections take all descriptors, so scrapes fail until these connections close.
 pub(super) fn starve_exporter(stack: &mut Stack, callers: &Callers) -> Result<()> {
     let Endpoint::Tcp(address) = stack.exporter else { unreachable!("the exporter listens on TCP") };
     let scrape = |stack: &Stack| {
         let answer =
-            http::call(&stack.exporter, Protocol::Http1, Call::get("/metrics").abort_after(PATIENCE));
+            http::call(&stack.exporter, Protocol::Http1, Call::get("/metrics").abort_after(ABORT_AFTER));
         answer.is_ok_and(|answer| is_read(&answer.text()))
     };
     with_few_descriptors(stack.exporter_pid(), 4, || {
@@ -72,8 +73,8 @@ pub(super) fn hot_restart(stack: &mut Stack, _: &Callers) -> Result<()> {
     stack.hot_restart()
 }
 
-/// As an access logger the VM is started anew by itself. As an HTTP filter calls pass unseen until somebody configures
-/// it anew.
+/// Traps the VM. Envoy restarts an access logger's VM by itself. An HTTP filter's VM stays down until its
+/// configuration changes.
 pub(super) fn trap(stack: &mut Stack, callers: &Callers) -> Result<()> {
     (0..20).try_for_each(|_| callers.call_well(vec![score().header("x-scoretap-trap", "1")]))?;
     if stack.way_in == WayIn::HttpFilter {
@@ -91,7 +92,7 @@ pub(super) fn swap(stack: &mut Stack, callers: &Callers) -> Result<()> {
     Ok(())
 }
 
-/// New connections find no descriptor, or none is left for one to the app; the ones that are open go on.
+/// Envoy has no descriptor for new connections. Open connections continue.
 pub(super) fn starve_envoy(stack: &mut Stack, callers: &Callers) -> Result<()> {
     with_few_descriptors(stack.envoy_pid(), 0, || {
         let idle: Vec<_> = (0..40).map(|_| TcpStream::connect(stack.address)).collect();
@@ -102,7 +103,7 @@ pub(super) fn starve_envoy(stack: &mut Stack, callers: &Callers) -> Result<()> {
     })
 }
 
-/// Everything that Envoy and the exporter say meets "no space left on device", until they are started again.
+/// Restarts Envoy and the exporter with logs that fail with "no space left on device", until the next restart.
 pub(super) fn fill_disk(stack: &mut Stack) -> Result<()> {
     let logs = ["envoy.log", "exporter.log"].map(|log| stack.folders.logs.join(log));
     stack.stop_envoy();
@@ -117,8 +118,7 @@ pub(super) fn fill_disk(stack: &mut Stack) -> Result<()> {
     Ok(())
 }
 
-/// An hour on, then back to before it began, and right again. The bounds shown are those that were configured last,
-/// whatever the time was.
+/// Steps Envoy's clock forward, to before its start, and back. The exporter always shows the latest bounds.
 pub(super) fn step_clock(stack: &mut Stack, callers: &Callers) -> Result<()> {
     for (hours, bound) in [(1, "0.3"), (-2, "0.4"), (0, "0.6")] {
         stack.set_clock(hours)?;
@@ -140,16 +140,16 @@ pub(super) fn kill_app(stack: &mut Stack, callers: &Callers) -> Result<()> {
     stack.app()?.start_again()
 }
 
-/// It takes calls and answers none, until it goes on. Some callers leave.
+/// Pauses the app, so that it accepts calls and answers none. Some callers leave.
 pub(super) fn hang_app(stack: &mut Stack, callers: &Callers) -> Result<()> {
     stack.app()?.pause();
-    let gone = callers.call(vec![score().abort_after(PATIENCE); 8]);
+    let gone = callers.call(vec![score().abort_after(ABORT_AFTER); 8]);
     stack.app()?.go_on();
     ensure!(gone.iter().all(Result::is_err), "the app did not hang");
     Ok(())
 }
 
-/// In the app's place there is for a while one that breaks in every way there is.
+/// Replaces the app for a while by one that breaks in every way.
 pub(super) fn break_app(stack: &mut Stack, callers: &Callers) -> Result<()> {
     let app = stack.app()?;
     app.kill();
@@ -178,7 +178,7 @@ pub(super) fn abuse(stack: &mut Stack, callers: &Callers) -> Result<()> {
     }
     let mut answer = String::new();
     dripping.read_to_string(&mut answer)?;
-    ensure!(answer.starts_with("HTTP/1.1 200"), "who drips was answered {answer}");
+    ensure!(answer.starts_with("HTTP/1.1 200"), "a dripping caller got {answer}");
     callers.called_well(answered + 1);
     Ok(())
 }
@@ -186,23 +186,23 @@ pub(super) fn abuse(stack: &mut Stack, callers: &Callers) -> Result<()> {
 pub(super) fn send_large_headers(stack: &mut Stack, callers: &Callers) -> Result<()> {
     callers.call([100_000, 1_000_000].map(|size| score().header("x", &"a".repeat(size))).to_vec());
     let request = format!("POST /score HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(2_000_000));
-    // More than Envoy takes: it refuses in the middle.
-    let _ = http::raw(stack.address, request.as_bytes(), PATIENCE);
+    // Envoy rejects this in the middle of the request.
+    let _ = http::raw(stack.address, request.as_bytes(), ABORT_AFTER);
     Ok(())
 }
 
 pub(super) fn flood(stack: &mut Stack, callers: &Callers) -> Result<()> {
     let calls = (0..MODELS).map(|number| Call::post(&format!("/v1/models/name-{number}:predict"), "{}"));
     let answers = callers.call(calls.collect());
-    ensure!(answers.iter().all(Result::is_ok), "not all were answered");
+    ensure!(answers.iter().all(Result::is_ok), "some calls were not answered");
     let metrics = stack.metrics();
     let families = metrics.select("prediction_requests_total", &[("status", "success")]);
     let named = families.filter(|(labels, _)| labels["model_name"].starts_with("name-")).count();
-    ensure!((1..=MOST_SERIES).contains(&named), "{named} models have series of their own");
+    ensure!((1..=MOST_SERIES).contains(&named), "{named} models have a series");
     Ok(())
 }
 
-/// While `action` runs, a process can open `spare` files more and then none.
+/// Runs `action` while the process can open only `spare` more files.
 fn with_few_descriptors<T>(pid: Option<u32>, spare: u64, action: impl FnOnce() -> Result<T>) -> Result<T> {
     let raw = pid.and_then(|pid| i32::try_from(pid).ok()).context("the process is gone")?;
     let (pid, open) = (Pid::from_raw(raw), fs::read_dir(format!("/proc/{raw}/fd"))?.count() as u64);
@@ -215,9 +215,4 @@ fn with_few_descriptors<T>(pid: Option<u32>, spare: u64, action: impl FnOnce() -
 
 fn is_read(exposition: &str) -> bool {
     exposition.contains("\nscoretap_up 1\n")
-}
-
-/// The standard library's only source of randomness.
-fn some_time_below(limit: Duration) -> Duration {
-    limit.mul_f64(RandomState::new().hash_one(()) as f64 / u64::MAX as f64)
 }
