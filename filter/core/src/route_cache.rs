@@ -60,13 +60,8 @@ impl<T: Copy> RouteCache<T> {
         let Some(slot) = Self::position(path).and_then(|position| self.slots.get_mut(position)) else {
             return;
         };
-        let Some((own_path, own_method)) =
-            slot.request.get_mut(..length).and_then(|request| request.split_at_mut_checked(path.len()))
-        else {
-            return;
-        };
-        own_path.copy_from_slice(path);
-        own_method.copy_from_slice(method);
+        let Some(request) = slot.request.get_mut(..length) else { return };
+        request.iter_mut().zip(path.iter().chain(method)).for_each(|(to, from)| *to = *from);
         slot.path_length = path.len();
         slot.length = length;
         slot.value = Some(value);

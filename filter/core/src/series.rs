@@ -147,7 +147,8 @@ impl<T: Default> SeriesTable<T> {
         if self.contains(name) {
             return Admission::Admitted;
         }
-        let key = format!("{}.{name}", self.key);
+        let mut key = String::with_capacity(self.key.len().saturating_add(name.len()).saturating_add(1));
+        [&self.key, ".", name].into_iter().for_each(|part| key.push_str(part));
         match data.get(&key) {
             Read::Found { .. } => return self.insert(name),
             Read::Failed => return Admission::NotYet,
@@ -157,17 +158,11 @@ impl<T: Default> SeriesTable<T> {
         if !self.reserve(evidence, data) {
             return Admission::NotYet;
         }
-        match data.set(&key, b"1", Expected::Absent) {
-            Write::Done => self.insert(name),
-            Write::Conflict => {
-                self.release(evidence, data);
-                self.insert(name)
-            }
-            Write::Failed => {
-                self.release(evidence, data);
-                Admission::NotYet
-            }
+        let written = data.set(&key, b"1", Expected::Absent);
+        if written != Write::Done {
+            self.release(evidence, data);
         }
+        if written == Write::Failed { Admission::NotYet } else { self.insert(name) }
     }
 
     /// The value of a series that was admitted or that the limit does not concern.
@@ -211,10 +206,9 @@ fn change(key: &str, data: &impl SharedData, mut next: impl FnMut(Tally) -> Opti
             Read::Failed => return false,
         };
         let Some(next) = tally.and_then(&mut next) else { return false };
-        match data.set(key, &next.encode(), expected) {
-            Write::Done => return true,
-            Write::Conflict => {}
-            Write::Failed => return false,
+        let written = data.set(key, &next.encode(), expected);
+        if written != Write::Conflict {
+            return written == Write::Done;
         }
     }
     false

@@ -19,6 +19,17 @@ const HAS_EXTRA: u8 = 4;
 const HAS_NAME: u8 = 8;
 const HAS_COMMENT: u8 = 16;
 
+/// Nothing but the foreign code, so that the check of the linked module can tell its panics from ours.
+#[inline(never)]
+fn inflate(
+    decompressor: &mut DecompressorOxide,
+    piece: &[u8],
+    window: &mut [u8],
+    position: usize,
+) -> (TINFLStatus, usize, usize) {
+    decompress(decompressor, piece, window, position, TINFL_FLAG_HAS_MORE_INPUT)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// At this byte of the header.
@@ -179,8 +190,7 @@ impl Inflate {
         let mut rest = bytes;
         loop {
             let start = self.position;
-            let (status, read, written) =
-                decompress(&mut self.decompressor, rest, &mut self.window, start, TINFL_FLAG_HAS_MORE_INPUT);
+            let (status, read, written) = inflate(&mut self.decompressor, rest, &mut self.window, start);
             self.read = self.read.saturating_add(read as u64);
             self.written = self.written.saturating_add(written as u64);
             rest = rest.get(read..).unwrap_or_default();

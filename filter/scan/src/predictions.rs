@@ -477,6 +477,6 @@ const LONGEST_EXCEPTION: u32 = 512;
 /// Guesses whether a text in place of a prediction is an exception's.
 fn reads_like_an_exception(text: Excerpt<'_>) -> bool {
     let head = text.head;
-    let has = |word: &&[u8]| head.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
+    let has = |word: &&[u8]| head.windows(word.len().max(1)).any(|window| window.eq_ignore_ascii_case(word));
     text.length <= LONGEST_EXCEPTION && head.contains(&b' ') && WORDS.iter().any(has)
 }

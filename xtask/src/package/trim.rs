@@ -14,11 +14,16 @@ const ALWAYS: [&str; 5] =
     ["memory", "_initialize", "proxy_abi_version_0_2_1", "malloc", "scoretap_allocations"];
 
 /// The module with these callbacks only.
-pub(super) fn trim(module: &[u8], callbacks: &[&str]) -> Result<Vec<u8>> {
-    let mut module = ModuleConfig::new().generate_producers_section(false).parse(module)?;
+///
+/// It still has the names of its functions, but writes none.
+pub(super) fn trim(module: &[u8], callbacks: &[&str]) -> Result<Module> {
+    let mut config = ModuleConfig::new();
+    let mut module = config.generate_producers_section(false).generate_name_section(false).parse(module)?;
     for callback in callbacks {
         ensure!(module.exports.iter().any(|export| export.name == *callback), "there is no {callback}");
     }
+    let sections: Vec<_> = module.customs.iter().map(|(section, _)| section).collect();
+    sections.into_iter().for_each(|section| drop(module.customs.delete(section)));
     let is_used = |name: &str| ALWAYS.contains(&name) || callbacks.contains(&name);
     let unused: Vec<_> =
         module.exports.iter().filter(|export| !is_used(&export.name)).map(Export::id).collect();
@@ -28,7 +33,7 @@ pub(super) fn trim(module: &[u8], callbacks: &[&str]) -> Result<Vec<u8>> {
     while empty_uncallable_slots(&mut module, &mut trap)? {
         passes::gc::run(&mut module);
     }
-    Ok(module.emit_wasm())
+    Ok(module)
 }
 
 /// Replaces functions in the table that no instruction can call with one that traps; whether there were any.
@@ -122,8 +127,8 @@ mod tests {
         (func (export "proxy_on_tick") (call_indirect (type $two) (i64.const 7) (i32.const 1))))"#;
 
     fn trimmed(callbacks: &[&str]) -> Module {
-        let module = trim(&wat::parse_str(MODULE).unwrap(), callbacks).unwrap();
-        Module::from_buffer(&module).unwrap()
+        let mut module = trim(&wat::parse_str(MODULE).unwrap(), callbacks).unwrap();
+        Module::from_buffer(&module.emit_wasm()).unwrap()
     }
 
     #[test]
