@@ -1,0 +1,179 @@
+//! The types that the stages of `scoretap dialect` share: queries, their selectors, and what becomes of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use scoretap_dialect::Family;
+
+/// One query of the input.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Query {
+    /// The file, or `-` for standard input.
+    pub(crate) file: String,
+    /// The place in the file, such as `panel "p95"`.
+    pub(crate) place: String,
+    /// The query as written.
+    pub(crate) expr: String,
+    /// The name under which a recording rule stores the result.
+    pub(crate) records: Option<String>,
+    pub(crate) content: Content,
+}
+
+/// The selectors of a query.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Content {
+    /// PromQL: its selectors, and how they depend on each other.
+    PromQl { uses: Vec<Use>, tree: Tree },
+    /// Something else, and why.
+    Other(String),
+}
+
+/// Which selectors must have data so that the query has data.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Tree {
+    /// The selector with this index.
+    Use(usize),
+    /// All of these. An empty list needs no series, such as `vector(0)`.
+    All(Vec<Tree>),
+    /// One of these, as with `or`.
+    Any(Vec<Tree>),
+}
+
+/// One vector selector.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Use {
+    /// The name as written, with `_bucket`, `_sum` or `_count`.
+    pub(crate) metric: String,
+    pub(crate) matchers: Vec<Matcher>,
+    /// Labels that the query groups by, joins on or copies, without `le`.
+    pub(crate) labels: BTreeSet<String>,
+    pub(crate) role: Role,
+}
+
+/// One condition on a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Matcher {
+    pub(crate) label: String,
+    pub(crate) op: Op,
+    /// The value or pattern. A variable of the dashboard is [`ANY`].
+    pub(crate) value: String,
+}
+
+/// Stands in a matcher's value for a variable that can have any value.
+pub(crate) const ANY: &str = "\u{e000}";
+
+impl Matcher {
+    /// Whether a variable of the dashboard decides the value.
+    pub(crate) fn is_open(&self) -> bool {
+        self.value.contains(ANY)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Op {
+    Equal,
+    NotEqual,
+    Matches,
+    NotMatches,
+}
+
+/// The type that a query takes a metric for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Counter,
+    Gauge,
+    /// `_bucket` of a classic histogram.
+    Bucket,
+    /// `_sum` of a histogram or summary.
+    Sum,
+    /// `_count` of a histogram or summary.
+    Count,
+    /// A quantile of a summary.
+    Quantile,
+    /// A native histogram: `histogram_quantile` of a name without `_bucket`.
+    Native,
+    Unknown,
+}
+
+/// One family of an exposition of the app, as it was with its own instrumentation.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Exposed {
+    pub(crate) file: String,
+    /// Without `_bucket`, `_sum` and `_count`. Counters keep `_total`.
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    /// Each label with the values that it had, without `le` and `quantile`.
+    pub(crate) labels: BTreeMap<String, BTreeSet<String>>,
+    /// The finite bounds of a histogram.
+    pub(crate) bounds: Vec<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+    Summary,
+    Untyped,
+}
+
+/// Everything that was read.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    pub(crate) queries: Vec<Query>,
+    pub(crate) exposed: Vec<Exposed>,
+    /// Files and queries that could not be read, each with its place and the reason.
+    pub(crate) faults: Vec<String>,
+}
+
+/// The answer to one selector, best first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verdict {
+    /// Has data once there was such a call.
+    Works,
+    /// As [`Verdict::Works`], with this configuration.
+    WorksWith(String),
+    /// Asks for the series of another exporter, or for none.
+    NotOurs(String),
+    /// Scoretap cannot fill it, for this reason.
+    Empty(String),
+}
+
+/// A selector's verdict, and the measure that fills it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Judgement {
+    pub(crate) verdict: Verdict,
+    /// The measure's name in a dialect.
+    pub(crate) measure: Option<&'static str>,
+}
+
+/// The dialect that the queries want.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) families: Vec<Planned>,
+    pub(crate) needs: Needs,
+    /// For each query, for each of its selectors.
+    pub(crate) judgements: Vec<Vec<Judgement>>,
+}
+
+/// A family, the queries that want it, and what the user has to decide.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) family: Family,
+    /// Files and places.
+    pub(crate) wanted_by: Vec<String>,
+    /// Choices, written as comments.
+    pub(crate) questions: Vec<String>,
+}
+
+/// The configuration that the dialect needs beside itself.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Needs {
+    /// Bounds that the filter must have.
+    pub(crate) bounds_seconds: Vec<f64>,
+    /// Whether the pod must have Insight.
+    pub(crate) insight: bool,
+    /// Labels that the monitor must set, as `name=value`, or `name` alone where only the user knows the value.
+    pub(crate) labels: BTreeSet<String>,
+    /// Templates that routes must have.
+    pub(crate) routes: BTreeSet<String>,
+}
