@@ -5,10 +5,11 @@ use scoretap_core::outcome::Status;
 use scoretap_yaml::{Faults, Field, Table};
 
 use crate::names::{is_label, is_name};
-use crate::{Dialect, Dimension, Family, Label, Measure};
+use crate::{Dialect, Dimension, Family, Kind, Label, Measure, Unit};
 
 const KEYS: [&str; 3] = ["dialect", "about", "families"];
-const FAMILY_KEYS: [&str; 7] = ["name", "help", "measure", "only", "values", "bounds_seconds", "labels"];
+const FAMILY_KEYS: [&str; 9] =
+    ["name", "help", "measure", "type", "unit", "only", "values", "bounds_seconds", "labels"];
 const LABEL_KEYS: [&str; 5] = ["name", "value", "rename", "from_the_start", "text"];
 
 /// The prefix of Scoretap's own metrics, which a dialect cannot use.
@@ -38,12 +39,15 @@ fn family(field: &Field<'_>, faults: &mut Faults<'_>) -> Option<Family> {
     let table = faults.table(field, &FAMILY_KEYS)?;
     let measure = table.required("measure", faults);
     let measure = measure.and_then(|field| faults.choice(&field, &Measure::all(), Measure::as_str));
-    let name = family_name(&table, measure, faults);
+    let kind = table.get("type").zip(measure).map(|(field, measure)| kind(&field, measure, faults));
+    let kind = kind.unwrap_or_else(|| measure?.kinds().first().copied());
+    let name = family_name(&table, kind, faults);
     let help = required_text(&table, "help", faults);
     let only = table.get("only").map(|field| only(&field, faults)).unwrap_or_default();
-    let measure = measure?;
+    let (measure, kind) = (measure?, kind?);
+    let unit = table.get("unit").and_then(|field| unit(&field, measure, faults)).unwrap_or_default();
     let values = table.get("values").map(|field| values(&field, measure, faults)).unwrap_or_default();
-    let bounds = table.get("bounds_seconds").and_then(|field| bounds(&field, measure, faults));
+    let bounds = table.get("bounds_seconds").and_then(|field| bounds(&field, measure, kind, faults));
     let labels = table.get("labels").map(|field| faults.items(&field)).unwrap_or_default();
     let labels: Vec<Option<Label>> = labels.iter().map(|field| label(field, measure, faults)).collect();
     let labels: Vec<Label> = labels.into_iter().collect::<Option<_>>()?;
@@ -57,7 +61,7 @@ fn family(field: &Field<'_>, faults: &mut Faults<'_>) -> Option<Family> {
     if !only.is_empty() && !matches!(measure, Measure::Calls | Measure::Distribution(_)) {
         faults.add(&field.at, "has `only`, which chooses calls by how they ended; leave it out here");
     }
-    Some(Family { name: name?, help: help?, measure, only, values, bounds, labels })
+    Some(Family { name: name?, help: help?, measure, kind, unit, only, values, bounds, labels })
 }
 
 fn required_text(table: &Table<'_>, key: &str, faults: &mut Faults<'_>) -> Option<String> {
@@ -65,7 +69,7 @@ fn required_text(table: &Table<'_>, key: &str, faults: &mut Faults<'_>) -> Optio
     faults.text(&field).map(str::to_owned)
 }
 
-fn family_name(table: &Table<'_>, measure: Option<Measure>, faults: &mut Faults<'_>) -> Option<String> {
+fn family_name(table: &Table<'_>, kind: Option<Kind>, faults: &mut Faults<'_>) -> Option<String> {
     let field = table.required("name", faults)?;
     let name = faults.text(&field)?;
     if !is_name(name) {
@@ -77,14 +81,23 @@ fn family_name(table: &Table<'_>, measure: Option<Measure>, faults: &mut Faults<
             .expected(&field, &format!("a name that does not begin with {RESERVED:?}, as Scoretap's own do"));
         return None;
     }
-    let suffix = measure?.suffix();
-    if !name.ends_with(suffix) || name == suffix {
-        let kind = measure?.kind();
-        faults
-            .expected(&field, &format!("a name that ends with {suffix:?}, as a {kind} of this measure does"));
+    if kind == Some(Kind::Info) && name.strip_suffix("_info").is_none_or(str::is_empty) {
+        faults.expected(&field, "a name that ends with \"_info\", or `type: gauge`");
         return None;
     }
     Some(name.to_owned())
+}
+
+fn kind(field: &Field<'_>, measure: Measure, faults: &mut Faults<'_>) -> Option<Kind> {
+    faults.choice(field, measure.kinds(), Kind::as_str)
+}
+
+fn unit(field: &Field<'_>, measure: Measure, faults: &mut Faults<'_>) -> Option<Unit> {
+    if !measure.is_time() {
+        faults.add(&field.at, "only a time has a unit to choose; leave it out");
+        return None;
+    }
+    faults.choice(field, &Unit::ALL, Unit::as_str)
 }
 
 fn only(field: &Field<'_>, faults: &mut Faults<'_>) -> Vec<Status> {
@@ -115,13 +128,8 @@ fn values(field: &Field<'_>, measure: Measure, faults: &mut Faults<'_>) -> Vec<S
     chosen.into_iter().map(str::to_owned).collect()
 }
 
-fn bounds(field: &Field<'_>, measure: Measure, faults: &mut Faults<'_>) -> Option<Vec<u64>> {
-    let is_time = match measure {
-        Measure::Distribution(histogram) => histogram.is_time(),
-        Measure::BodyDistribution(histogram) => histogram.is_time(),
-        _ => false,
-    };
-    if !is_time {
+fn bounds(field: &Field<'_>, measure: Measure, kind: Kind, faults: &mut Faults<'_>) -> Option<Vec<u64>> {
+    if !measure.is_time() || kind != Kind::Histogram {
         faults.add(&field.at, "only the histogram of a time has these; leave them out");
         return None;
     }
@@ -182,8 +190,13 @@ fn rename(field: &Field<'_>, value: Dimension, faults: &mut Faults<'_>) -> Vec<(
     let known = value.values();
     let mut renamed = Vec::new();
     for (from, to) in faults.pairs(field) {
-        if !known.contains(&from) {
-            let allowed = if known.is_empty() { "no renaming here".to_owned() } else { known.join(", ") };
+        let is_known = known.contains(&from) || (value == Dimension::Code && is_code_or_class(from));
+        if !is_known {
+            let allowed = match value {
+                Dimension::Code => "a code such as \"200\" or a class such as 2xx".to_owned(),
+                _ if known.is_empty() => "no renaming here".to_owned(),
+                _ => known.join(", "),
+            };
             faults.add(&to.at, format!("{} has no value {from:?}; write {allowed}", value.as_str()));
         } else if to.value.as_str() == Some("") {
             // Prometheus drops an empty label: OpenTelemetry's `error.type` is absent from a success.
@@ -195,8 +208,13 @@ fn rename(field: &Field<'_>, value: Dimension, faults: &mut Faults<'_>) -> Vec<(
     renamed
 }
 
+fn is_code_or_class(text: &str) -> bool {
+    let is_code = text.parse::<u16>().is_ok_and(|code| code == 0 || (100..=599).contains(&code));
+    (is_code && !text.starts_with('+')) || Dimension::CodeClass.values().contains(&text)
+}
+
 fn codes(field: &Field<'_>, value: Dimension, faults: &mut Faults<'_>) -> Vec<u16> {
-    if value != Dimension::Code {
+    if !value.is_code() {
         faults.add(&field.at, "only a code can be named from the start; leave it out");
         return Vec::new();
     }
@@ -290,6 +308,60 @@ mod tests {
             "name: a, measure: rows, bounds_seconds: [1]",
             &[".bounds_seconds: only the histogram of a time has these; leave them out"],
         );
+    }
+
+    #[test]
+    fn types_and_units_belong_to_measures() {
+        check("name: a, measure: calls", &[]);
+        check("name: a, measure: duration, type: summary, unit: microseconds", &[]);
+        check("name: a, measure: request_bytes, type: counter", &[]);
+        check("name: a, measure: calls, type: gauge", &[".type: found \"gauge\"; write one of counter"]);
+        check(
+            "name: a, measure: request_bytes, unit: seconds",
+            &[".unit: only a time has a unit to choose; leave it out"],
+        );
+        check(
+            "name: a, measure: duration, type: summary, bounds_seconds: [1]",
+            &[".bounds_seconds: only the histogram of a time has these; leave them out"],
+        );
+        check(
+            "name: a, measure: models",
+            &[".name: found \"a\"; write a name that ends with \"_info\", or `type: gauge`"],
+        );
+    }
+
+    #[test]
+    fn codes_are_renamed_one_by_one_or_by_class() {
+        let code = |rename: &str| {
+            format!("name: a, measure: calls, labels: [{{name: b, value: code, rename: {rename}}}]")
+        };
+        check(&code("{\"200\": ok, 2xx: fine, \"0\": none}"), &[]);
+        check(
+            &code("{6xx: bad}"),
+            &[
+                ".labels[0].rename.6xx: code has no value \"6xx\"; write a code such as \"200\" or a class such as 2xx",
+            ],
+        );
+        check(&code("{200: ok}"), &[".labels[0].rename.200: a name must be text; put it in quotes"]);
+        check(
+            "name: a, measure: calls, labels: [{name: b, value: code_class, rename: {\"200\": ok}}]",
+            &[".labels[0].rename.200: code_class has no value \"200\"; write 1xx, 2xx, 3xx, 4xx, 5xx, 0"],
+        );
+    }
+
+    #[test]
+    fn code_takes_its_own_name_before_its_class() {
+        let rename =
+            [("404", "missing"), ("4xx", "error")].map(|(from, to)| (from.to_owned(), to.to_owned()));
+        let label = Label {
+            name: "b".to_owned(),
+            value: Dimension::Code,
+            rename: rename.to_vec(),
+            text: String::new(),
+            from_the_start: Vec::new(),
+        };
+        let names = [404, 422, 200].map(|code| label.renamed_code(code));
+        assert_eq!(names, [Some("missing"), Some("error"), None]);
     }
 
     #[test]

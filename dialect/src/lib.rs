@@ -16,7 +16,7 @@ pub mod names;
 use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::{Outcome, Status};
 use scoretap_core::reading::{StreamEnd, TokenType, Usage};
-use scoretap_scan::record::{Finish, Kind};
+use scoretap_scan::record::{Finish, Kind as ValueKind};
 
 pub use merge::merge;
 
@@ -54,6 +54,10 @@ pub struct Family {
     pub help: String,
     /// The measurement that it shows.
     pub measure: Measure,
+    /// Its type.
+    pub kind: Kind,
+    /// The unit of its times.
+    pub unit: Unit,
     /// Counts only calls with these statuses; all calls, if empty.
     pub only: Vec<Status>,
     /// Counts only these values of the label that the measure has beside the series; all values, if empty.
@@ -64,7 +68,7 @@ pub struct Family {
     pub labels: Vec<Label>,
 }
 
-/// The measurement that a family shows. It decides the family's type.
+/// The measurement that a family shows. It decides which types the family can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
     /// Finished calls: a counter.
@@ -108,25 +112,28 @@ impl Measure {
         }
     }
 
-    /// The suffix of a family's name.
-    pub const fn suffix(self) -> &'static str {
+    /// The types that a family can have, the usual one first.
+    ///
+    /// A summary has sum and count only. The counter of a distribution is its sum.
+    pub const fn kinds(self) -> &'static [Kind] {
         match self {
-            Self::Calls | Self::Bodies(_) | Self::ValueCells => "_total",
-            Self::Distribution(histogram) if histogram.is_time() => "_seconds",
-            Self::BodyDistribution(histogram) if histogram.is_time() => "_seconds",
-            Self::Distribution(_) => "_bytes",
-            Self::InFlight | Self::BodyDistribution(_) => "",
-            Self::Models => "_info",
+            Self::Calls | Self::Bodies(_) | Self::ValueCells => &[Kind::Counter],
+            Self::Distribution(_) => &[Kind::Histogram, Kind::Summary, Kind::Counter],
+            Self::BodyDistribution(histogram) if histogram.has_sum() => {
+                &[Kind::Histogram, Kind::Summary, Kind::Counter]
+            }
+            Self::BodyDistribution(_) => &[Kind::Histogram],
+            Self::InFlight => &[Kind::Gauge],
+            Self::Models => &[Kind::Info, Kind::Gauge],
         }
     }
 
-    /// The type, as Prometheus calls it.
-    pub const fn kind(self) -> &'static str {
+    /// Whether the values are times.
+    pub const fn is_time(self) -> bool {
         match self {
-            Self::Calls | Self::Bodies(_) | Self::ValueCells => "counter",
-            Self::Distribution(_) | Self::BodyDistribution(_) => "histogram",
-            Self::InFlight => "gauge",
-            Self::Models => "info",
+            Self::Distribution(histogram) => histogram.is_time(),
+            Self::BodyDistribution(histogram) => histogram.is_time(),
+            Self::Calls | Self::InFlight | Self::Models | Self::Bodies(_) | Self::ValueCells => false,
         }
     }
 
@@ -149,11 +156,16 @@ impl Measure {
     /// The possible values of its labels.
     pub const fn dimensions(self) -> &'static [Dimension] {
         use Dimension::{
-            Bin, Class, Code, Deployment, End, ErrorType, Fixed, Framework, Method, Model, Reason, Route,
-            Status, Template, TokenType, Usage, ValueKind, Version,
+            Bin, Class, Code, CodeClass, Deployment, End, ErrorType, Fixed, Framework, Method, Model, Reason,
+            Route, Status, Template, TokenType, Usage, ValueKind, Version,
         };
         match self {
-            Self::Calls => &[Fixed, Model, Version, Route, Method, Template, Status, ErrorType, Code],
+            Self::Calls => {
+                &[Fixed, Model, Version, Route, Method, Template, Status, ErrorType, Code, CodeClass]
+            }
+            Self::Distribution(Histogram::Duration) => {
+                &[Fixed, Model, Version, Route, Method, Template, Status, Code, CodeClass]
+            }
             Self::Distribution(_) => &[Fixed, Model, Version, Route, Method, Template, Status],
             Self::InFlight => &[Fixed],
             Self::Models => &[Fixed, Model, Version, Deployment, Framework],
@@ -184,6 +196,69 @@ impl Measure {
     }
 }
 
+/// The type of a family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A count that grows until Envoy restarts.
+    Counter,
+    /// A value that goes up and down.
+    Gauge,
+    /// Labels with the value 1.
+    Info,
+    /// Distributions over the same bounds.
+    Histogram,
+    /// Sums and counts of values.
+    Summary,
+}
+
+impl Kind {
+    /// Its name in a file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Info => "info",
+            Self::Histogram => "histogram",
+            Self::Summary => "summary",
+        }
+    }
+}
+
+/// A unit of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unit {
+    /// 1 s
+    #[default]
+    Seconds,
+    /// 1 ms
+    Milliseconds,
+    /// 1 µs
+    Microseconds,
+}
+
+impl Unit {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Seconds, Self::Milliseconds, Self::Microseconds];
+
+    /// Its name in a file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Milliseconds => "milliseconds",
+            Self::Microseconds => "microseconds",
+        }
+    }
+
+    /// One of this unit in nanoseconds.
+    pub const fn nanoseconds(self) -> f64 {
+        match self {
+            Self::Seconds => 1e9,
+            Self::Milliseconds => 1e6,
+            Self::Microseconds => 1e3,
+        }
+    }
+}
+
 /// One label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
@@ -195,14 +270,41 @@ pub struct Label {
     pub rename: Vec<(String, String)>,
     /// For a fixed label: its value.
     pub text: String,
-    /// For a code: the values that have a series before their first call.
+    /// For a code or its class: the codes that have a series before their first call.
     pub from_the_start: Vec<u16>,
 }
 
 impl Label {
     /// The name of `value` in this dialect.
     pub fn renamed<'a>(&'a self, value: &'a str) -> &'a str {
-        self.rename.iter().find(|(from, _)| from == value).map_or(value, |(_, to)| to)
+        self.new_name(value).unwrap_or(value)
+    }
+
+    /// The name of a code in this dialect, if it has one of its own or its class has one.
+    pub fn renamed_code(&self, code: u16) -> Option<&str> {
+        let class = code_class(code);
+        let exact = || self.new_name(&code.to_string());
+        match self.value {
+            Dimension::CodeClass => Some(self.renamed(class)),
+            _ if self.rename.is_empty() => None,
+            _ => exact().or_else(|| self.new_name(class)),
+        }
+    }
+
+    fn new_name(&self, value: &str) -> Option<&str> {
+        self.rename.iter().find(|(from, _)| from == value).map(|(_, to)| to.as_str())
+    }
+}
+
+/// The class of an HTTP status; 0 if none was sent.
+const fn code_class(code: u16) -> &'static str {
+    match code {
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        500.. => "5xx",
+        0..=99 => "0",
     }
 }
 
@@ -225,6 +327,8 @@ pub enum Dimension {
     ErrorType,
     /// The response's HTTP status.
     Code,
+    /// The class of the response's HTTP status.
+    CodeClass,
     /// The pod's deployment.
     Deployment,
     /// The model's framework.
@@ -249,7 +353,7 @@ pub enum Dimension {
 
 impl Dimension {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Model,
         Self::Version,
         Self::Route,
@@ -258,6 +362,7 @@ impl Dimension {
         Self::Status,
         Self::ErrorType,
         Self::Code,
+        Self::CodeClass,
         Self::Deployment,
         Self::Framework,
         Self::ValueKind,
@@ -281,6 +386,7 @@ impl Dimension {
             Self::Status => "status",
             Self::ErrorType => "error_type",
             Self::Code => "code",
+            Self::CodeClass => "code_class",
             Self::Deployment => "deployment",
             Self::Framework => "framework",
             Self::ValueKind => "kind",
@@ -292,6 +398,11 @@ impl Dimension {
             Self::End => "end",
             Self::Fixed => "fixed",
         }
+    }
+
+    /// Whether it is the HTTP status or its class.
+    pub const fn is_code(self) -> bool {
+        matches!(self, Self::Code | Self::CodeClass)
     }
 
     /// Whether only families about bodies have it.
@@ -312,6 +423,7 @@ impl Dimension {
             | Self::Status
             | Self::ErrorType
             | Self::Code
+            | Self::CodeClass
             | Self::Deployment
             | Self::Framework
             | Self::Fixed => false,
@@ -323,7 +435,8 @@ impl Dimension {
         match self {
             Self::Status => Status::ALL.map(Status::as_str).to_vec(),
             Self::ErrorType => Outcome::ALL.into_iter().filter_map(Outcome::error_type).collect(),
-            Self::ValueKind => Kind::ALL.map(Kind::as_str).to_vec(),
+            Self::CodeClass => vec!["1xx", "2xx", "3xx", "4xx", "5xx", "0"],
+            Self::ValueKind => ValueKind::ALL.map(ValueKind::as_str).to_vec(),
             Self::TokenType => TokenType::ALL.map(TokenType::as_str).to_vec(),
             Self::Reason => Finish::ALL.map(Finish::as_str).to_vec(),
             Self::Usage => Usage::ALL.map(Usage::as_str).to_vec(),
@@ -364,6 +477,11 @@ impl Family {
     /// Whether it counts calls with this status.
     pub fn shows(&self, status: Status) -> bool {
         self.only.is_empty() || self.only.contains(&status)
+    }
+
+    /// Whether a label shows the code or its class.
+    pub fn is_by_code(&self) -> bool {
+        self.labels.iter().any(|label| label.value.is_code())
     }
 
     /// Whether it has a label for this dimension.

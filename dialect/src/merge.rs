@@ -1,6 +1,6 @@
 //! Merges dialects into one exposition. Families of the same name must be equal.
 
-use super::{Dialect, Family, Measure};
+use crate::{Dialect, Family, Kind, Unit};
 
 /// The families of all dialects, each once, or all conflicting names.
 pub fn merge(dialects: &[Dialect]) -> Result<Vec<Family>, Vec<String>> {
@@ -33,9 +33,18 @@ pub fn merge(dialects: &[Dialect]) -> Result<Vec<Family>, Vec<String>> {
 
 /// Two families are equal even if their help texts differ.
 fn is_same(one: &Family, other: &Family) -> bool {
-    let Family { name, help: _, measure, only, values, bounds, labels } = one;
-    (name, measure, only, values, bounds, labels)
-        == (&other.name, &other.measure, &other.only, &other.values, &other.bounds, &other.labels)
+    let Family { name, help: _, measure, kind, unit, only, values, bounds, labels } = one;
+    (name, measure, kind, unit, only, values, bounds, labels)
+        == (
+            &other.name,
+            &other.measure,
+            &other.kind,
+            &other.unit,
+            &other.only,
+            &other.values,
+            &other.bounds,
+            &other.labels,
+        )
 }
 
 /// Whether two families share the name of a sample or a heading.
@@ -47,21 +56,24 @@ fn clashes(one: &Family, other: &Family) -> bool {
 fn names(family: &Family) -> Vec<String> {
     let name = &family.name;
     let with = |suffixes: &[&str]| suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect();
-    match family.measure {
-        Measure::Distribution(_) | Measure::BodyDistribution(_) => with(&["", "_bucket", "_sum", "_count"]),
-        Measure::InFlight => with(&[""]),
-        // In OpenMetrics a heading has no suffix.
-        Measure::Calls | Measure::Models | Measure::Bodies(_) | Measure::ValueCells => {
-            let suffix = family.measure.suffix();
-            vec![name.clone(), name.strip_suffix(suffix).unwrap_or(name).to_owned()]
-        }
+    // In OpenMetrics a heading has no suffix.
+    let without = |suffix: &str| vec![name.clone(), name.strip_suffix(suffix).unwrap_or(name).to_owned()];
+    match family.kind {
+        Kind::Histogram => with(&["", "_bucket", "_sum", "_count"]),
+        Kind::Summary => with(&["", "_sum", "_count"]),
+        Kind::Gauge => with(&[""]),
+        Kind::Counter => without("_total"),
+        Kind::Info => without("_info"),
     }
 }
 
 fn described(family: &Family) -> String {
-    let Family { name: _, help: _, measure, only, values, bounds, labels } = family;
-    let article = if measure.kind().starts_with('i') { "an" } else { "a" };
-    let mut text = format!("{article} {} of {}", measure.kind(), measure.as_str());
+    let Family { name: _, help: _, measure, kind, unit, only, values, bounds, labels } = family;
+    let article = if *kind == Kind::Info { "an" } else { "a" };
+    let mut text = format!("{article} {} of {}", kind.as_str(), measure.as_str());
+    if *unit != Unit::Seconds {
+        text.push_str(&format!(" in {}", unit.as_str()));
+    }
     if !only.is_empty() {
         let only: Vec<&str> = only.iter().map(|status| status.as_str()).collect();
         text.push_str(&format!(" ({} only)", only.join(", ")));

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use std::path::Path;
 
 use scoretap_dialect::{BUILT_IN, Dialect, Dimension, Family, Label, Measure};
-use scoretap_exporter::render::encode::Kind;
 use scoretap_exporter::render::self_metrics;
 
 const HEAD: &str = "| metric | type | labels | what it tells |\n|---|---|---|---|\n";
@@ -34,18 +33,13 @@ const fn is_of_bodies(family: &Family) -> bool {
 }
 
 fn row(family: &Family) -> String {
-    let Family { name, help, measure, .. } = family;
-    format!("| `{name}` | {} | {} | {help} |\n", measure.kind(), labels(family))
+    let Family { name, help, kind, .. } = family;
+    format!("| `{name}` | {} | {} | {help} |\n", kind.as_str(), labels(family))
 }
 
 fn own_row(family: &self_metrics::Family) -> String {
     let self_metrics::Family { name, help, kind, label } = family;
-    let kind = match kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-        Kind::Info => "info",
-        Kind::Histogram => "histogram",
-    };
+    let kind = kind.as_str();
     let label = label.map(|(name, values)| format!("{name} = {values}")).unwrap_or_default();
     format!("| `{name}` | {kind} | {label} | {help} |\n")
 }
@@ -55,7 +49,7 @@ fn dialects() -> String {
     let mut table = "| dialect | metric | type | labels |\n|---|---|---|---|\n".to_owned();
     for (dialect, _) in BUILT_IN {
         for family in &built_in(dialect).families {
-            let (name, kind, labels) = (&family.name, family.measure.kind(), labels(family));
+            let (name, kind, labels) = (&family.name, family.kind.as_str(), labels(family));
             writeln!(table, "| `{dialect}` | `{name}`{} | {kind} | {labels} |", limits(family)).unwrap();
         }
     }

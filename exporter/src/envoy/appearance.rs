@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hashbrown::HashMap;
 use scoretap_core::histogram::Histogram;
-use scoretap_core::outcome::{Outcome, Status};
+use scoretap_core::name::Ended;
+use scoretap_core::outcome::Outcome;
 
 use crate::reading::measured::Reading;
 use scoretap_dialect::bodies::{BodyCount, BodyHistogram};
@@ -61,7 +62,7 @@ struct Count {
 enum Part<'a> {
     Series,
     Calls(Outcome, u16),
-    Distribution(Histogram, Status),
+    Distribution(Histogram, Ended),
     Bodies(BodyCount, &'a str),
     BodyDistribution(BodyHistogram, &'a str),
 }
@@ -133,10 +134,10 @@ impl Appearances {
             for calls in &mut measured.calls {
                 calls.created = created(hash(Part::Calls(calls.outcome, calls.code)), calls.count);
             }
-            for ((histogram, status), distribution) in measured.distributions_mut() {
+            for ((histogram, ended), distribution) in measured.distributions_mut() {
                 let count =
                     distribution.cells.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
-                distribution.created = created(hash(Part::Distribution(*histogram, *status)), count);
+                distribution.created = created(hash(Part::Distribution(*histogram, *ended)), count);
             }
             for ((of, value), count) in measured.bodies.counts_mut() {
                 count.created = created(hash(Part::Bodies(*of, value)), count.count);

@@ -188,6 +188,7 @@ struct News {
     is_down: AtomicBool,
     unknown: AtomicUsize,
     missing_bounds: AtomicUsize,
+    missing_codes: AtomicUsize,
 }
 
 impl News {
@@ -204,6 +205,7 @@ impl News {
         let Ok(reading) = outcome else { return };
         self.tell_unknown(reading.unknown);
         self.tell_missing_bounds(config, reading);
+        self.tell_missing_codes(config, reading);
     }
 
     fn tell_unknown(&self, unknown: usize) {
@@ -226,6 +228,17 @@ impl News {
                 "{family} lacks the buckets of {}: the filter does not measure by these bounds; add them to its \
                  bounds_seconds",
                 seconds.join(", ")
+            );
+        }
+    }
+
+    fn tell_missing_codes(&self, config: &Config, reading: &Reading) {
+        let missing = families::missing_codes(&config.render, reading);
+        if self.missing_codes.swap(missing.len(), Ordering::Relaxed) != missing.len() && !missing.is_empty() {
+            log::warn!(
+                "{} lack calls: the filter does not count durations by code; add \"duration_codes\": true to its \
+                 configuration",
+                missing.join(", ")
             );
         }
     }

@@ -96,13 +96,13 @@ impl<'a> Decoder<'a> {
                 }
                 self.measured(&series, &endpoint).count(outcome, code, value);
             }
-            Stat::Cell { series, endpoint, histogram, status, cell } => {
+            Stat::Cell { series, endpoint, histogram, ended, cell } => {
                 self.has_native_cells |= cell.native.is_some();
                 let measured = self.measured(&series, &endpoint);
-                measured.distribution_mut(histogram, status).cells.push((cell, value));
+                measured.distribution_mut(histogram, ended).cells.push((cell, value));
             }
-            Stat::Sum { series, endpoint, histogram, status } => {
-                let distribution = self.measured(&series, &endpoint).distribution_mut(histogram, status);
+            Stat::Sum { series, endpoint, histogram, ended } => {
+                let distribution = self.measured(&series, &endpoint).distribution_mut(histogram, ended);
                 distribution.sum = distribution.sum.saturating_add(value);
             }
             Stat::Read { series, reading } => {
@@ -335,11 +335,13 @@ mod tests {
             ],
         );
         let [(_, measured)] = reading.series.as_slice() else { panic!("one series: {reading:?}") };
-        let success = measured.distribution(Histogram::Duration, Status::Success).unwrap();
+        let of =
+            |status| measured.distributions(Histogram::Duration, status).map(|(_, values)| values).next();
+        let success = of(Status::Success).unwrap();
         assert_eq!(success.cells.iter().map(|(_, count)| count).sum::<u64>(), 7);
         assert_eq!(success.sum, 111);
-        assert_eq!(measured.distribution(Histogram::Duration, Status::Failure).unwrap().sum, 5);
-        assert_eq!(measured.distribution(Histogram::Duration, Status::Cancelled), None);
+        assert_eq!(of(Status::Failure).unwrap().sum, 5);
+        assert_eq!(of(Status::Cancelled), None);
     }
 
     #[track_caller]

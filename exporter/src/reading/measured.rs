@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use scoretap_core::histogram::{Cell, DEFAULT_TIME_BOUNDS, Histogram, SIZE_BOUNDS, cell_index};
+use scoretap_core::name::Ended;
 use scoretap_core::outcome::{Outcome, Status};
 
 use crate::as_float;
@@ -86,7 +87,7 @@ pub struct Measured {
     pub created: Option<SystemTime>,
     /// The measurements of bodies, which name no endpoint.
     pub bodies: Bodies,
-    distributions: BTreeMap<(Histogram, Status), Distribution>,
+    distributions: BTreeMap<(Histogram, Ended), Distribution>,
 }
 
 /// The calls with one outcome and one HTTP status.
@@ -128,14 +129,21 @@ pub fn earlier(one: Option<SystemTime>, other: Option<SystemTime>) -> Option<Sys
 }
 
 impl Measured {
-    /// The values of calls with this status, if there are any.
-    pub fn distribution(&self, histogram: Histogram, status: Status) -> Option<&Distribution> {
-        self.distributions.get(&(histogram, status))
+    /// The values of calls with this status, by how the calls ended.
+    pub fn distributions(
+        &self,
+        histogram: Histogram,
+        status: Status,
+    ) -> impl Iterator<Item = (Ended, &Distribution)> {
+        let first = Ended { status, code: None };
+        let last = Ended { status, code: Some(u16::MAX) };
+        let range = self.distributions.range((histogram, first)..=(histogram, last));
+        range.map(|((_, ended), distribution)| (*ended, distribution))
     }
 
     pub(crate) fn distributions_mut(
         &mut self,
-    ) -> impl Iterator<Item = (&(Histogram, Status), &mut Distribution)> {
+    ) -> impl Iterator<Item = (&(Histogram, Ended), &mut Distribution)> {
         self.distributions.iter_mut()
     }
 
@@ -147,8 +155,8 @@ impl Measured {
         }
     }
 
-    pub(super) fn distribution_mut(&mut self, histogram: Histogram, status: Status) -> &mut Distribution {
-        self.distributions.entry((histogram, status)).or_default()
+    pub(super) fn distribution_mut(&mut self, histogram: Histogram, ended: Ended) -> &mut Distribution {
+        self.distributions.entry((histogram, ended)).or_default()
     }
 }
 

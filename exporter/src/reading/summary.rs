@@ -151,8 +151,8 @@ fn quantiles(bounds: &[u64], cells: &[u64]) -> Quantiles {
 fn cells(bounds: &[u64], measured: &[&Measured]) -> Vec<u64> {
     let mut cells = vec![0_u64; bounds.len() + 1];
     for status in Status::ALL {
-        let distributions = measured.iter().filter_map(|one| one.distribution(Histogram::Duration, status));
-        for (cell, count) in distributions.flat_map(|distribution| &distribution.cells) {
+        let distributions = measured.iter().flat_map(|one| one.distributions(Histogram::Duration, status));
+        for (cell, count) in distributions.flat_map(|(_, distribution)| &distribution.cells) {
             let bucket = bucket_index(bounds, *cell);
             if let Some(sum) = cells.get_mut(bucket) {
                 *sum = sum.saturating_add(*count);

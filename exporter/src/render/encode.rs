@@ -9,6 +9,7 @@ mod text;
 
 pub use native::Native;
 pub use protobuf::Protobuf;
+pub use scoretap_dialect::Kind;
 pub(crate) use text::bound_text;
 pub use text::{Syntax, Text};
 
@@ -46,7 +47,7 @@ impl Format {
 /// The metadata of a family.
 #[derive(Clone, Copy, Debug)]
 pub struct Heading<'a> {
-    /// The name to query, with `_total` for a counter and `_info` for an info.
+    /// The name to query, with `_info` for an info.
     pub name: &'a str,
     /// One sentence for people.
     pub help: &'a str,
@@ -54,19 +55,6 @@ pub struct Heading<'a> {
     pub unit: Option<&'static str>,
     /// The type of all samples.
     pub kind: Kind,
-}
-
-/// The type of a family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A count that grows until Envoy restarts.
-    Counter,
-    /// A value that goes up and down.
-    Gauge,
-    /// Labels with the value 1.
-    Info,
-    /// Distributions over the same bounds.
-    Histogram,
 }
 
 /// The value of a counter or a gauge.
@@ -106,6 +94,9 @@ pub trait Encoder {
 
     /// A sample of a histogram.
     fn histogram(&mut self, labels: &[u8], buckets: &Buckets);
+
+    /// A sample of a summary, which has no quantiles.
+    fn summary(&mut self, labels: &[u8], buckets: &Buckets);
 
     /// The exposition, complete with its end.
     fn finish(self) -> Vec<u8>;

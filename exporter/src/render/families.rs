@@ -1,13 +1,17 @@
 //! Writes the families of the dialects: groups what was measured by labels, adds it up and encodes it.
 
 mod bodies;
+mod facts;
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use hashbrown::HashMap;
 use scoretap_core::histogram::Histogram;
+use scoretap_core::name::Ended;
 use scoretap_core::outcome::{Outcome, Status};
 
+use self::facts::{Code, Facts, is_of_key};
 use crate::as_float;
 use crate::reading::measured::{Calls, Distribution, Key, Measured, Reading, bucket_index, earlier};
 use crate::render::RenderConfig;
@@ -36,6 +40,23 @@ pub fn missing_bounds<'a>(config: &'a RenderConfig, reading: &Reading) -> Vec<(&
     config.families.iter().filter_map(of).collect()
 }
 
+/// Families by code for which the filter does not tell the codes of durations.
+pub fn missing_codes<'a>(config: &'a RenderConfig, reading: &Reading) -> Vec<&'a str> {
+    let durations = || {
+        let of = |status| {
+            reading.series.iter().flat_map(move |(_, one)| one.distributions(Histogram::Duration, status))
+        };
+        Status::ALL.into_iter().flat_map(of)
+    };
+    let asks = |family: &&Family| family.is_by_code() && family.measure.is_time();
+    let families = config.families.iter().filter(asks).map(|family| family.name.as_str());
+    let mut families: Vec<&str> = families.collect();
+    if families.is_empty() || durations().all(|(ended, _)| ended.code.is_some()) {
+        families.clear();
+    }
+    families
+}
+
 /// Writes one family.
 struct FamilyWriter<'a, E> {
     family: &'a Family,
@@ -54,17 +75,7 @@ type Group<'a> = Vec<&'a (Key, Measured)>;
 impl<'a, E: Encoder> FamilyWriter<'a, E> {
     fn run(&mut self) {
         let bounds = self.bounds();
-        let Family { name, help, measure, .. } = self.family;
-        let (kind, unit) = match measure {
-            Measure::Calls => (Kind::Counter, None),
-            Measure::Distribution(histogram) if histogram.is_time() => (Kind::Histogram, Some("seconds")),
-            Measure::Distribution(_) => (Kind::Histogram, Some("bytes")),
-            Measure::InFlight => (Kind::Gauge, None),
-            Measure::Models => (Kind::Info, None),
-            Measure::Bodies(_) | Measure::ValueCells => (Kind::Counter, None),
-            Measure::BodyDistribution(histogram) if histogram.is_time() => (Kind::Histogram, Some("seconds")),
-            Measure::BodyDistribution(_) => (Kind::Histogram, None),
-        };
+        let Family { name, help, measure, kind, .. } = self.family;
         let cells = match measure {
             Measure::BodyDistribution(histogram) => self.body_bounds(*histogram),
             _ => Vec::new(),
@@ -76,7 +87,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
             .chain(fixed)
             .map(|bound| bound / self.per_unit())
             .collect();
-        self.encoder.family(Heading { name, help, unit, kind }, &shown);
+        self.encoder.family(Heading { name, help, unit: self.unit(), kind: *kind }, &shown);
         match measure {
             Measure::Calls => self.calls(),
             Measure::Distribution(histogram) => self.distributions(*histogram, &bounds),
@@ -104,12 +115,24 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         }
     }
 
+    /// The unit, if the name ends with it.
+    fn unit(&self) -> Option<&'static str> {
+        let Family { name, measure, kind, unit, .. } = self.family;
+        let name = match kind {
+            Kind::Counter => name.strip_suffix("_total")?,
+            Kind::Histogram | Kind::Summary => name,
+            Kind::Gauge | Kind::Info => return None,
+        };
+        let unit = match measure {
+            _ if measure.is_time() => unit.as_str(),
+            Measure::Distribution(_) => "bytes",
+            _ => return None,
+        };
+        name.strip_suffix(unit)?.ends_with('_').then_some(unit)
+    }
+
     const fn per_unit(&self) -> f64 {
-        match self.family.measure {
-            Measure::Distribution(histogram) if histogram.is_time() => 1e9,
-            Measure::BodyDistribution(histogram) if histogram.is_time() => 1e9,
-            _ => 1.0,
-        }
+        if self.family.measure.is_time() { self.family.unit.nanoseconds() } else { 1.0 }
     }
 
     /// Groups the series by their labels, and sorts the groups by their labels.
@@ -143,7 +166,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
     /// A known series has a sample for every status and kind of failure that can occur, and for the codes that the
     /// dialect names, even at 0. A family without labels has one series from the start.
     fn calls(&mut self) {
-        let by_code = self.family.has(Dimension::Code);
+        let by_code = self.family.is_by_code();
         let mut groups = self.groups();
         if groups.is_empty() && self.family.labels.is_empty() {
             groups.push(Vec::new());
@@ -158,7 +181,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
                 group.iter().flat_map(|(_, measured)| &measured.calls)
             {
                 if self.family.shows(outcome.status()) {
-                    let facts = self.facts_of_call(key, *outcome, *code);
+                    let facts = self.facts_of_call(key, *outcome, Some(*code));
                     match counted.iter_mut().find(|(known, _)| known.same_call(&facts)) {
                         Some((_, total)) => {
                             total.count = total.count.saturating_add(*count);
@@ -169,7 +192,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
                 }
             }
             if by_code {
-                counted.sort_unstable_by_key(|(facts, _)| (facts.code, facts.status, facts.error_type));
+                counted.sort_unstable_by_key(|(facts, _)| facts.end());
             }
             let prefix = self.prefix(key);
             for (facts, Total { count, created }) in &counted {
@@ -186,28 +209,49 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
 
     fn begin(&self, key: Facts<'a>, created: Option<SystemTime>, counted: &mut Vec<(Facts<'a>, Total)>) {
         let total = Total { count: 0, created };
-        if self.family.has(Dimension::Code) {
-            let codes = self.family.labels.iter().flat_map(|label| &label.from_the_start);
-            return counted.extend(codes.map(|code| (Facts { code: *code, ..key }, total)));
+        if self.family.is_by_code() {
+            for facts in self.samples_from_the_start(key) {
+                if !counted.iter().any(|(known, _)| known.same_call(&facts)) {
+                    counted.push((facts, total));
+                }
+            }
+            return;
         }
         // Without insight, no body can report an error.
         let occurs = |outcome| outcome != Outcome::ReportedError || self.reading.insight_seen.is_some();
         let shown = |outcome: &Outcome| occurs(*outcome) && self.family.shows(outcome.status());
         for outcome in Outcome::ALL.into_iter().filter(shown) {
-            let facts = self.facts_of_call(key, outcome, 0);
+            let facts = self.facts_of_call(key, outcome, None);
             if !counted.iter().any(|(known, _)| known.same_call(&facts)) {
                 counted.push((facts, total));
             }
         }
     }
 
-    fn facts_of_call(&self, key: Facts<'a>, outcome: Outcome, code: u16) -> Facts<'a> {
-        Facts {
+    /// The samples by code that exist before their first call.
+    fn samples_from_the_start(&self, key: Facts<'a>) -> impl Iterator<Item = Facts<'a>> {
+        let codes = self.family.labels.iter().flat_map(|label| &label.from_the_start);
+        codes.map(move |code| self.with_code(key, *code))
+    }
+
+    fn facts_of_call(&self, key: Facts<'a>, outcome: Outcome, code: Option<u16>) -> Facts<'a> {
+        let facts = Facts {
             status: self.named(Dimension::Status, outcome.status().as_str()),
             error_type: outcome.error_type().map_or("", |kind| self.named(Dimension::ErrorType, kind)),
-            code: if self.family.has(Dimension::Code) { code } else { 0 },
             ..key
+        };
+        code.map_or(facts, |code| self.with_code(facts, code))
+    }
+
+    fn with_code(&self, mut facts: Facts<'a>, code: u16) -> Facts<'a> {
+        for label in self.family.labels.iter().filter(|label| label.value.is_code()) {
+            let name = label.renamed_code(code);
+            match label.value {
+                Dimension::CodeClass => facts.code_class = name.unwrap_or_default(),
+                _ => facts.code = name.map_or(Code::Number(code), Code::Named),
+            }
         }
+        facts
     }
 
     /// This family's name for a value; empty if it has no label for it.
@@ -221,6 +265,9 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         let mut groups = self.groups();
         if groups.is_empty() && self.family.labels.is_empty() && histogram == Histogram::Duration {
             groups.push(Vec::new());
+        }
+        if self.family.is_by_code() {
+            return self.distributions_by_code(groups, histogram, bounds);
         }
         let named = |status: &Status| self.named(Dimension::Status, status.as_str());
         // Statuses with the same name in this family share a series; without a label, all of them do.
@@ -238,19 +285,66 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
             for with in &statuses {
                 let expected = histogram == Histogram::Duration && with.contains(&Status::Success);
                 let used = group.iter().flat_map(|(_, measured)| {
-                    with.iter().filter_map(|status| measured.distribution(histogram, *status))
+                    with.iter().flat_map(|status| measured.distributions(histogram, *status))
                 });
-                let is_native = self.reading.is_native && histogram == Histogram::Duration;
-                if fill(&mut buckets, used, bounds, self.per_unit(), is_native) || expected {
+                let used = used.map(|(_, distribution)| distribution);
+                if fill(&mut buckets, used, bounds, self.per_unit(), self.is_native(histogram)) || expected {
                     if expected {
                         buckets.created = earlier(buckets.created, self.known_since(&group));
                     }
                     let status =
                         with.first().map_or("", |status| self.named(Dimension::Status, status.as_str()));
-                    self.sample_labels(Facts { status, ..key }, prefix);
-                    self.encoder.histogram(&self.labels, &buckets);
+                    self.distribution(Facts { status, ..key }, prefix, &buckets);
                 }
             }
+        }
+    }
+
+    /// Only the values whose codes the filter counted: with `duration_codes` in its configuration.
+    fn distributions_by_code(&mut self, groups: Vec<Group<'a>>, histogram: Histogram, bounds: &[u64]) {
+        let mut buckets = Buckets::default();
+        for group in groups {
+            let key = group.first().map(|(key, _)| Facts::of_key(key)).unwrap_or_default();
+            let mut used: BTreeMap<_, (Facts<'a>, Vec<&'a Distribution>)> = BTreeMap::new();
+            let expected: Vec<Facts<'a>> = self.samples_from_the_start(key).collect();
+            for facts in &expected {
+                used.entry(facts.end()).or_insert((*facts, Vec::new()));
+            }
+            let shown = Status::ALL.into_iter().filter(|status| self.family.shows(*status));
+            let values = shown.flat_map(|status| {
+                group.iter().flat_map(move |(_, measured)| measured.distributions(histogram, status))
+            });
+            for (Ended { status, code }, distribution) in values {
+                let Some(code) = code else { continue };
+                let facts = Facts { status: self.named(Dimension::Status, status.as_str()), ..key };
+                let facts = self.with_code(facts, code);
+                used.entry(facts.end()).or_insert((facts, Vec::new())).1.push(distribution);
+            }
+            let prefix = self.prefix(key);
+            for (facts, values) in used.into_values() {
+                fill(&mut buckets, values.into_iter(), bounds, self.per_unit(), self.is_native(histogram));
+                if expected.contains(&facts) {
+                    buckets.created = earlier(buckets.created, self.known_since(&group));
+                }
+                self.distribution(facts, prefix, &buckets);
+            }
+        }
+    }
+
+    fn is_native(&self, histogram: Histogram) -> bool {
+        self.reading.is_native && histogram == Histogram::Duration
+    }
+
+    /// A sample of a family that shows a distribution.
+    fn distribution(&mut self, facts: Facts<'_>, prefix: usize, buckets: &Buckets) {
+        self.sample_labels(facts, prefix);
+        match self.family.kind {
+            Kind::Summary => self.encoder.summary(&self.labels, buckets),
+            Kind::Counter => {
+                let sum = Value::Float(buckets.sum.unwrap_or_default());
+                self.encoder.sample(&self.labels, sum, buckets.created);
+            }
+            Kind::Histogram | Kind::Gauge | Kind::Info => self.encoder.histogram(&self.labels, buckets),
         }
     }
 
@@ -289,9 +383,12 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         let family = self.family;
         for Label { name, value, text, .. } in family.labels.iter().skip(prefix) {
             match value {
-                Dimension::Code => {
-                    self.encoder.label(name, itoa::Buffer::new().format(facts.code), &mut self.labels);
-                }
+                Dimension::Code => match facts.code {
+                    Code::Number(code) => {
+                        self.encoder.label(name, itoa::Buffer::new().format(code), &mut self.labels);
+                    }
+                    Code::Named(text) => self.encoder.label(name, text, &mut self.labels),
+                },
                 Dimension::Fixed => self.encoder.label(name, text, &mut self.labels),
                 _ => self.encoder.label(name, facts.get(*value), &mut self.labels),
             }
@@ -302,99 +399,11 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
     }
 }
 
-const fn is_of_key(dimension: Dimension) -> bool {
-    match dimension {
-        Dimension::Model
-        | Dimension::Version
-        | Dimension::Route
-        | Dimension::Method
-        | Dimension::Template => true,
-        Dimension::Status
-        | Dimension::ErrorType
-        | Dimension::Code
-        | Dimension::Deployment
-        | Dimension::Framework
-        | Dimension::ValueKind
-        | Dimension::Class
-        | Dimension::Bin
-        | Dimension::TokenType
-        | Dimension::Reason
-        | Dimension::Usage
-        | Dimension::End
-        | Dimension::Fixed => false,
-    }
-}
-
 /// A counter's value, and when it was 0.
 #[derive(Clone, Copy)]
 struct Total {
     count: u64,
     created: Option<SystemTime>,
-}
-
-/// The values of a sample's dimensions; empty if there is none.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Facts<'a> {
-    model: &'a str,
-    version: &'a str,
-    route: &'a str,
-    method: &'a str,
-    template: &'a str,
-    status: &'a str,
-    error_type: &'a str,
-    code: u16,
-    deployment: &'a str,
-    framework: &'a str,
-    /// Kind, class, bin, token type, reason, usage or end: a family has at most one of them.
-    value: &'a str,
-}
-
-impl<'a> Facts<'a> {
-    fn of_key(key: &'a Key) -> Self {
-        let Key { model, version, route, method, template } = key;
-        Self { model, version, route, method, template, ..Self::default() }
-    }
-
-    /// Only the dimensions that a label shows.
-    fn only(self, dimensions: &[Dimension]) -> Self {
-        let keep = |dimension, value| if dimensions.contains(&dimension) { value } else { "" };
-        Self {
-            model: keep(Dimension::Model, self.model),
-            version: keep(Dimension::Version, self.version),
-            route: keep(Dimension::Route, self.route),
-            method: keep(Dimension::Method, self.method),
-            template: keep(Dimension::Template, self.template),
-            ..Self::default()
-        }
-    }
-
-    /// Whether two samples of one group have the same labels.
-    fn same_call(&self, other: &Self) -> bool {
-        self.code == other.code && self.status == other.status && self.error_type == other.error_type
-    }
-
-    /// The value of a dimension that is text. A code is a number, and a fixed text is the label's.
-    const fn get(&self, dimension: Dimension) -> &'a str {
-        match dimension {
-            Dimension::Model => self.model,
-            Dimension::Version => self.version,
-            Dimension::Route => self.route,
-            Dimension::Method => self.method,
-            Dimension::Template => self.template,
-            Dimension::Status => self.status,
-            Dimension::ErrorType => self.error_type,
-            Dimension::Code | Dimension::Fixed => "",
-            Dimension::Deployment => self.deployment,
-            Dimension::Framework => self.framework,
-            Dimension::ValueKind
-            | Dimension::Class
-            | Dimension::Bin
-            | Dimension::TokenType
-            | Dimension::Reason
-            | Dimension::Usage
-            | Dimension::End => self.value,
-        }
-    }
 }
 
 /// Adds up distributions. Returns whether there were any.

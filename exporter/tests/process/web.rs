@@ -383,8 +383,8 @@ fn conflicting_dialects_are_rejected_equal_families_merged() {
 fn dialect_file_faults_name_their_place() {
     let folder = Folder::new();
     let text = "dialect: mine\nfamilies:\n- {name: scoretap_x_total, help: X., measure: calls}\n\
-                - {name: y, help: Y., measure: calls, label: []}\n- {name: z_seconds, measure: duration, bounds_seconds: [2, 1],\n   \
-                labels: [{name: le, value: model}, {name: a, value: code}]}\n- {name: c_total, help: C., measure: calls,\n   \
+                - {name: y z, help: Y., measure: calls, label: []}\n- {name: z_seconds, measure: duration, bounds_seconds: [2, 1],\n   \
+                labels: [{name: le, value: model}, {name: a, value: error_type}]}\n- {name: c_total, help: C., measure: calls,\n   \
                 labels: [{name: c, value: code, from_the_start: [200, 200]}]}\n";
     let file = folder.write("mine.yaml", text);
     let (code, said) = run(&["--check-config", "--dialect-file", &file], &[]);

@@ -40,9 +40,14 @@ fn list(items: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
 
 fn label() -> impl Strategy<Value = String> {
     let values = one_of(Dimension::ALL.map(Dimension::as_str).to_vec());
-    let value = prop_oneof![1 => values, 1 => one_of(vec!["status", "code"])];
+    let value = prop_oneof![1 => values, 1 => one_of(vec!["status", "code", "code_class"])];
     value.prop_flat_map(|value| {
-        let from = one_of(vec!["success", "failure", "cancelled", "timeout"]);
+        let from = match &*value {
+            "code" => vec!["\"200\"", "\"503\"", "2xx", "5xx"],
+            "code_class" => vec!["2xx", "5xx", "\"0\""],
+            _ => vec!["success", "failure", "cancelled", "timeout"],
+        };
+        let from = one_of(from);
         let pairs = collection::btree_map(from, one_of(vec!["good", "bad", "success"]), 0..4);
         let rename = pairs.prop_map(|pairs| {
             let pairs: Vec<String> = pairs.iter().map(|(from, to)| format!("{from}: {to}")).collect();
@@ -51,8 +56,11 @@ fn label() -> impl Strategy<Value = String> {
         let codes = list(one_of(vec!["200", "500"])).prop_map(|codes| format!("from_the_start: {codes}, "));
         // Fields that such a label does not take are rejected.
         let often = |fits: bool| if fits { 0.7 } else { 0.02 };
-        let rename = option::weighted(often(["status", "error_type"].contains(&&*value)), rename);
-        let codes = option::weighted(often(value == "code"), codes);
+        let rename = option::weighted(
+            often(["status", "error_type", "code", "code_class"].contains(&&*value)),
+            rename,
+        );
+        let codes = option::weighted(often(value.starts_with("code")), codes);
         let name = field("name", one_of(vec!["a", "b", "c", "status", "tenant", "env", "le", "1"]));
         (name, field("value", Just(value)), rename, codes).prop_map(|(name, value, rename, codes)| {
             format!("{{{name}{value}{}{}}}", rename.unwrap_or_default(), codes.unwrap_or_default())
@@ -70,20 +78,31 @@ fn family() -> impl Strategy<Value = String> {
     (measure, names, option::weighted(0.5, list(label()))).prop_flat_map(|(measure, name, labels)| {
         let labels = labels.map(|labels| format!("labels: {labels}, ")).unwrap_or_default();
         (
-            field("name", Just(format!("{name}{}", measure.suffix()))),
+            field(
+                "name",
+                one_of(vec!["", "_total", "_info", "_seconds"])
+                    .prop_map(move |suffix| format!("{name}{suffix}")),
+            ),
             field("help", Just("\"A \\\"b\\\"\\nc\\\\\"".to_owned())),
             field("measure", Just(measure.as_str().to_owned())),
+            optional("type", one_of(measure.kinds().iter().map(|kind| kind.as_str()).collect())),
+            optional("unit", one_of(vec!["seconds", "milliseconds", "microseconds"])),
             optional("only", list(one_of(vec!["success", "failure", "cancelled"]))),
             optional("values", list(one_of(vec!["input", "output", "stop", "number"]))),
             optional("bounds_seconds", list(one_of(vec!["0.005", "1", "0.000000001", "1e300"]))),
         )
-            .prop_map(move |(name, help, measure, only, values, bounds)| {
+            .prop_map(move |(name, help, measure, kind, unit, only, values, bounds)| {
+                let is_time = measure.contains("duration");
+                let unit = if is_time { unit } else { String::new() };
                 // Bounds are a histogram's, most of the time.
-                let bounds =
-                    if measure.contains("duration") || only.is_empty() { bounds } else { String::new() };
+                let bounds = if is_time && !kind.contains("summary") && !kind.contains("counter") {
+                    bounds
+                } else {
+                    String::new()
+                };
                 let values =
                     if measure.contains("token") || bounds.is_empty() { values } else { String::new() };
-                format!("{{{name}{help}{measure}{only}{values}{bounds}{labels}}}")
+                format!("{{{name}{help}{measure}{kind}{unit}{only}{values}{bounds}{labels}}}")
             })
     })
 }

@@ -130,6 +130,8 @@ fn add_metric(name: &str, metric: &[(u64, Field<'_>)], samples: &mut Samples) {
     for (field, value) in value {
         match (number, field, value) {
             (2 | 3, 1, Field::Double(value)) => add("", None, value),
+            (4, 1, Field::Number(count)) => add("_count", None, count as f64),
+            (4, 2, Field::Double(sum)) => add("_sum", None, sum),
             (7, 1, Field::Number(count)) => {
                 if is_summed {
                     add("_count", None, count as f64);

@@ -8,7 +8,7 @@ use clap::Parser;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::{collection, option, sample};
 use scoretap_core::histogram::{Cell, Histogram, NativeBucket};
-use scoretap_core::name::{ENVOY_PREFIX, Endpoint, Model, Series, Stat};
+use scoretap_core::name::{ENVOY_PREFIX, Ended, Endpoint, Model, Series, Stat};
 use scoretap_core::outcome::{Outcome, Status};
 use scoretap_core::reading::{Reading, Spread, StreamEnd, Summed, TokenType, Usage};
 use scoretap_exporter::cli::args::Args;
@@ -75,17 +75,19 @@ fn readings() -> impl Strategy<Value = Reading<'static>> {
 pub(crate) fn stats() -> impl Strategy<Value = Stat<'static>> {
     let endpoint = (words(), words()).prop_map(|(method, template)| Endpoint { method, template });
     let histogram = sample::select(Histogram::ALL.to_vec());
-    let of = (series(), endpoint, histogram.clone(), sample::select(Status::ALL.to_vec())).boxed();
     let code = prop_oneof![3 => sample::select(vec![0, 200, 404, 503]), 1 => any::<u16>()];
+    let ended = (sample::select(Status::ALL.to_vec()), option::weighted(0.3, code.clone()));
+    let ended = ended.prop_map(|(status, code)| Ended { status, code });
+    let of = (series(), endpoint, histogram.clone(), ended).boxed();
     let outcome = sample::select(Outcome::ALL.to_vec());
     prop_oneof![
         4 => (of.clone(), code, outcome).prop_map(|((series, endpoint, _, _), code, outcome)| {
             Stat::Call { series, endpoint, code, outcome }
         }),
-        4 => (of.clone(), cells()).prop_map(|((series, endpoint, histogram, status), cell)| {
-            Stat::Cell { series, endpoint, histogram, status, cell }
+        4 => (of.clone(), cells()).prop_map(|((series, endpoint, histogram, ended), cell)| {
+            Stat::Cell { series, endpoint, histogram, ended, cell }
         }),
-        2 => of.prop_map(|(series, endpoint, histogram, status)| Stat::Sum { series, endpoint, histogram, status }),
+        2 => of.prop_map(|(series, endpoint, histogram, ended)| Stat::Sum { series, endpoint, histogram, ended }),
         1 => (histogram, collection::vec(numbers(), 1..6)).prop_map(|(histogram, bounds)| {
             Stat::Bounds { histogram, bounds: Cow::Owned(bounds) }
         }),

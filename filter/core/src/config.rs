@@ -37,6 +37,7 @@ pub struct Config {
     overrides: Overrides,
     histograms: Vec<Histogram>,
     resolution: Resolution,
+    duration_codes: bool,
     insight: Option<Insight>,
 }
 
@@ -133,6 +134,11 @@ impl Config {
     /// Each histogram with its bounds.
     pub(crate) fn histogram_bounds(&self) -> impl Iterator<Item = (Histogram, &[u64])> {
         self.histograms.iter().map(|histogram| (*histogram, self.bounds(*histogram)))
+    }
+
+    /// Whether a histogram's cells tell the HTTP statuses of their calls apart.
+    pub(crate) fn tells_code(&self, histogram: Histogram) -> bool {
+        self.duration_codes && histogram == Histogram::Duration
     }
 
     /// The upper bounds of a histogram's cells, without +Inf.

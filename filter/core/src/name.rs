@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! scoretap.call.SERIES.ENDPOINT.CODE.OUTCOME                   calls with this status and outcome
-//! scoretap.cell.SERIES.ENDPOINT.HISTOGRAM.STATUS.LE[.NATIVE]   values in one cell
-//! scoretap.sum.SERIES.ENDPOINT.HISTOGRAM.STATUS                sum of the values, in ns or bytes
+//! scoretap.cell.SERIES.ENDPOINT.HISTOGRAM.ENDED.LE[.NATIVE]    values in one cell
+//! scoretap.sum.SERIES.ENDPOINT.HISTOGRAM.ENDED                 sum of the values, in ns or bytes
 //! scoretap.read.SERIES.READING                                 what insight read in bodies: see [`reading`](crate::reading)
 //! scoretap.insight_seen                                        calls that insight saw on its routes
 //! scoretap.unmatched                                           calls that no route matched
@@ -12,6 +12,7 @@
 //!
 //! SERIES    ROUTE.MODEL.VERSION
 //! ENDPOINT  METHOD.TEMPLATE
+//! ENDED     STATUS[-CODE]
 //! ```
 //!
 //! A word keeps `[A-Za-z0-9_/{}-]`. Every other byte becomes `%XX`, so a word contains neither Envoy's separators nor
@@ -19,7 +20,7 @@
 //! MODEL.VERSION. Decoding rejects every name that encoding does not write, so the two are inverse.
 
 use std::borrow::Cow;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use crate::hex;
 use crate::histogram::{Cell, Histogram, NativeBucket};
@@ -90,8 +91,8 @@ pub enum Stat<'a> {
         endpoint: Endpoint<'a>,
         /// The histogram.
         histogram: Histogram,
-        /// The status of the calls.
-        status: Status,
+        /// How the calls ended.
+        ended: Ended,
         /// The cell.
         cell: Cell,
     },
@@ -103,8 +104,8 @@ pub enum Stat<'a> {
         endpoint: Endpoint<'a>,
         /// The histogram.
         histogram: Histogram,
-        /// The status of the calls.
-        status: Status,
+        /// How the calls ended.
+        ended: Ended,
     },
     /// A counter of what insight read in the bodies of a series.
     Read {
@@ -126,6 +127,38 @@ pub enum Stat<'a> {
         /// The bounds, in nanoseconds or bytes.
         bounds: Cow<'a, [u64]>,
     },
+}
+
+/// How the calls of a histogram ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ended {
+    /// The status of the calls.
+    pub status: Status,
+    /// The HTTP status sent to the callers, 0 if none; `None` if the histogram does not tell them apart.
+    pub code: Option<u16>,
+}
+
+impl Ended {
+    fn parse(text: &str) -> Option<Self> {
+        let (status, code) = match text.split_once('-') {
+            Some((status, code)) => (status, Some(decode_number(code)?)),
+            None => (text, None),
+        };
+        Some(Self { status: Status::parse(status)?, code })
+    }
+}
+
+impl From<Status> for Ended {
+    fn from(status: Status) -> Self {
+        Self { status, code: None }
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.status.as_str())?;
+        self.code.map_or(Ok(()), |code| write!(f, "-{code}"))
+    }
 }
 
 /// The state of the filter's configuration.
@@ -170,18 +203,18 @@ impl Stat<'_> {
                 endpoint.encode(out);
                 write_infallibly(out, format_args!(".{code}.{}", outcome.as_str()));
             }
-            Self::Cell { series, endpoint, histogram, status, cell } => {
+            Self::Cell { series, endpoint, histogram, ended, cell } => {
                 out.push_str("cell.");
                 series.encode(out);
                 endpoint.encode(out);
-                write_infallibly(out, format_args!(".{}.{}.", histogram.as_str(), status.as_str()));
+                write_infallibly(out, format_args!(".{}.{ended}.", histogram.as_str()));
                 encode_cell(*cell, out);
             }
-            Self::Sum { series, endpoint, histogram, status } => {
+            Self::Sum { series, endpoint, histogram, ended } => {
                 out.push_str("sum.");
                 series.encode(out);
                 endpoint.encode(out);
-                write_infallibly(out, format_args!(".{}.{}", histogram.as_str(), status.as_str()));
+                write_infallibly(out, format_args!(".{}.{ended}", histogram.as_str()));
             }
             Self::Read { series, reading } => {
                 out.push_str("read.");
@@ -217,14 +250,14 @@ impl<'a> Stat<'a> {
                 series: words.series()?,
                 endpoint: words.endpoint()?,
                 histogram: Histogram::parse(words.next()?)?,
-                status: Status::parse(words.next()?)?,
+                ended: Ended::parse(words.next()?)?,
                 cell: words.cell()?,
             },
             "sum" => Self::Sum {
                 series: words.series()?,
                 endpoint: words.endpoint()?,
                 histogram: Histogram::parse(words.next()?)?,
-                status: Status::parse(words.next()?)?,
+                ended: Ended::parse(words.next()?)?,
             },
             "read" => Self::Read { series: words.series()?, reading: Reading::decode(&mut words)? },
             "insight_seen" => Self::InsightSeen,
@@ -392,7 +425,7 @@ fn decode_escape(high: u8, low: u8) -> Option<u8> {
 }
 
 /// Writing to a `String` cannot fail.
-fn write_infallibly(out: &mut String, text: std::fmt::Arguments<'_>) {
+fn write_infallibly(out: &mut String, text: fmt::Arguments<'_>) {
     let written = out.write_fmt(text);
     debug_assert!(written.is_ok());
 }

@@ -15,8 +15,8 @@ use scoretap_scan::record::{Finding, Generation, Record};
 use self::bodies::{BodyCounter, BodyCounters};
 use crate::config::{Config, ErrorBodies, Insight, Match, NoMatch, RouteId};
 use crate::histogram::{Cell, Histogram, NativeBucket};
-use crate::name::{ConfigState, Endpoint, Model, Series, Stat};
-use crate::outcome::{Ending, Outcome, Status};
+use crate::name::{ConfigState, Ended, Endpoint, Model, Series, Stat};
+use crate::outcome::{Ending, Outcome};
 use crate::route::{Route, Source, label, without_query};
 use crate::route_cache::RouteCache;
 use crate::series::{Admission, Evidence, SeriesTable, SharedData};
@@ -103,8 +103,8 @@ struct SeriesCounters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum CounterKey {
     Calls { code: u16, outcome: Outcome },
-    Cell { histogram: Histogram, status: Status, le: u8, native: Option<NativeBucket> },
-    Sum { histogram: Histogram, status: Status },
+    Cell { histogram: Histogram, ended: Ended, le: u8, native: Option<NativeBucket> },
+    Sum { histogram: Histogram, ended: Ended },
 }
 
 impl Observer {
@@ -305,13 +305,14 @@ impl<S: Stats> Recorder<'_, S> {
         let end = end.unwrap_or_else(|| End::of(call, route, self.config, record));
         let End { code, outcome } = end;
         self.add(CounterKey::Calls { code, outcome }, 1);
-        let status = outcome.status();
         for histogram in self.config.histograms().iter().copied() {
             // Without a value, the histogram counts fewer calls than the counter of calls.
             let Some(value) = call.measure(histogram) else { continue };
             let (le, native) = self.config.cell(histogram, value);
-            self.add(CounterKey::Cell { histogram, status, le, native }, 1);
-            self.add(CounterKey::Sum { histogram, status }, value);
+            let ended =
+                Ended { status: outcome.status(), code: self.config.tells_code(histogram).then_some(code) };
+            self.add(CounterKey::Cell { histogram, ended, le, native }, 1);
+            self.add(CounterKey::Sum { histogram, ended }, value);
         }
         if let Some((insight, record)) = self.config.insight().zip(record)
             && is_2xx(code)
@@ -338,11 +339,11 @@ impl<S: Stats> Recorder<'_, S> {
         let series = self.counted.series.clone();
         let stat = match count {
             CounterKey::Calls { code, outcome } => Stat::Call { series, endpoint, code, outcome },
-            CounterKey::Cell { histogram, status, le, native } => {
+            CounterKey::Cell { histogram, ended, le, native } => {
                 let le = self.config.bounds(histogram).get(usize::from(le)).copied();
-                Stat::Cell { series, endpoint, histogram, status, cell: Cell { le, native } }
+                Stat::Cell { series, endpoint, histogram, ended, cell: Cell { le, native } }
             }
-            CounterKey::Sum { histogram, status } => Stat::Sum { series, endpoint, histogram, status },
+            CounterKey::Sum { histogram, ended } => Stat::Sum { series, endpoint, histogram, ended },
         };
         let counter = self.stats.counter(encoded(self.name, &stat))?;
         self.counted.counters.insert(key, counter);

@@ -39,18 +39,15 @@ fn stats(durations: &[u64]) -> String {
         let cell = Cell { le, native: Some(NativeBucket::of_nanoseconds(*duration)) };
         *cells.entry(cell).or_default() += 1;
     }
-    let (histogram, status) = (Histogram::Duration, Status::Success);
+    let (histogram, ended) = (Histogram::Duration, Status::Success.into());
     let mut lines: Vec<(Stat<'_>, u64)> = cells
         .into_iter()
         .map(|(cell, count)| {
-            (
-                Stat::Cell { series: series.clone(), endpoint: endpoint.clone(), histogram, status, cell },
-                count,
-            )
+            (Stat::Cell { series: series.clone(), endpoint: endpoint.clone(), histogram, ended, cell }, count)
         })
         .collect();
     let sum = durations.iter().sum();
-    lines.push((Stat::Sum { series: series.clone(), endpoint: endpoint.clone(), histogram, status }, sum));
+    lines.push((Stat::Sum { series: series.clone(), endpoint: endpoint.clone(), histogram, ended }, sum));
     let count = durations.len() as u64;
     lines.push((Stat::Call { series, endpoint, code: 200, outcome: Outcome::Success }, count));
     let line = |(stat, value): (Stat<'_>, u64)| {

@@ -24,6 +24,7 @@ mod field {
         pub(crate) const LABEL: u32 = 1;
         pub(crate) const GAUGE: u32 = 2;
         pub(crate) const COUNTER: u32 = 3;
+        pub(crate) const SUMMARY: u32 = 4;
         pub(crate) const HISTOGRAM: u32 = 7;
     }
     pub(super) mod label {
@@ -49,6 +50,11 @@ mod field {
         pub(crate) const POSITIVE_SPAN: u32 = 12;
         pub(crate) const POSITIVE_DELTA: u32 = 13;
         pub(crate) const CREATED: u32 = 15;
+    }
+    pub(super) mod summary {
+        pub(crate) const SAMPLE_COUNT: u32 = 1;
+        pub(crate) const SAMPLE_SUM: u32 = 2;
+        pub(crate) const CREATED: u32 = 4;
     }
     pub(super) mod bucket {
         pub(crate) const CUMULATIVE_COUNT: u32 = 1;
@@ -120,6 +126,7 @@ impl Encoder for Protobuf {
         let kind = match kind {
             Kind::Counter => 0,
             Kind::Gauge | Kind::Info => 1,
+            Kind::Summary => 2,
             Kind::Histogram => 4,
         };
         number(field::family::TYPE, kind, &mut self.family);
@@ -148,7 +155,7 @@ impl Encoder for Protobuf {
         }
         let kind = match self.kind {
             Kind::Counter => field::metric::COUNTER,
-            Kind::Gauge | Kind::Info | Kind::Histogram => field::metric::GAUGE,
+            Kind::Gauge | Kind::Info | Kind::Histogram | Kind::Summary => field::metric::GAUGE,
         };
         self.metric(labels, kind);
     }
@@ -172,6 +179,16 @@ impl Encoder for Protobuf {
         }
         timestamp(field::histogram::CREATED, *created, out);
         self.metric(labels, field::metric::HISTOGRAM);
+    }
+
+    fn summary(&mut self, labels: &[u8], buckets: &Buckets) {
+        let Buckets { count, sum, created, .. } = buckets;
+        let out = &mut self.inner;
+        out.clear();
+        number(field::summary::SAMPLE_COUNT, *count, out);
+        double(field::summary::SAMPLE_SUM, sum.unwrap_or(f64::NAN), out);
+        timestamp(field::summary::CREATED, *created, out);
+        self.metric(labels, field::metric::SUMMARY);
     }
 
     fn finish(mut self) -> Vec<u8> {

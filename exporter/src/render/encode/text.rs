@@ -59,7 +59,7 @@ impl Text {
     fn created(&mut self, labels: &[u8], created: Option<SystemTime>) {
         let suffix = match self.kind {
             Kind::Counter => "_total",
-            Kind::Histogram => "",
+            Kind::Histogram | Kind::Summary => "",
             Kind::Gauge | Kind::Info => return,
         };
         let wanted = self.has_created && self.syntax == Syntax::OpenMetrics && self.name.ends_with(suffix);
@@ -149,6 +149,16 @@ impl Encoder for Text {
         self.created(labels, *created);
     }
 
+    fn summary(&mut self, labels: &[u8], buckets: &Buckets) {
+        self.heading = None;
+        let Buckets { count, sum, created, .. } = buckets;
+        self.line("_count", labels, Value::Count(*count));
+        if let Some(sum) = sum {
+            self.line("_sum", labels, Value::Float(*sum));
+        }
+        self.created(labels, *created);
+    }
+
     fn finish(mut self) -> Vec<u8> {
         self.drop_empty();
         match self.syntax {
@@ -165,6 +175,7 @@ fn prometheus_heading(heading: Heading<'_>, out: &mut Vec<u8>) {
         Kind::Counter => "counter",
         Kind::Gauge | Kind::Info => "gauge",
         Kind::Histogram => "histogram",
+        Kind::Summary => "summary",
     };
     append(out, format!("# HELP {name} ").as_bytes());
     escape::prometheus_help(help, out);
@@ -175,12 +186,14 @@ fn prometheus_heading(heading: Heading<'_>, out: &mut Vec<u8>) {
 fn openmetrics_heading(heading: Heading<'_>, out: &mut Vec<u8>) {
     let Heading { name, help, unit, kind } = heading;
     let (kind, suffix) = match kind {
-        Kind::Counter => ("counter", "_total"),
+        Kind::Counter if name.ends_with("_total") => ("counter", "_total"),
+        // A counter of OpenMetrics has that suffix. Prometheus would add it.
+        Kind::Counter => ("unknown", ""),
         Kind::Gauge => ("gauge", ""),
         Kind::Info => ("info", "_info"),
         Kind::Histogram => ("histogram", ""),
+        Kind::Summary => ("summary", ""),
     };
-    // A dialect's families have the suffix of their type, see `scoretap_dialect`.
     let name = name.strip_suffix(suffix).unwrap_or(name);
     append(out, format!("# TYPE {name} {kind}\n").as_bytes());
     if let Some(unit) = unit {

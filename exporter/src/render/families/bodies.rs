@@ -63,8 +63,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
                     native: None,
                     created: *created,
                 };
-                self.sample_labels(Facts { value, ..key }, prefix);
-                self.encoder.histogram(&self.labels, &buckets);
+                self.distribution(Facts { value, ..key }, prefix, &buckets);
             }
         }
     }

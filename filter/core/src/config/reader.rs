@@ -40,13 +40,14 @@ pub(super) struct Reader {
 
 impl Reader {
     fn read(mut self, fields: &Fields) -> Result<Config, Vec<Fault>> {
-        const FIELDS: [&str; 7] = [
+        const FIELDS: [&str; 8] = [
             "routes",
             "bounds_seconds",
             "max_series",
             "error_types",
             "extra",
             "latency_resolution",
+            "duration_codes",
             "insight",
         ];
         self.refuse_unknown("", fields, &FIELDS);
@@ -63,6 +64,7 @@ impl Reader {
             resolution: fields
                 .get("latency_resolution")
                 .map_or(Resolution::Classic, |value| self.resolution(value)),
+            duration_codes: fields.get("duration_codes").is_some_and(|value| self.duration_codes(value)),
             insight: fields.get("insight").map(|value| Insight::read(value, &mut self)),
         };
         if !self.faults.is_empty() {
@@ -318,6 +320,14 @@ impl Reader {
             }
         }
         histograms
+    }
+
+    fn duration_codes(&mut self, value: &Json) -> bool {
+        let Json::Bool(flag) = value else {
+            self.fault("duration_codes", format!("is {value}; allowed are true and false"));
+            return false;
+        };
+        *flag
     }
 
     fn resolution(&mut self, value: &Json) -> Resolution {

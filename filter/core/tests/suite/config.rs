@@ -39,7 +39,7 @@ fn each_fault_names_field_problem_and_fix() {
     check_fault(
         "{\"maxSeries\": 1}",
         "maxSeries: is not a field; allowed here are routes, bounds_seconds, max_series, error_types, extra, \
-         latency_resolution, insight",
+         latency_resolution, duration_codes, insight",
     );
     check_fault(
         r#"{"routes": []}"#,
@@ -235,7 +235,7 @@ fn body_sources_are_only_the_known_ones() {
 #[test]
 fn all_faults_are_reported_at_once() {
     let json = r#"{"routes": [{"preset": "x"}, {"name": "", "method": "", "path": ""}, 3], "bounds_seconds": [2, 1],
-        "max_series": -1, "error_types": {"1": "a"}, "extra": [1], "latency_resolution": 2, "z": null}"#;
+        "max_series": -1, "error_types": {"1": "a"}, "extra": [1], "latency_resolution": 2, "duration_codes": 1, "z": null}"#;
     let places: Vec<String> =
         faults(json).iter().map(|fault| fault.split(": ").next().unwrap().to_owned()).collect();
     let expected = [
@@ -251,6 +251,7 @@ fn all_faults_are_reported_at_once() {
         "error_types.1",
         "extra[0]",
         "latency_resolution",
+        "duration_codes",
     ];
     assert_eq!(places, expected);
 }

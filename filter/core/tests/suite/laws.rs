@@ -137,7 +137,7 @@ fn counted(host: &Host) -> Counts {
 }
 
 /// Faults to put into a valid configuration: the reported path, the JSON pointer and the value.
-const FAULTS: [(&str, &str, &str); 14] = [
+const FAULTS: [(&str, &str, &str); 15] = [
     ("routes[0].preset", "/routes/0/preset", "\"flask\""),
     ("routes[1].name", "/routes/1/name", "\"a b\""),
     ("routes[1].method", "/routes/1/method", "\"post\""),
@@ -152,6 +152,7 @@ const FAULTS: [(&str, &str, &str); 14] = [
     ("extra[0]", "/extra/0", "\"duration\""),
     ("extra[1]", "/extra/1", "7"),
     ("latency_resolution", "/latency_resolution", "\"fine\""),
+    ("duration_codes", "/duration_codes", "\"yes\""),
 ];
 
 fn without_fault() -> Value {
@@ -166,6 +167,7 @@ fn without_fault() -> Value {
         "error_types": {"404": "success", "409": "timeout"},
         "extra": ["request_bytes", "backend_duration"],
         "latency_resolution": "native",
+        "duration_codes": true,
     })
 }
 
@@ -193,6 +195,7 @@ fn documents() -> impl Strategy<Value = Value> {
         "404",
         "extra",
         "latency_resolution",
+        "duration_codes",
         "a\nb",
         "",
     ]);
@@ -421,4 +424,20 @@ proptest! {
         let overrides = Overrides::new(vec![(code.wrapping_add(1), Outcome::Success)]);
         assert_eq!(ending.outcome(&overrides, || flags), outcome);
     }
+}
+
+/// The cells and sums of a call with this code, under a configuration.
+fn durations(config: &str, code: u64) -> Vec<String> {
+    let host = Host::default();
+    let mut observer = Observer::new(Some(Config::parse(config.as_bytes()).unwrap()));
+    observer.observe(&Ended { code: Some(code), nanoseconds: 7, ..called("POST", b"/score") }, &host);
+    let names = host.statistics().into_iter().map(|(name, _)| name);
+    names.filter_map(|name| Some(name.split_once(".duration.")?.1.to_owned())).collect()
+}
+
+#[test]
+fn durations_name_codes_where_configured() {
+    assert_eq!(durations("{}", 503), ["failure.1000000", "failure"]);
+    assert_eq!(durations(r#"{"duration_codes": true}"#, 503), ["failure-503.1000000", "failure-503"]);
+    assert_eq!(durations(r#"{"duration_codes": true}"#, 200), ["success-200.1000000", "success-200"]);
 }

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use scoretap_core::histogram::{Cell, Histogram, NativeBucket};
-use scoretap_core::name::{Endpoint, Model, Series, Stat};
+use scoretap_core::name::{Ended, Endpoint, Model, Series, Stat};
 use scoretap_core::outcome::{Outcome, Status};
 use scoretap_core::reading::{Reading, Spread, StreamEnd, Summed, TokenType, Usage};
 use scoretap_scan::record::{Finish, Kind, Scanned};
@@ -38,12 +38,12 @@ fn check(stat: &Stat<'_>, name: &str) {
 fn each_statistic_round_trips() {
     let of = || series("score", Some("iris"), Some("3"));
     let histogram = Histogram::Duration;
-    let status = Status::Failure;
+    let ended = Ended::from(Status::Failure);
     let cell = |le, native| Stat::Cell {
         series: of(),
         endpoint: endpoint("/v1/{model}:go"),
         histogram,
-        status,
+        ended,
         cell: Cell { le, native },
     };
     check(&call(of(), "/r"), "scoretap.call.score.iris.3.POST./r.200.success");
@@ -58,8 +58,13 @@ fn each_statistic_round_trips() {
         "scoretap.cell.score.iris.3.POST./v1/{model}%3Ago.duration.failure.5.zero",
     );
     check(
-        &Stat::Sum { series: of(), endpoint: endpoint("/r"), histogram, status },
+        &Stat::Sum { series: of(), endpoint: endpoint("/r"), histogram, ended },
         "scoretap.sum.score.iris.3.POST./r.duration.failure",
+    );
+    let ended = Ended { code: Some(503), ..ended };
+    check(
+        &Stat::Sum { series: of(), endpoint: endpoint("/r"), histogram, ended },
+        "scoretap.sum.score.iris.3.POST./r.duration.failure-503",
     );
     check(&Stat::InsightSeen, "scoretap.insight_seen");
     check(&Stat::Unmatched, "scoretap.unmatched");
@@ -165,6 +170,8 @@ fn rejects_names_that_encoding_never_writes() {
         "scoretap.cell.r.~.~.POST./r.duration.success.5.-0",
         "scoretap.cell.r.~.~.POST./r.duration.success.5.zero.1",
         "scoretap.sum.r.~.~.POST./r.seconds.success",
+        "scoretap.sum.r.~.~.POST./r.duration.success-",
+        "scoretap.sum.r.~.~.POST./r.duration.success-0200",
         "scoretap.read.r.~.~",
         "scoretap.read.r.~.~.",
         "scoretap.read.r.~.~.row.1",

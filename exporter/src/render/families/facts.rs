@@ -1,0 +1,114 @@
+//! The values that the labels of a sample show.
+
+use scoretap_dialect::Dimension;
+
+use crate::reading::measured::Key;
+
+pub(super) const fn is_of_key(dimension: Dimension) -> bool {
+    match dimension {
+        Dimension::Model
+        | Dimension::Version
+        | Dimension::Route
+        | Dimension::Method
+        | Dimension::Template => true,
+        Dimension::Status
+        | Dimension::ErrorType
+        | Dimension::Code
+        | Dimension::CodeClass
+        | Dimension::Deployment
+        | Dimension::Framework
+        | Dimension::ValueKind
+        | Dimension::Class
+        | Dimension::Bin
+        | Dimension::TokenType
+        | Dimension::Reason
+        | Dimension::Usage
+        | Dimension::End
+        | Dimension::Fixed => false,
+    }
+}
+
+/// An HTTP status, or a dialect's name for it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Code<'a> {
+    Number(u16),
+    Named(&'a str),
+}
+
+impl Default for Code<'_> {
+    fn default() -> Self {
+        Self::Number(0)
+    }
+}
+
+/// The values of a sample's dimensions; empty if there is none.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Facts<'a> {
+    pub(super) model: &'a str,
+    pub(super) version: &'a str,
+    pub(super) route: &'a str,
+    pub(super) method: &'a str,
+    pub(super) template: &'a str,
+    pub(super) status: &'a str,
+    pub(super) error_type: &'a str,
+    pub(super) code: Code<'a>,
+    pub(super) code_class: &'a str,
+    pub(super) deployment: &'a str,
+    pub(super) framework: &'a str,
+    /// Kind, class, bin, token type, reason, usage or end: a family has at most one of them.
+    pub(super) value: &'a str,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn of_key(key: &'a Key) -> Self {
+        let Key { model, version, route, method, template } = key;
+        Self { model, version, route, method, template, ..Self::default() }
+    }
+
+    /// Only the dimensions that a label shows.
+    pub(super) fn only(self, dimensions: &[Dimension]) -> Self {
+        let keep = |dimension, value| if dimensions.contains(&dimension) { value } else { "" };
+        Self {
+            model: keep(Dimension::Model, self.model),
+            version: keep(Dimension::Version, self.version),
+            route: keep(Dimension::Route, self.route),
+            method: keep(Dimension::Method, self.method),
+            template: keep(Dimension::Template, self.template),
+            ..Self::default()
+        }
+    }
+
+    /// Whether two samples of one group have the same labels.
+    pub(super) fn same_call(&self, other: &Self) -> bool {
+        self.end() == other.end()
+    }
+
+    /// The values that tell the samples of one group apart.
+    pub(super) const fn end(&self) -> (Code<'a>, &'a str, &'a str, &'a str) {
+        (self.code, self.code_class, self.status, self.error_type)
+    }
+
+    /// The value of a dimension that is text. A code can be a number, and a fixed text is the label's.
+    pub(super) const fn get(&self, dimension: Dimension) -> &'a str {
+        match dimension {
+            Dimension::Model => self.model,
+            Dimension::Version => self.version,
+            Dimension::Route => self.route,
+            Dimension::Method => self.method,
+            Dimension::Template => self.template,
+            Dimension::Status => self.status,
+            Dimension::ErrorType => self.error_type,
+            Dimension::CodeClass => self.code_class,
+            Dimension::Code | Dimension::Fixed => "",
+            Dimension::Deployment => self.deployment,
+            Dimension::Framework => self.framework,
+            Dimension::ValueKind
+            | Dimension::Class
+            | Dimension::Bin
+            | Dimension::TokenType
+            | Dimension::Reason
+            | Dimension::Usage
+            | Dimension::End => self.value,
+        }
+    }
+}
