@@ -1,14 +1,26 @@
 //! `scoretap dialect`: makes a dialect from the dashboards and alerts of a team, and checks it.
+//!
+//! The stages: [`sources`] finds queries, [`variables`] and [`query`] understand them, `plan` decides which family
+//! fills each of them, and [`report`] shows the verdicts.
 
-#[expect(dead_code, reason = "the stages follow")]
+#[expect(dead_code, reason = "the plan follows")]
 pub(crate) mod model;
+mod query;
+#[expect(dead_code, reason = "the check follows")]
+mod report;
+mod sources;
+mod variables;
 
+use std::fs;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Subcommand;
 
-use crate::Status;
+use crate::text::clean;
+use crate::{Status, usage};
+use model::{Content, Input, Plan};
+use report::Report;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -19,8 +31,20 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a dialect from dashboards, rules and expositions
+    #[command(after_help = MAKE_HELP)]
     Make(Make),
 }
+
+const MAKE_HELP: &str = "\
+Reads Grafana dashboards (classic and schema v2), library panels, rule files, PrometheusRules, ConfigMaps, KEDA and
+HPA queries, and what the app's /metrics printed. Changes none of them.
+
+The exporter serves the dialect with --dialect-file. A second run with the same --output keeps your edits.
+
+Exit status:
+  0  the dialect was made
+  1  an input could not be read (the others were), or, with --strict, a query stays empty
+  2  wrong usage";
 
 #[derive(Debug, clap::Args)]
 struct Make {
@@ -30,10 +54,57 @@ struct Make {
     /// Name of the dialect
     #[arg(long)]
     name: String,
+    /// Where to write the dialect [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Where to write the report, query by query, as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Fail if a query stays empty
+    #[arg(long)]
+    strict: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
-    let Command::Make(make) = &args.command;
-    println!("{} from {:?}", make.name, make.from);
-    Ok(Status::Well)
+    // Long expressions are deep trees, and walking these takes stack.
+    const STACK: usize = 256 * 1024 * 1024;
+    std::thread::scope(|scope| {
+        let work = || match &args.command {
+            Command::Make(args) => make(args),
+        };
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        let thread = thread.context("cannot start a thread")?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn make(args: &Make) -> Result<Status> {
+    if !scoretap_dialect::names::is_word(&args.name) {
+        return Err(usage(format!(
+            "--name {:?}: write letters, digits and \"_\", not starting with a digit",
+            args.name
+        )));
+    }
+    let input = sources::read(&args.from);
+    for fault in &input.faults {
+        eprintln!("error: {}", clean(fault));
+    }
+    let plan = Plan { judgements: unjudged(&input), ..Plan::default() };
+    let report = Report::new(&args.name, &input, &plan);
+    if let Some(file) = &args.report {
+        let text = serde_json::to_string_pretty(&report.json())? + "\n";
+        fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    print!("{}", report.table());
+    let is_strict_fault = args.strict && report.has_empty();
+    Ok(if input.faults.is_empty() && !is_strict_fault { Status::Well } else { Status::Findings })
+}
+
+fn unjudged(input: &Input) -> Vec<Vec<model::Judgement>> {
+    let uses = input.queries.iter().map(|query| match &query.content {
+        Content::PromQl { uses, .. } => uses.len(),
+        Content::Other(_) => 0,
+    });
+    let judgement = model::Judgement { verdict: model::Verdict::Works, measure: None };
+    uses.map(|count| vec![judgement.clone(); count]).collect()
 }

@@ -1,0 +1,332 @@
+//! Understands a query: its selectors, the labels that it needs and the type that it takes each metric for.
+
+use std::collections::BTreeSet;
+
+use promql_parser::label::{METRIC_NAME, MatchOp};
+use promql_parser::parser::{
+    AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, StringLiteral, VectorSelector,
+};
+
+use super::model::{ANY, Content, Matcher, Op, Role, Tree, Use};
+use super::variables::{ANY_NAME, Variables, replace};
+
+/// Longer expressions are rejected, as are more deeply nested ones.
+const LONGEST: usize = 16 * 1024;
+const DEEPEST: usize = 100;
+
+/// A query that is no valid PromQL.
+#[derive(Debug, PartialEq)]
+pub(super) struct Invalid {
+    /// Counted in characters from 1; `None` where the parser does not tell.
+    pub(super) column: Option<usize>,
+    pub(super) reason: String,
+}
+
+/// Understands a query of a dashboard with these variables.
+pub(super) fn understand(expr: &str, variables: &Variables) -> Result<Content, Invalid> {
+    check_size(expr)?;
+    let (mut uses, mut trees) = (Vec::new(), Vec::new());
+    for readings in replace(expr, variables).readings {
+        let mut parsed = readings.iter().map(|reading| promql_parser::parser::parse(reading));
+        let first = parsed.next().unwrap_or_else(|| Err("empty".to_owned()));
+        let parsed = first.or_else(|error| parsed.find_map(Result::ok).ok_or(error));
+        let parsed = parsed.map_err(|reason| Invalid { column: unbalanced(expr), reason })?;
+        let mut reader = Reader { uses, problem: None };
+        trees.push(reader.read(&parsed, &Context::default()));
+        if let Some(problem) = reader.problem {
+            return Ok(Content::Other(problem));
+        }
+        uses = reader.uses;
+    }
+    let tree = if trees.len() == 1 { trees.remove(0) } else { Tree::All(trees) };
+    Ok(Content::PromQl { uses, tree })
+}
+
+fn check_size(expr: &str) -> Result<(), Invalid> {
+    let invalid = |reason: &str| Err(Invalid { column: None, reason: reason.to_owned() });
+    if expr.trim().is_empty() {
+        return invalid("is empty");
+    }
+    if expr.len() > LONGEST {
+        return invalid("is longer than 16 KB");
+    }
+    let mut depth = 0_usize;
+    for char in expr.chars() {
+        match char {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return invalid("is nested more than 100 levels deep");
+        }
+    }
+    Ok(())
+}
+
+/// The column of the first bracket or quote without its counterpart.
+fn unbalanced(expr: &str) -> Option<usize> {
+    let mut open: Vec<(char, usize)> = Vec::new();
+    let mut chars = expr.chars().zip(1..);
+    while let Some((char, column)) = chars.next() {
+        match char {
+            '(' | '[' | '{' => open.push((char, column)),
+            ')' | ']' | '}' => match (open.pop(), char) {
+                (Some(('(', _)), ')') | (Some(('[', _)), ']') | (Some(('{', _)), '}') => {}
+                _ => return Some(column),
+            },
+            '"' | '\'' | '`' => loop {
+                match chars.next() {
+                    None => return Some(column),
+                    Some(('\\', _)) if char != '`' => drop(chars.next()),
+                    Some((end, _)) if end == char => break,
+                    Some(_) => {}
+                }
+            },
+            _ => {}
+        }
+    }
+    open.first().map(|(_, column)| *column)
+}
+
+/// What encloses a selector.
+#[derive(Clone, Default)]
+struct Context {
+    /// Labels that must reach the result.
+    labels: BTreeSet<String>,
+    in_rate: bool,
+    in_quantile: bool,
+}
+
+struct Reader {
+    uses: Vec<Use>,
+    problem: Option<String>,
+}
+
+impl Reader {
+    fn read(&mut self, expr: &Expr, context: &Context) -> Tree {
+        match expr {
+            Expr::Aggregate(aggregate) => self.aggregate(aggregate, context),
+            Expr::Unary(unary) => self.read(&unary.expr, context),
+            Expr::Binary(binary) => self.binary(binary, context),
+            Expr::Paren(paren) => self.read(&paren.expr, context),
+            Expr::Subquery(subquery) => self.read(&subquery.expr, context),
+            Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => Tree::All(Vec::new()),
+            Expr::VectorSelector(selector) => self.selector(selector, context),
+            Expr::MatrixSelector(selector) => self.selector(&selector.vs, context),
+            Expr::Call(call) => self.call(call, context),
+        }
+    }
+
+    fn aggregate(&mut self, aggregate: &AggregateExpr, context: &Context) -> Tree {
+        let mut inner = context.clone();
+        if let Some(LabelModifier::Include(labels)) = &aggregate.modifier {
+            inner.labels.extend(labels.labels.iter().cloned());
+        }
+        let mut trees = vec![self.read(&aggregate.expr, &inner)];
+        trees.extend(aggregate.param.iter().map(|param| self.read(param, context)));
+        all(trees)
+    }
+
+    fn binary(&mut self, binary: &BinaryExpr, context: &Context) -> Tree {
+        let mut inner = context.clone();
+        if let Some(modifier) = &binary.modifier {
+            if let Some(LabelModifier::Include(labels)) = &modifier.matching {
+                inner.labels.extend(labels.labels.iter().cloned());
+            }
+            if let Some(copied) = modifier.card.labels() {
+                inner.labels.extend(copied.labels.iter().cloned());
+            }
+        }
+        let sides = vec![self.read(&binary.lhs, &inner), self.read(&binary.rhs, &inner)];
+        let needs_none = |tree: &Tree| *tree == Tree::All(Vec::new());
+        // `x or vector(0)` shows 0 where there is no x, so x is what it asks for.
+        if binary.op.to_string() == "or" && !sides.iter().any(needs_none) {
+            Tree::Any(sides)
+        } else {
+            all(sides)
+        }
+    }
+
+    fn call(&mut self, call: &Call, context: &Context) -> Tree {
+        let mut inner = context.clone();
+        match call.func.name {
+            "rate" | "irate" | "increase" | "resets" => inner.in_rate = true,
+            "histogram_quantile" | "histogram_fraction" | "histogram_avg" | "histogram_sum"
+            | "histogram_count" => {
+                inner.in_quantile = true;
+            }
+            "label_replace" | "label_join" => relabel(call, &mut inner),
+            _ => {}
+        }
+        all(call.args.args.iter().map(|argument| self.read(argument, &inner)).collect())
+    }
+
+    fn selector(&mut self, selector: &VectorSelector, context: &Context) -> Tree {
+        let mut name = selector.name.clone();
+        let mut matchers = Vec::new();
+        for matcher in &selector.matchers.matchers {
+            let op = match matcher.op {
+                MatchOp::Equal => Op::Equal,
+                MatchOp::NotEqual => Op::NotEqual,
+                MatchOp::Re(_) => Op::Matches,
+                MatchOp::NotRe(_) => Op::NotMatches,
+            };
+            match (matcher.name.as_str(), op) {
+                (METRIC_NAME, Op::Equal) => name = Some(matcher.value.clone()),
+                (METRIC_NAME, _) => {}
+                _ => matchers.push(Matcher { label: matcher.name.clone(), op, value: matcher.value.clone() }),
+            }
+        }
+        let Some(metric) = name else {
+            self.problem = Some("it selects metrics by a pattern, not by a name".to_owned());
+            return all(Vec::new());
+        };
+        if metric.contains(ANY_NAME) || metric.contains(ANY) {
+            self.problem = Some("the name of its metric is a variable of the dashboard".to_owned());
+            return all(Vec::new());
+        }
+        let mut labels = context.labels.clone();
+        labels.retain(|label| label != "le" && !label.contains(ANY_NAME));
+        let role = role(&metric, &matchers, context);
+        self.uses.push(Use { metric, matchers, labels, role });
+        Tree::Use(self.uses.len() - 1)
+    }
+}
+
+/// The target label is made, so it need not exist. The source labels must.
+fn relabel(call: &Call, context: &mut Context) {
+    let text = |position: usize| match call.args.args.get(position).map(AsRef::as_ref) {
+        Some(Expr::StringLiteral(StringLiteral { val })) => Some(val.clone()),
+        _ => None,
+    };
+    if let Some(target) = text(1) {
+        context.labels.remove(&target);
+    }
+    let sources = if call.func.name == "label_replace" { 3..4 } else { 3..call.args.args.len() };
+    context.labels.extend(sources.filter_map(text).filter(|label| !label.is_empty()));
+}
+
+fn role(metric: &str, matchers: &[Matcher], context: &Context) -> Role {
+    let has = |label: &str| matchers.iter().any(|matcher| matcher.label == label);
+    if has("quantile") {
+        return Role::Quantile;
+    }
+    if metric.ends_with("_bucket") || has("le") {
+        return Role::Bucket;
+    }
+    if context.in_quantile {
+        return Role::Native;
+    }
+    match (context.in_rate, metric) {
+        (_, metric) if metric.ends_with("_sum") => Role::Sum,
+        (_, metric) if metric.ends_with("_count") => Role::Count,
+        (true, _) => Role::Counter,
+        (false, metric) if metric.ends_with("_total") => Role::Counter,
+        (false, _) => Role::Gauge,
+    }
+}
+
+/// Joins trees and leaves out those that need no series.
+fn all(trees: Vec<Tree>) -> Tree {
+    let mut trees: Vec<Tree> = trees.into_iter().filter(|tree| *tree != Tree::All(Vec::new())).collect();
+    if trees.len() == 1 { trees.remove(0) } else { Tree::All(trees) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn understood(expr: &str) -> Content {
+        understand(expr, &Variables::new()).unwrap_or_else(|invalid| panic!("{expr}: {invalid:?}"))
+    }
+
+    /// The selectors as `role metric{matchers} labels`.
+    #[track_caller]
+    fn check(expr: &str, expected: &[&str]) {
+        let Content::PromQl { uses, .. } = understood(expr) else { panic!("{expr} is no PromQL") };
+        let op = |op| match op {
+            Op::Equal => "=",
+            Op::NotEqual => "!=",
+            Op::Matches => "=~",
+            Op::NotMatches => "!~",
+        };
+        let shown = uses.iter().map(|used| {
+            let matchers =
+                used.matchers.iter().map(|m| format!("{}{}{}", m.label, op(m.op), m.value.replace(ANY, "*")));
+            let labels: Vec<&str> = used.labels.iter().map(String::as_str).collect();
+            let matchers = matchers.collect::<Vec<_>>().join(",");
+            format!("{:?} {}{{{matchers}}} {}", used.role, used.metric, labels.join(","))
+        });
+        assert_eq!(shown.collect::<Vec<_>>(), expected, "{expr}");
+    }
+
+    #[track_caller]
+    fn check_tree(expr: &str, expected: &Tree) {
+        let Content::PromQl { tree, .. } = understood(expr) else { panic!("{expr} is no PromQL") };
+        assert_eq!(&tree, expected, "{expr}");
+    }
+
+    #[track_caller]
+    fn check_invalid(expr: &str, column: Option<usize>, reason: &str) {
+        let invalid = understand(expr, &Variables::new()).unwrap_err();
+        assert_eq!(invalid.column, column, "{expr}: {invalid:?}");
+        assert!(invalid.reason.contains(reason), "{expr}: {invalid:?}");
+    }
+
+    #[test]
+    fn roles_follow_names_and_functions() {
+        check("sum(rate(http_requests_total[5m])) by (method)", &["Counter http_requests_total{} method"]);
+        check("in_progress", &["Gauge in_progress{} "]);
+        check(
+            "histogram_quantile(0.95, sum by (le, path) (rate(d_bucket[5m])))",
+            &["Bucket d_bucket{} path"],
+        );
+        check("rate(d_sum[5m]) / rate(d_count[5m])", &["Sum d_sum{} ", "Count d_count{} "]);
+        check(r#"d{quantile="0.9"}"#, &["Quantile d{quantile=0.9} "]);
+        check("histogram_quantile(0.9, rate(d[5m]))", &["Native d{} "]);
+    }
+
+    #[test]
+    fn joins_and_relabelling_need_source_labels() {
+        check("a * on (pod) group_left (team) b", &["Gauge a{} pod,team", "Gauge b{} pod,team"]);
+        check(r#"sum by (short) (label_replace(a, "short", "$1", "path", "/(.*)"))"#, &["Gauge a{} path"]);
+    }
+
+    #[test]
+    fn variables_match_any_value() {
+        check(r#"a{b=~"$b", job="$job"}"#, &["Gauge a{b=~*,job=*} "]);
+        check("topk($n, sum by ($group) (a))", &["Gauge a{} "]);
+        let Content::Other(reason) = understood("rate(${app}_total[5m])") else { panic!("has a name") };
+        assert_eq!(reason, "the name of its metric is a variable of the dashboard");
+    }
+
+    #[test]
+    fn alternatives_need_one_side_only() {
+        let [a, b] = [0, 1].map(Tree::Use);
+        check_tree("a or b", &Tree::Any(vec![a.clone(), b.clone()]));
+        check_tree("a or vector(0)", &a);
+        check_tree("a / b", &Tree::All(vec![a, b]));
+        check_tree("vector(1)", &Tree::All(Vec::new()));
+    }
+
+    #[test]
+    fn invalid_queries_name_the_column() {
+        check_invalid("sum(rate(a[5m])", Some(4), "");
+        check_invalid("a{b=\"c}", Some(5), "");
+        check_invalid("sum(a))", Some(7), "");
+        check_invalid("a b", None, "");
+        check_invalid(" ", None, "is empty");
+        check_invalid(&"(".repeat(200), None, "nested");
+        check_invalid(&format!("a{}", "+a".repeat(10_000)), None, "16 KB");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_understood_or_invalid(expr in "[a-z_(){}\\[\\]\"'$=~!,+ 0-9é\\\\]{0,60}") {
+            drop(understand(&expr, &Variables::new()));
+        }
+    }
+}
