@@ -23,7 +23,7 @@ pub use merge::merge;
 use crate::bodies::{BodyCount, BodyHistogram};
 
 /// A dialect of this release: its name and its file.
-pub const BUILT_IN: [(&str, &str); 8] = [
+pub const BUILT_IN: [(&str, &str); 21] = [
     ("prediction", include_str!("../dialects/prediction.yaml")),
     ("model", include_str!("../dialects/model.yaml")),
     ("fastapi", include_str!("../dialects/fastapi.yaml")),
@@ -32,6 +32,19 @@ pub const BUILT_IN: [(&str, &str); 8] = [
     ("gen_ai", include_str!("../dialects/gen_ai.yaml")),
     ("vllm", include_str!("../dialects/vllm.yaml")),
     ("inference_objective", include_str!("../dialects/inference_objective.yaml")),
+    ("prometheus-fastapi-instrumentator", include_str!("../dialects/prometheus-fastapi-instrumentator.yaml")),
+    ("starlette_exporter", include_str!("../dialects/starlette_exporter.yaml")),
+    ("prometheus_flask_exporter", include_str!("../dialects/prometheus_flask_exporter.yaml")),
+    ("mlflow_expose_prometheus", include_str!("../dialects/mlflow_expose_prometheus.yaml")),
+    ("fastapi-observability", include_str!("../dialects/fastapi-observability.yaml")),
+    ("mlserver", include_str!("../dialects/mlserver.yaml")),
+    ("triton", include_str!("../dialects/triton.yaml")),
+    ("torchserve", include_str!("../dialects/torchserve.yaml")),
+    ("tf-serving", include_str!("../dialects/tf-serving.yaml")),
+    ("kserve", include_str!("../dialects/kserve.yaml")),
+    ("seldon", include_str!("../dialects/seldon.yaml")),
+    ("bentoml", include_str!("../dialects/bentoml.yaml")),
+    ("tutorial", include_str!("../dialects/tutorial.yaml")),
 ];
 
 /// A set of families that belong together.

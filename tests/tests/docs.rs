@@ -81,7 +81,7 @@ fn shown_configurations_and_faults_are_real() {
 
 /// Words in backticks that look like paths of ours, and targets of links but for those elsewhere.
 fn named_paths(text: &str) -> Vec<&str> {
-    let folders = ["envoy", "exporter", "filter", "fuzz", "k8s", "tests", "xtask"];
+    let folders = ["dialect", "envoy", "exporter", "filter", "fuzz", "k8s", "tests", "xtask"];
     let ours = |word: &&str| {
         let first = word.split('/').next().unwrap();
         let is_path = word.contains('/') && folders.contains(&first);
