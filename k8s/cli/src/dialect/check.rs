@@ -196,9 +196,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(expr: &str, verdict: Verdict, known: &'static [&'static str], expected: Finding) {
+    fn check(expr: &str, verdict: &Verdict, known: &'static [&'static str], expected: Finding) {
         let names = ["a_total".to_owned()];
-        let found = finding(&used(expr), &verdict, &names, &Known(known)).unwrap();
+        let found = finding(&used(expr), verdict, &names, &Known(known)).unwrap();
         assert_eq!(found, expected, "{expr} {verdict:?} {known:?}");
     }
 
@@ -214,14 +214,14 @@ mod tests {
         let silent: &[&str] = &["a_total", "a_total{code!=\"\"}"];
         let selector: &[&str] = &[r#"a_total{code="429"}"#];
         let query = r#"a_total{code="429"}"#;
-        check(query, Verdict::Works, selector, Finding::Confirmed);
-        check(query, Verdict::Works, silent, Finding::NotExercised);
-        check(query, Verdict::Works, &["a_total"], Finding::Broken);
-        check(query, Verdict::Works, &[], Finding::NotExercised);
-        check("b_total", Verdict::Works, &[], Finding::Broken);
-        check(query, Verdict::WorksWith("x".to_owned()), &[], Finding::NotExercised);
-        check(query, Verdict::Empty("x".to_owned()), selector, Finding::Broken);
-        check(query, Verdict::Empty("x".to_owned()), &[], Finding::Confirmed);
-        check("b_total", Verdict::Empty("x".to_owned()), &["b_total"], Finding::Confirmed);
+        check(query, &Verdict::Works, selector, Finding::Confirmed);
+        check(query, &Verdict::Works, silent, Finding::NotExercised);
+        check(query, &Verdict::Works, &["a_total"], Finding::Broken);
+        check(query, &Verdict::Works, &[], Finding::NotExercised);
+        check("b_total", &Verdict::Works, &[], Finding::Broken);
+        check(query, &Verdict::WorksWith("x".to_owned()), &[], Finding::NotExercised);
+        check(query, &Verdict::Empty("x".to_owned()), selector, Finding::Broken);
+        check(query, &Verdict::Empty("x".to_owned()), &[], Finding::Confirmed);
+        check("b_total", &Verdict::Empty("x".to_owned()), &["b_total"], Finding::Confirmed);
     }
 }
