@@ -8,6 +8,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -25,7 +26,15 @@ pub struct Scorer {
     /// Where it listens.
     pub address: SocketAddr,
     folder: PathBuf,
+    program: Program,
     child: Option<Child>,
+}
+
+/// A module of `tests/python/` with an app, and its environment.
+#[derive(Debug, Clone)]
+struct Program {
+    module: &'static str,
+    environment: Vec<(&'static str, String)>,
 }
 
 /// One line of the access log: what the app itself says about a call.
@@ -42,12 +51,19 @@ pub struct Logged {
 impl Scorer {
     /// Starts it and waits until it answers. Its output and its access log go to `folder`.
     pub fn start(folder: &Path) -> Result<Self> {
-        Self::start_at(folder, ports::free())
+        Self::launch(folder, ports::free(), Program { module: "scorer", environment: Vec::new() })
     }
 
-    /// As [`Scorer::start`], on this port.
-    pub fn start_at(folder: &Path, port: u16) -> Result<Self> {
-        let mut scorer = Self { address: local(port), folder: folder.to_owned(), child: None };
+    /// As [`Scorer::start`], on this port. The model of this name answers all rows alike from so many seconds after its
+    /// first call.
+    pub fn start_silent(folder: &Path, port: u16, model: &str, after: Duration) -> Result<Self> {
+        let environment =
+            vec![("SILENT_MODEL", model.to_owned()), ("SILENT_AFTER", after.as_secs().to_string())];
+        Self::launch(folder, port, Program { module: "silent_scorer", environment })
+    }
+
+    fn launch(folder: &Path, port: u16, program: Program) -> Result<Self> {
+        let mut scorer = Self { address: local(port), folder: folder.to_owned(), program, child: None };
         scorer.start_again()?;
         Ok(scorer)
     }
@@ -59,7 +75,7 @@ impl Scorer {
 
     /// Starts it again after [`Scorer::kill`], at the same address. Its access log goes on.
     pub fn start_again(&mut self) -> Result<()> {
-        let command = gunicorn(self.address, &self.access_log())?;
+        let command = gunicorn(self.address, &self.access_log(), &self.program)?;
         let mut child = Child::spawn("the scorer", &command, &self.folder.join("scorer.log"))?;
         let endpoint = Endpoint::Tcp(self.address);
         child.wait_ready(STARTUP, || http::get(&endpoint, "/health").is_ok())?;
@@ -95,13 +111,14 @@ impl Scorer {
     }
 }
 
-fn gunicorn(address: SocketAddr, access_log: &Path) -> Result<Command> {
+fn gunicorn(address: SocketAddr, access_log: &Path, program: &Program) -> Result<Command> {
     let mut command = Command::new(tools::gunicorn()?);
     command.arg("--chdir").arg(workspace::root().join("tests/python"));
     command.args(["--worker-class", "gthread", "--workers", "1", "--threads", "8", "--no-control-socket"]);
     command.args(["--limit-request-line", "0", "--bind", &address.to_string()]);
     command.arg("--access-logfile").arg(access_log);
-    command.args(["--access-logformat", "%(m)s %({raw_uri}e)s %(s)s", "scorer:app"]);
+    command.args(["--access-logformat", "%(m)s %({raw_uri}e)s %(s)s"]);
+    command.arg(format!("{}:app", program.module)).envs(program.environment.iter().cloned());
     // One thread per call is gunicorn's job; a linear model gains nothing from numpy's own.
     command.envs([("OPENBLAS_NUM_THREADS", "1"), ("OMP_NUM_THREADS", "1"), ("PYTHONDONTWRITEBYTECODE", "1")]);
     Ok(command)

@@ -33,6 +33,9 @@ const LISTENER: u16 = 15_100;
 const EXPORTER: u16 = 15_190;
 const APP: u16 = 8_080;
 
+/// The model that begins to answer the same for everybody.
+const SILENT_MODEL: &str = "fraud";
+
 /// Shorter than the slowest calls of the mix, so that timeouts are to be seen.
 const ROUTE_TIMEOUT: &str = "1s";
 
@@ -41,6 +44,9 @@ pub(crate) struct Args {
     /// End after this time in place of at Ctrl-C
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
+    /// After how many seconds one model begins to answer the same for everybody, with 200
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    fail_silently_after: u64,
     /// Also run Prometheus with the shipped alerts, at windows of seconds
     #[arg(long)]
     with_prometheus: bool,
@@ -51,11 +57,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     package::build_for_demo()?;
     // From here on an interrupt means: stop everything, then end.
     let stop = stop_on_signal()?;
-    let stack = start()?;
+    let stack = start(Duration::from_secs(args.fail_silently_after))?;
     let watcher = args.with_prometheus.then(|| Watcher::start(&stack)).transpose()?;
     let callers = Callers::start(&Endpoint::Tcp(stack.address));
-    let introduction =
-        introduction(&stack) + &watcher.as_ref().map(Watcher::introduction).unwrap_or_default();
+    let introduction = introduction(&stack, args.fail_silently_after)
+        + &watcher.as_ref().map(Watcher::introduction).unwrap_or_default();
     let shown = show(&stack, &introduction, &stop, args.seconds.map(Duration::from_secs));
     callers.stop();
     drop(watcher);
@@ -81,12 +87,14 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-fn start() -> Result<Stack> {
+fn start(silent_after: Duration) -> Result<Stack> {
     eprintln!("starting the scorer, Envoy and the exporter …");
     let logs = Folders::create("demo-scorer")?.logs.clone();
-    let scorer = Arc::new(Scorer::start_at(&logs, ports::preferred(APP))?);
+    let scorer = Arc::new(Scorer::start_silent(&logs, ports::preferred(APP), SILENT_MODEL, silent_after)?);
     Stack::builder("demo")
         .upstream(Upstream::Shared(scorer))
+        .filter_config(r#"{"insight": {}}"#)
+        .with_insight()
         .prefer_ports(LISTENER, EXPORTER)
         .edit_listener(|bootstrap| bootstrap.route()["timeout"] = ROUTE_TIMEOUT.into())
         .exporter_env("MODEL_NAME", "tutorial")
@@ -113,7 +121,7 @@ fn show(stack: &Stack, introduction: &str, stop: &AtomicBool, limit: Option<Dura
     Ok(())
 }
 
-fn introduction(stack: &Stack) -> String {
+fn introduction(stack: &Stack, silent_after: u64) -> String {
     let Endpoint::Tcp(exporter) = &stack.exporter else { return String::new() };
     let scorer = stack.address;
     format!(
@@ -121,6 +129,8 @@ fn introduction(stack: &Stack) -> String {
          the scorer, through Envoy   http://{scorer}/score\n\
          the metrics                 http://{exporter}/metrics\n\
          logs                        {}\n\n\
+         After {silent_after} s the model {SILENT_MODEL} answers the same for everybody, with 200, as fast as before.\n\
+         Watch the column `repeated`.\n\n\
          try   curl -d '{{\"data\": [[1,2,3,4,5,6,7,8,9]]}}' http://{scorer}/score\n",
         stack.folders.logs.display()
     )

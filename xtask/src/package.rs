@@ -136,10 +136,10 @@ pub(crate) fn build_for_demo() -> Result<()> {
     if dist.join("SHA256SUMS").exists() {
         return build();
     }
-    eprintln!("building the filter and the exporter, which takes some minutes the first time");
+    eprintln!("building the modules and the exporter, which takes some minutes the first time");
     tools::targets(&[tools::WASM_TARGET, tools::MUSL_TARGET])?;
     let workshop = Workshop::of_tree();
-    workshop.module(MAIN, &dist)?;
+    MODULES.into_iter().try_for_each(|module| workshop.module(module, &dist))?;
     workshop.install(EXPORTER, &dist)
 }
 

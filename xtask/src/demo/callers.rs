@@ -10,7 +10,7 @@ use scoretap_tests::http::{self, Call, Endpoint, Protocol};
 const CALLERS: usize = 6;
 const PAUSE: Duration = Duration::from_millis(60);
 
-const ROW: &str = "[1, 2, 3, 4, 5, 6, 7, 8, 9]";
+const FEATURES: usize = 9;
 
 /// The behaviour of a caller.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +33,10 @@ const MIX: [(Kind, usize); 6] = [
     (Kind::Aborted, 3),
 ];
 
-const PATHS: [&str; 4] =
-    ["/score", "/score", "/v1/models/churn:predict", "/v2/models/fraud/versions/3/infer"];
+const PATHS: [&str; 3] = ["/score", "/score", "/v1/models/churn:predict"];
+
+/// All of its callers are content, so that nothing but its answers shows that it fails.
+const SILENT_PATH: &str = "/v2/models/fraud/versions/3/infer";
 
 /// Threads that call until they are stopped.
 pub(super) struct Callers {
@@ -73,18 +75,28 @@ impl Callers {
 
 /// The `number`th call. Steps that share no factor with a hundred spread the kinds over time and over the paths.
 fn call(number: usize) -> Call {
+    let row = row(number);
+    if number.is_multiple_of(4) {
+        return Call::post(SILENT_PATH, format!(r#"{{"data": [{row}], "sleep_ms": {}}}"#, number * 7 % 40));
+    }
     let path = PATHS[number / 3 % PATHS.len()];
     let post = |body: String| Call::post(path, body);
     match kind(number * 37 % 100) {
-        Kind::Good => post(format!(r#"{{"data": [{ROW}], "sleep_ms": {}}}"#, number * 7 % 40)),
-        Kind::Malformed => post(format!(r#"{{"data": [{ROW}"#)),
+        Kind::Good => post(format!(r#"{{"data": [{row}], "sleep_ms": {}}}"#, number * 7 % 40)),
+        Kind::Malformed => post(format!(r#"{{"data": [{row}"#)),
         Kind::WrongShape => post(r#"{"data": [[1, 2, 3]]}"#.into()),
-        Kind::Crashing => post(format!(r#"{{"data": [{}]}}"#, ROW.replacen('1', "\"one\"", 1))),
-        Kind::TooSlow => post(format!(r#"{{"data": [{ROW}], "sleep_ms": 1500}}"#)),
+        Kind::Crashing => post(format!(r#"{{"data": [{}]}}"#, row.replacen('1', "\"one\"", 1))),
+        Kind::TooSlow => post(format!(r#"{{"data": [{row}], "sleep_ms": 1500}}"#)),
         Kind::Aborted => {
-            post(format!(r#"{{"data": [{ROW}], "sleep_ms": 600}}"#)).abort_after(Duration::from_millis(80))
+            post(format!(r#"{{"data": [{row}], "sleep_ms": 600}}"#)).abort_after(Duration::from_millis(80))
         }
     }
+}
+
+/// Differs from call to call. It begins with a 1.
+fn row(number: usize) -> String {
+    let rest: Vec<String> = (1..FEATURES).map(|column| (number * column % 97).to_string()).collect();
+    format!("[1, {}]", rest.join(", "))
 }
 
 fn kind(hundredth: usize) -> Kind {

@@ -1,10 +1,15 @@
-//! The demo as a test: it runs for a few seconds, shows what it promises and leaves nothing behind.
+//! The demo as a test: it runs for some seconds, shows what it promises and leaves nothing behind.
 
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-const SECONDS: &str = "10";
+use super::SILENT_MODEL;
+use super::table::SILENT;
+
+/// The tables come every 4 s and cover at most 10 s: the last one begins after the model has failed.
+const SECONDS: &str = "18";
+const SILENT_AFTER: &str = "5";
 
 /// The expected content of the last table.
 const EXPECTED: [&str; 8] =
@@ -14,16 +19,42 @@ const EXPECTED: [&str; 8] =
 pub(crate) fn check() -> Result<()> {
     let xtask = std::env::current_exe().context("where this program is")?;
     let output = Command::new(xtask)
-        .args(["demo", "--seconds", SECONDS])
+        .args(["demo", "--seconds", SECONDS, "--fail-silently-after", SILENT_AFTER])
         .stderr(Stdio::inherit())
         .output()
         .context("cannot start the demo")?;
     let shown = String::from_utf8_lossy(&output.stdout);
     println!("{shown}");
     ensure!(output.status.success(), "the demo ended with {}", output.status);
-    let last = shown.rsplit("route ").next().unwrap_or_default();
+    let tables: Vec<&str> = shown.split("route ").skip(1).collect();
+    let last = tables.last().copied().unwrap_or_default();
     for word in EXPECTED {
         ensure!(last.contains(word), "the demo's last table shows no {word}");
     }
+    check_silent_failure(&tables)
+}
+
+/// Checks that the model comes to answer the same for everybody, and that nothing else of its row tells.
+fn check_silent_failure(tables: &[&str]) -> Result<()> {
+    let rows: Vec<&str> = tables.iter().filter_map(|table| row(table)).collect();
+    let healthy = rows.iter().find(|row| row.contains('%')).context("no table has the model's answers")?;
+    ensure!(!healthy.contains(SILENT), "the model failed from the start: {healthy}");
+    let last = rows.last().context("no table has the model")?;
+    ensure!(last.contains(SILENT), "the last table does not show that all answers are the same: {last}");
+    let columns = columns(last).context("a row without its columns")?;
+    ensure!(columns.iter().all(|errors| *errors == "0"), "calls of the model have errors: {last}");
     Ok(())
+}
+
+fn row(table: &str) -> Option<&str> {
+    table.lines().find(|line| line.contains(SILENT_MODEL))
+}
+
+/// The counts of errors: behind the rate and the successes, before the first quantile.
+fn columns(row: &str) -> Option<Vec<&str>> {
+    let (_, counts) = row.split_once(SILENT_MODEL)?;
+    let (counts, _) = counts.split_once(" ms")?;
+    let words: Vec<&str> = counts.split_whitespace().skip(2).collect();
+    let (_quantile, errors) = words.split_last()?;
+    Some(errors.to_vec())
 }

@@ -11,6 +11,14 @@ const WINDOW: Duration = Duration::from_secs(10);
 
 const QUANTILES: [f64; 3] = [0.5, 0.95, 0.99];
 
+/// From this share of repeated answers on, a row has the remark [`SILENT`].
+const SAME_FOR_EVERYBODY: f64 = 0.9;
+/// With fewer answers, no share is shown.
+const FEWEST_ANSWERS: f64 = 10.0;
+
+/// The remark beside a model that fails without an error.
+pub(super) const SILENT: &str = "  <- the same answer for everybody";
+
 /// The scrapes of the last [`WINDOW`].
 #[derive(Default)]
 pub(super) struct History {
@@ -43,7 +51,7 @@ fn table(first: &Exposition, last: &Exposition, time: Duration) -> String {
     let errors = error_types(last);
     let mut text = format!("{:<12}{:<12}{:>8}{:>9}", "route", "model", "calls/s", "success");
     errors.iter().for_each(|error| push(&mut text, &format!("{error:>width$}", width = width(error))));
-    push(&mut text, &format!("{:>8}{:>8}{:>8}\n", "p50", "p95", "p99"));
+    push(&mut text, &format!("{:>8}{:>8}{:>8}{:>10}\n", "p50", "p95", "p99", "repeated"));
     for (route, model) in &rows {
         push(&mut text, &line(first, last, time, (route, model), &errors));
     }
@@ -70,7 +78,20 @@ fn line(
     for quantile in QUANTILES {
         push(&mut text, &format!("{:>8}", milliseconds(quantile_of(&buckets, quantile))));
     }
+    push(&mut text, &repeated(first, last, &labels));
     text + "\n"
+}
+
+/// The share of the window's answers whose predictions equal those of the answer before.
+fn repeated(first: &Exposition, last: &Exposition, labels: &[(&str, &str)]) -> String {
+    let grown = |name| last.sum(name, labels) - first.sum(name, labels);
+    let answers = grown("prediction_rows_count");
+    if answers < FEWEST_ANSWERS {
+        return format!("{:>10}", "-");
+    }
+    let share = grown("prediction_repeats_total") / answers;
+    let remark = if share >= SAME_FOR_EVERYBODY { SILENT } else { "" };
+    format!("{:>8.0} %{remark}", share * 100.0)
 }
 
 /// A caller who left is no error of the model, but belongs beside them.
@@ -160,9 +181,11 @@ mod tests {
 
     #[test]
     fn row_shows_window_rates_and_total_errors() {
-        let scrape = |calls: u32, long: u32| {
+        let scrape = |calls: u32, long: u32, repeats: u32| {
             let text = format!(
                 "prediction_requests_total{{model_name=\"m\",route=\"score\",status=\"success\"}} {calls}\n\
+                 prediction_rows_count{{model_name=\"m\",route=\"score\"}} {calls}\n\
+                 prediction_repeats_total{{model_name=\"m\",route=\"score\"}} {repeats}\n\
                  prediction_requests_total{{model_name=\"m\",route=\"score\",status=\"cancelled\"}} 2\n\
                  prediction_errors_total{{model_name=\"m\",route=\"score\",error_type=\"timeout\"}} 3\n\
                  prediction_errors_total{{model_name=\"m\",route=\"score\",error_type=\"truncated\"}} 0\n\
@@ -174,15 +197,20 @@ mod tests {
             Exposition::parse(&text).unwrap()
         };
         let start = Instant::now();
-        let mut history = History::default();
-        history.add(start, scrape(10, 5));
-        history.add(start + Duration::from_secs(5), scrape(60, 15));
-        let expected = "\
-route       model        calls/s  success  timeout  cancelled     p50     p95     p99
-score       m               10.0       60        3          2  150 ms  195 ms  199 ms
+        for (repeats, share) in [(12, "20 %"), (52, "100 %  <- the same answer for everybody")] {
+            let mut history = History::default();
+            history.add(start, scrape(10, 5, 2));
+            history.add(start + Duration::from_secs(5), scrape(60, 15, repeats));
+            let (left, right) = share.split_once(' ').unwrap();
+            let expected = format!(
+                "\
+route       model        calls/s  success  timeout  cancelled     p50     p95     p99  repeated
+score       m               10.0       60        3          2  150 ms  195 ms  199 ms{left:>8} {right}
 
 seen by the filter 70, finished in Envoy 70, in flight 0
-";
-        assert_eq!(history.table(), expected);
+"
+            );
+            assert_eq!(history.table(), expected);
+        }
     }
 }
