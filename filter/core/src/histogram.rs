@@ -64,6 +64,33 @@ pub const DEFAULT_TIME_BOUNDS: [u64; 15] = [
     10_000_000_000,
 ];
 
+/// The default bounds of latencies in nanoseconds where every route is an LLM's: those of vLLM up to 10 minutes, with
+/// finer ones below.
+pub const LLM_TIME_BOUNDS: [u64; 22] = [
+    50_000_000,
+    100_000_000,
+    200_000_000,
+    300_000_000,
+    500_000_000,
+    800_000_000,
+    1_000_000_000,
+    1_500_000_000,
+    2_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    10_000_000_000,
+    15_000_000_000,
+    20_000_000_000,
+    30_000_000_000,
+    40_000_000_000,
+    50_000_000_000,
+    60_000_000_000,
+    120_000_000_000,
+    240_000_000_000,
+    480_000_000_000,
+    600_000_000_000,
+];
+
 /// The maximum number of bounds of a histogram.
 pub const MOST_BOUNDS: usize = 40;
 

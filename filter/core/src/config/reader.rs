@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use super::json::{Fields, Json, short};
 use super::{Config, Fault, Insight, Resolution};
-use crate::histogram::{DEFAULT_TIME_BOUNDS, Histogram, LONGEST_BOUND_SECONDS, MOST_BOUNDS, time_bound};
+use crate::histogram::{
+    DEFAULT_TIME_BOUNDS, Histogram, LLM_TIME_BOUNDS, LONGEST_BOUND_SECONDS, MOST_BOUNDS, time_bound,
+};
 use crate::outcome::{Outcome, Overrides};
 use crate::route::{PRESETS, Route, Source, Template, Variable};
 
@@ -51,11 +53,13 @@ impl Reader {
             "insight",
         ];
         self.refuse_unknown("", fields, &FIELDS);
+        let routes = fields.get("routes").map_or_else(all_presets, |value| self.routes(value));
+        let time_bounds = fields
+            .get("bounds_seconds")
+            .map_or_else(|| default_time_bounds(&routes).to_vec(), |value| self.bounds(value));
         let config = Config {
-            routes: fields.get("routes").map_or_else(all_presets, |value| self.routes(value)),
-            time_bounds: fields
-                .get("bounds_seconds")
-                .map_or_else(|| DEFAULT_TIME_BOUNDS.to_vec(), |value| self.bounds(value)),
+            routes,
+            time_bounds,
             max_series: fields.get("max_series").map_or(DEFAULT_MAX_SERIES, |value| self.max_series(value)),
             overrides: Overrides::new(
                 fields.get("error_types").map(|value| self.overrides(value)).unwrap_or_default(),
@@ -349,6 +353,11 @@ fn without_bodies(mut config: Config) -> Config {
         route.model = Source::Path;
     }
     config
+}
+
+/// One set for all routes: buckets with different `le` cannot be added.
+fn default_time_bounds(routes: &[Route]) -> &'static [u64] {
+    if routes.iter().all(|route| route.is_llm) { &LLM_TIME_BOUNDS } else { &DEFAULT_TIME_BOUNDS }
 }
 
 fn all_presets() -> Vec<Route> {

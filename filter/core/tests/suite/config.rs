@@ -1,5 +1,5 @@
 use scoretap_core::config::{Config, ErrorBodies, Insight};
-use scoretap_core::histogram::{DEFAULT_TIME_BOUNDS, Histogram};
+use scoretap_core::histogram::{DEFAULT_TIME_BOUNDS, Histogram, LLM_TIME_BOUNDS};
 use scoretap_core::route::Source;
 
 #[cfg(target_family = "wasm")]
@@ -25,6 +25,18 @@ fn empty_configuration_means_defaults() {
         assert_eq!(config.max_series(), 200);
         assert!(config.find(b"/score", || b"POST").is_ok());
     }
+}
+
+#[test]
+fn llm_routes_alone_have_longer_bounds() {
+    let bounds = |json: &str| Config::parse(json.as_bytes()).unwrap().bounds(Histogram::Duration).to_vec();
+    for routes in [r#"{"preset": "openai"}"#, r#"{"preset": "triton-generate"}, {"preset": "openai"}"#] {
+        assert_eq!(bounds(&format!(r#"{{"routes": [{routes}]}}"#)), LLM_TIME_BOUNDS, "{routes}");
+    }
+    let mixed = r#"{"routes": [{"preset": "openai"}, {"preset": "score"}]}"#;
+    assert_eq!(bounds(mixed), DEFAULT_TIME_BOUNDS);
+    let chosen = r#"{"routes": [{"preset": "openai"}], "bounds_seconds": [1]}"#;
+    assert_eq!(bounds(chosen), [1_000_000_000]);
 }
 
 #[test]
