@@ -5,23 +5,30 @@
 
 #[expect(dead_code, reason = "the plan follows")]
 mod check;
+mod judge;
+mod labels;
+mod map;
+mod measure;
 #[expect(dead_code, reason = "the plan follows")]
 pub(crate) mod model;
+mod plan;
 mod query;
 mod report;
 mod sources;
 mod variables;
+mod write;
 
 use std::fs;
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
 
 use crate::text::clean;
 use crate::{Status, usage};
-use model::{Content, Input, Plan};
 use report::Report;
+use write::Earlier;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -90,22 +97,36 @@ fn make(args: &Make) -> Result<Status> {
     for fault in &input.faults {
         eprintln!("error: {}", clean(fault));
     }
-    let plan = Plan { judgements: unjudged(&input), ..Plan::default() };
+    let earlier = args.output.as_deref().map(earlier).transpose()?.flatten();
+    let plan = plan::plan(&input, &args.name, earlier.as_ref());
+    let text = write::write(&plan, &args.name, earlier.as_ref());
+    match &args.output {
+        Some(file) => fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?,
+        None => print!("{text}"),
+    }
     let report = Report::new(&args.name, &input, &plan);
     if let Some(file) = &args.report {
         let text = serde_json::to_string_pretty(&report.json())? + "\n";
         fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    print!("{}", report.table());
+    // The dialect is the output, if it has no file.
+    if args.output.is_some() {
+        print!("{}", report.table());
+    } else {
+        eprint!("{}", report.table());
+    }
     let is_strict_fault = args.strict && report.has_empty();
     Ok(if input.faults.is_empty() && !is_strict_fault { Status::Well } else { Status::Findings })
 }
 
-fn unjudged(input: &Input) -> Vec<Vec<model::Judgement>> {
-    let uses = input.queries.iter().map(|query| match &query.content {
-        Content::PromQl { uses, .. } => uses.len(),
-        Content::Other(_) => 0,
-    });
-    let judgement = model::Judgement { verdict: model::Verdict::Works, measure: None };
-    uses.map(|count| vec![judgement.clone(); count]).collect()
+/// The earlier version of the dialect, whose edits are kept.
+fn earlier(file: &Path) -> Result<Option<Earlier>> {
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
+    };
+    let earlier = Earlier::parse(&file.display().to_string(), &text);
+    let keep = "correct it, or move it away to start again";
+    earlier.map(Some).map_err(|faults| anyhow::anyhow!("{}\n{keep}", faults.join("\n")))
 }

@@ -163,6 +163,8 @@ pub(crate) struct Planned {
     pub(crate) wanted_by: Vec<String>,
     /// Choices, written as comments.
     pub(crate) questions: Vec<String>,
+    /// Whether it is written as a comment, for the user to decide on.
+    pub(crate) is_choice: bool,
 }
 
 /// The configuration that the dialect needs beside itself.
@@ -174,6 +176,27 @@ pub(crate) struct Needs {
     pub(crate) insight: bool,
     /// Labels that the monitor must set, as `name=value`, or `name` alone where only the user knows the value.
     pub(crate) labels: BTreeSet<String>,
-    /// Templates that routes must have.
+    /// Variables of the exporter's environment, as `NAME=value`.
+    pub(crate) environment: BTreeSet<String>,
+    /// Methods and templates that routes must have, such as `POST /score`.
     pub(crate) routes: BTreeSet<String>,
+    /// Histograms for the filter's `extra`.
+    pub(crate) extra: BTreeSet<&'static str>,
+    /// Whether the filter must count durations by code.
+    pub(crate) duration_codes: bool,
+}
+
+impl Needs {
+    pub(crate) fn add(&mut self, other: Self) {
+        let Self { bounds_seconds, insight, labels, environment, routes, extra, duration_codes } = other;
+        self.bounds_seconds.extend(bounds_seconds);
+        self.bounds_seconds.sort_by(f64::total_cmp);
+        self.bounds_seconds.dedup();
+        self.insight |= insight;
+        self.labels.extend(labels);
+        self.environment.extend(environment);
+        self.routes.extend(routes);
+        self.extra.extend(extra);
+        self.duration_codes |= duration_codes;
+    }
 }

@@ -46,9 +46,18 @@ impl<'a> Report<'a> {
 
     /// The stable format for programs.
     pub(super) fn json(&self) -> Value {
-        let Needs { bounds_seconds, insight, labels, routes } = self.needs;
-        let needs =
-            json!({"bounds_seconds": bounds_seconds, "insight": insight, "labels": labels, "routes": routes});
+        let Needs { bounds_seconds, insight, labels, environment, routes, extra, duration_codes } =
+            self.needs;
+        let needs = json!({
+            "bounds_seconds": bounds_seconds,
+            "insight": insight,
+            "labels": labels,
+            "environment": environment,
+            "routes": routes,
+            "extra": extra,
+            "duration_codes": duration_codes,
+            "filter": super::write::filter(self.needs),
+        });
         json!({
             "dialect": self.dialect,
             "needs": needs,
