@@ -146,18 +146,20 @@ impl Ended {
         };
         Some(Self { status: Status::parse(status)?, code })
     }
+
+    /// Without `Display`: in the linked module, its calls could be those of any other `Display`, and some of these can
+    /// panic.
+    fn encode(self, histogram: Histogram, out: &mut String) {
+        write_infallibly(out, format_args!(".{}.{}", histogram.as_str(), self.status.as_str()));
+        if let Some(code) = self.code {
+            write_infallibly(out, format_args!("-{code}"));
+        }
+    }
 }
 
 impl From<Status> for Ended {
     fn from(status: Status) -> Self {
         Self { status, code: None }
-    }
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.status.as_str())?;
-        self.code.map_or(Ok(()), |code| write!(f, "-{code}"))
     }
 }
 
@@ -207,14 +209,15 @@ impl Stat<'_> {
                 out.push_str("cell.");
                 series.encode(out);
                 endpoint.encode(out);
-                write_infallibly(out, format_args!(".{}.{ended}.", histogram.as_str()));
+                ended.encode(*histogram, out);
+                out.push('.');
                 encode_cell(*cell, out);
             }
             Self::Sum { series, endpoint, histogram, ended } => {
                 out.push_str("sum.");
                 series.encode(out);
                 endpoint.encode(out);
-                write_infallibly(out, format_args!(".{}.{ended}", histogram.as_str()));
+                ended.encode(*histogram, out);
             }
             Self::Read { series, reading } => {
                 out.push_str("read.");
