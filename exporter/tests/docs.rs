@@ -26,7 +26,8 @@ fn insight() -> String {
 }
 
 /// The exporter's own metrics about the insight module.
-const INSIGHT: [&str; 2] = ["scoretap_insight_calls_seen_total", "scoretap_bodies_total"];
+const INSIGHT: [&str; 3] =
+    ["scoretap_insight_calls_seen_total", "scoretap_insight_records_lost_total", "scoretap_bodies_total"];
 
 const fn is_of_bodies(family: &Family) -> bool {
     matches!(family.measure, Measure::Bodies(_) | Measure::BodyDistribution(_) | Measure::ValueCells)

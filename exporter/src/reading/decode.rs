@@ -111,6 +111,7 @@ impl<'a> Decoder<'a> {
                 self.entry(&key).bodies.read(reading, value);
             }
             Stat::InsightSeen => self.reading.insight_seen = Some(value),
+            Stat::InsightLost => self.reading.insight_lost = value,
             Stat::Unmatched => self.reading.unmatched = value,
             Stat::Config => self.in_force = Some(ConfigState::from_number(value)),
             Stat::Bounds { histogram, bounds } => self.reading.bounds.configured(histogram, value, &bounds),

@@ -23,6 +23,8 @@ pub struct Reading {
     pub unmatched: u64,
     /// Calls that insight saw; `None` if it never ran.
     pub insight_seen: Option<u64>,
+    /// Records of calls that insight could not hand over.
+    pub insight_lost: u64,
     /// Calls counted in the series `other`, because there were too many models.
     pub overflow: u64,
     /// Whether the filter's configuration is valid; `None` if no filter ever ran.

@@ -94,6 +94,12 @@ const INSIGHT: Family = Family {
     kind: Kind::Counter,
     label: None,
 };
+const LOST: Family = Family {
+    name: "scoretap_insight_records_lost_total",
+    help: "Calls whose bodies the insight module read, but whose record Envoy did not take; only with that module.",
+    kind: Kind::Counter,
+    label: None,
+};
 const BODIES: Family = Family {
     name: "scoretap_bodies_total",
     help: "Bodies by how far the insight module could read them, by model_name, model_version and route; only with that module.",
@@ -163,7 +169,7 @@ const START: Family = Family {
 };
 
 /// All of them, in the order in which they are written.
-pub const FAMILIES: [Family; 21] = [
+pub const FAMILIES: [Family; 22] = [
     UP,
     DURATION,
     ERRORS,
@@ -184,6 +190,7 @@ pub const FAMILIES: [Family; 21] = [
     OVERFLOW,
     RELOADS,
     INSIGHT,
+    LOST,
     BODIES,
 ];
 
@@ -268,6 +275,7 @@ impl<'a, E: Encoder> SelfMetrics<'a, E> {
         }
         if let Some(calls) = reading.insight_seen {
             self.one(INSIGHT, Value::Count(calls));
+            self.one(LOST, Value::Count(reading.insight_lost));
         }
         self.bodies(reading);
     }

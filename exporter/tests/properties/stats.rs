@@ -93,6 +93,7 @@ pub(crate) fn stats() -> impl Strategy<Value = Stat<'static>> {
         }),
         4 => (series(), readings()).prop_map(|(series, reading)| Stat::Read { series, reading }),
         1 => Just(Stat::InsightSeen),
+        1 => Just(Stat::InsightLost),
         1 => Just(Stat::Unmatched),
         1 => Just(Stat::Config),
     ]

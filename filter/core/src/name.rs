@@ -6,6 +6,7 @@
 //! scoretap.sum.SERIES.ENDPOINT.HISTOGRAM.ENDED                 sum of the values, in ns or bytes
 //! scoretap.read.SERIES.READING                                 what insight read in bodies: see [`reading`](crate::reading)
 //! scoretap.insight_seen                                        calls that insight saw on its routes
+//! scoretap.insight_lost                                        records that insight could not hand over
 //! scoretap.unmatched                                           calls that no route matched
 //! scoretap.config                                              gauge: 1 configured, 0 configuration invalid
 //! scoretap.bounds.HISTOGRAM.LE_LE_…                            gauge: when these bounds were configured
@@ -116,6 +117,8 @@ pub enum Stat<'a> {
     },
     /// Calls that insight saw on routes of its configuration.
     InsightSeen,
+    /// Records that insight could not hand over to the module that counts.
+    InsightLost,
     /// Calls that no route matched.
     Unmatched,
     /// A gauge whose value is the number of a [`ConfigState`].
@@ -226,6 +229,7 @@ impl Stat<'_> {
                 reading.encode(out);
             }
             Self::InsightSeen => out.push_str("insight_seen"),
+            Self::InsightLost => out.push_str("insight_lost"),
             Self::Unmatched => out.push_str("unmatched"),
             Self::Config => out.push_str("config"),
             Self::Bounds { histogram, bounds } => {
@@ -264,6 +268,7 @@ impl<'a> Stat<'a> {
             },
             "read" => Self::Read { series: words.series()?, reading: Reading::decode(&mut words)? },
             "insight_seen" => Self::InsightSeen,
+            "insight_lost" => Self::InsightLost,
             "unmatched" => Self::Unmatched,
             "config" => Self::Config,
             "bounds" => Self::Bounds {

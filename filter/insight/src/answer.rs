@@ -41,14 +41,17 @@ impl Answer {
     /// Reads the piece of this size that the running callback is for.
     pub(crate) fn read(&mut self, size: usize) {
         if self.scanner.is_done() {
+            self.scanner.skip(size);
             return;
         }
         let began = host::monotonic_time();
         let now = began.saturating_sub(self.start);
         let step = if self.scanner.is_inflating() { COMPRESSED_STEP } else { pieces::SLICE };
         let is_read = pieces::read(host::response_body, size, step, began, |part| {
+            let before = self.scanner.left();
             self.scanner.feed(part, now);
-            !self.scanner.is_done()
+            let scanned = before.saturating_sub(self.scanner.left()).max(part.len() as u64);
+            (!self.scanner.is_done()).then_some(scanned)
         });
         if !is_read {
             self.scanner.stop();

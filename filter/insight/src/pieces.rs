@@ -6,17 +6,23 @@ use scoretap_host as host;
 pub(crate) const SLICE: usize = 16 * 1024;
 /// How long one callback may read, in nanoseconds, because the worker's other streams wait.
 const LONGEST: u64 = 1_000_000;
+/// The most nanoseconds that a byte can take: numbers take 3. The clock goes on while the worker itself waits for a
+/// processor, which must not count. With the shipped buffers, pieces have up to 81,920 bytes and are always read whole.
+const LONGEST_PER_BYTE: u64 = 12;
 
-/// Passes a piece of `size` bytes to `sink`, in steps, until `sink` returns false. Returns false if the host did not
-/// hand over all of it, or if there was not enough time since `began`.
+/// Passes a piece of `size` bytes to `sink`, in steps, until `sink` returns `None`. `sink` returns how many bytes it
+/// scanned, which are more than it got where it inflates. Returns false if the host did not hand over all of the piece,
+/// or if there was not enough time.
 pub(crate) fn read(
     ask: fn(usize, usize) -> Option<Vec<u8>>,
     size: usize,
     step: usize,
     began: u64,
-    mut sink: impl FnMut(&[u8]) -> bool,
+    mut sink: impl FnMut(&[u8]) -> Option<u64>,
 ) -> bool {
     let mut position: usize = 0;
+    let mut since = began;
+    let mut left = LONGEST;
     while position < size {
         let length = SLICE.min(size.saturating_sub(position));
         let Some(slice) = ask(position, length).filter(|slice| !slice.is_empty()) else { return false };
@@ -24,12 +30,16 @@ pub(crate) fn read(
         while !rest.is_empty() {
             let (part, more) = rest.split_at_checked(step).unwrap_or((rest, &[]));
             rest = more;
-            if !sink(part) {
-                return true;
-            }
+            let Some(scanned) = sink(part) else { return true };
             position = position.saturating_add(part.len());
-            if position < size && host::monotonic_time().saturating_sub(began) > LONGEST {
-                return false;
+            if position < size {
+                let now = host::monotonic_time();
+                let longest = scanned.saturating_mul(LONGEST_PER_BYTE);
+                left = left.saturating_sub(now.saturating_sub(since).min(longest));
+                since = now;
+                if left == 0 {
+                    return false;
+                }
             }
         }
     }

@@ -23,19 +23,30 @@ pub(crate) struct Plugin {
 pub(crate) struct Reading {
     pub(crate) config: Config,
     seen: Cell<Option<CounterId>>,
+    lost: Cell<Option<CounterId>>,
 }
 
 impl Reading {
     /// Counts a call on one of the routes.
-    pub(crate) fn count(&self) {
-        let counter = self.seen.get().or_else(|| {
-            let mut name = String::new();
-            Stat::InsightSeen.encode(&mut name);
-            Host.counter(&name)
-        });
-        self.seen.set(counter);
-        counter.into_iter().for_each(|counter| Host.add(counter, 1));
+    pub(crate) fn count_call(&self) {
+        count(&self.seen, &Stat::InsightSeen);
     }
+
+    /// Counts a record that Envoy did not take, so that the first module does not count what it holds.
+    pub(crate) fn count_lost_record(&self) {
+        count(&self.lost, &Stat::InsightLost);
+    }
+}
+
+/// Adds 1 to a counter, which the first call defines.
+fn count(id: &Cell<Option<CounterId>>, stat: &Stat<'_>) {
+    let counter = id.get().or_else(|| {
+        let mut name = String::new();
+        stat.encode(&mut name);
+        Host.counter(&name)
+    });
+    id.set(counter);
+    counter.into_iter().for_each(|counter| Host.add(counter, 1));
 }
 
 impl Context for Plugin {}
@@ -46,7 +57,8 @@ impl RootContext for Plugin {
     fn on_configure(&mut self, size: usize) -> bool {
         let configuration = host::plugin_configuration(size).unwrap_or_default();
         let config = Config::parse(&configuration).ok().filter(|config| config.insight().is_some());
-        let reading = config.map(|config| Rc::new(Reading { config, seen: Cell::default() }));
+        let reading =
+            config.map(|config| Rc::new(Reading { config, seen: Cell::default(), lost: Cell::default() }));
         self.config.replace(reading);
         true
     }

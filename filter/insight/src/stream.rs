@@ -47,8 +47,9 @@ impl Stream {
 
     /// Writes the record, once.
     fn finish(&mut self) {
-        if let Some(call) = self.call.take() {
-            host::set_property(PROPERTY, &call.finish().encode());
+        let Some(call) = self.call.take() else { return };
+        if !host::set_property(PROPERTY, &call.finish().encode()) {
+            self.plugin.iter().for_each(|plugin| plugin.count_lost_record());
         }
     }
 }
@@ -92,7 +93,7 @@ impl HttpContext for Stream {
     fn on_log(&mut self) {
         self.finish();
         if self.is_on_route {
-            self.plugin.iter().for_each(|plugin| plugin.count());
+            self.plugin.iter().for_each(|plugin| plugin.count_call());
         }
     }
 }
@@ -127,7 +128,7 @@ impl Call {
         if let Some(scanner) = self.request.as_mut().filter(|_| !self.is_request_over) {
             self.is_request_over =
                 !pieces::read(host::request_body, size, pieces::SLICE, self.requested, |part| {
-                    scanner.feed(part)
+                    scanner.feed(part).then_some(part.len() as u64)
                 });
         }
     }

@@ -115,6 +115,16 @@ impl AnswerScanner {
         self.is_over || matches!(self.body, Body::Compressed | Body::Unreadable)
     }
 
+    /// How much more of the body would be read, inflated.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Leaves a piece of this size unread, because the scanner is done.
+    pub fn skip(&mut self, size: usize) {
+        self.has_bytes |= size > 0;
+    }
+
     /// Leaves the rest of the body unread.
     pub fn stop(&mut self) {
         self.is_over = true;

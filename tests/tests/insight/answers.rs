@@ -12,6 +12,8 @@ use scoretap_tests::tools::EnvoyVersion;
 use crate::records::{Recorded, SCORE, builder, response};
 
 const JSON: &str = "content-type: application/json\r\n";
+/// The numbers in an answer of half a megabyte.
+const LARGE: usize = 60_000;
 
 fn numbers(count: usize) -> String {
     let numbers: Vec<String> = (0..count).map(|number| format!("{number}.5")).collect();
@@ -30,8 +32,7 @@ fn check_numbers(record: Option<Record>, count: u64) {
 fn record_has_the_predictions_of_an_answer() {
     for version in EnvoyVersion::ALL {
         let script = |path: &str| {
-            // As large as what is read without a look at the clock: a callback that takes too long leaves the rest.
-            let (large, compressed) = (numbers(1_500), numbers(200));
+            let (large, compressed) = (numbers(LARGE), numbers(200));
             match path {
                 SCORE => vec![Part::now(response(JSON, numbers(3).as_bytes()))],
                 // Five bytes in each write, with pauses, so that Envoy reads them apart.
@@ -50,7 +51,7 @@ fn record_has_the_predictions_of_an_answer() {
         };
         let mut recorded = Recorded::start(builder("answers", version, script));
         for (path, count) in
-            [(SCORE, 3), ("/predict", 3), ("/invocations", 1_500), ("/v1/models/gzip:predict", 200)]
+            [(SCORE, 3), ("/predict", 3), ("/invocations", LARGE as u64), ("/v1/models/gzip:predict", 200)]
         {
             let (answer, record) = recorded.call(Call::post(path, "{}"));
             let answer = answer.unwrap();

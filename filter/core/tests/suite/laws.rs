@@ -128,7 +128,14 @@ fn counted(host: &Host) -> Counts {
             }
             Some(Stat::Unmatched) => *counts.entry(None).or_default() += count,
             Some(Stat::Cell { .. } | Stat::Sum { .. }) => {}
-            Some(Stat::Read { .. } | Stat::InsightSeen | Stat::Config | Stat::Bounds { .. }) | None => {
+            Some(
+                Stat::Read { .. }
+                | Stat::InsightSeen
+                | Stat::InsightLost
+                | Stat::Config
+                | Stat::Bounds { .. },
+            )
+            | None => {
                 panic!("no counter of ours: {name}")
             }
         }
@@ -340,7 +347,7 @@ proptest! {
                 Stat::Cell { .. } => cells += value,
                 Stat::Sum { .. } => sums += value,
                 Stat::Unmatched => ended += value,
-                Stat::Read { .. } | Stat::InsightSeen => panic!("nothing was read: {name}"),
+                Stat::Read { .. } | Stat::InsightSeen | Stat::InsightLost => panic!("nothing was read: {name}"),
                 Stat::Config | Stat::Bounds { .. } => panic!("{name} is a gauge"),
             }
         }

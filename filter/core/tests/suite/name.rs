@@ -67,6 +67,7 @@ fn each_statistic_round_trips() {
         "scoretap.sum.score.iris.3.POST./r.duration.failure-503",
     );
     check(&Stat::InsightSeen, "scoretap.insight_seen");
+    check(&Stat::InsightLost, "scoretap.insight_lost");
     check(&Stat::Unmatched, "scoretap.unmatched");
     check(&Stat::Config, "scoretap.config");
     let bounds = Cow::Borrowed(&[1, 20, u64::MAX][..]);
