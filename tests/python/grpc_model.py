@@ -1,6 +1,6 @@
 """A model server that speaks KServe's gRPC method ModelInfer, without the protobuf of it: messages are opaque bytes.
 
-What a call does depends on its metadata alone:
+It answers with the message that it got. What else a call does depends on its metadata alone:
 
     x-status: 3             the gRPC status it ends with (default 0)
     x-when: after-message   the status comes in trailers, after a message was sent
@@ -38,7 +38,7 @@ class ModelServer(grpc.GenericRpcHandler):
         time.sleep(int(metadata.get("x-delay-ms", "0")) / 1000)
         print(METHOD, status, file=self.log, flush=True)
         if metadata.get("x-when", "after-message") == "after-message":
-            yield b""
+            yield request
         if status != 0:
             context.abort(STATUSES[status], f"asked for status {status}")
 

@@ -72,13 +72,24 @@ impl Recorded {
     /// The record of the next call that is over.
     #[track_caller]
     pub(crate) fn next(&mut self) -> Option<Record> {
-        wait_until("Envoy has logged the call", PATIENCE, || self.logged().len() > self.seen);
-        let record = self.logged().swap_remove(self.seen);
-        self.seen += 1;
-        if record == b"-" {
-            return None;
-        }
-        Some(Record::decode(&record).unwrap_or_else(|| panic!("{record:?} is not a record")))
+        self.take(1).swap_remove(0)
+    }
+
+    /// The records of the next calls that are over.
+    #[track_caller]
+    pub(crate) fn take(&mut self, count: usize) -> Vec<Option<Record>> {
+        let mut logged = Vec::new();
+        wait_until("Envoy has logged the calls", PATIENCE, || {
+            logged = self.logged();
+            logged.len() >= self.seen + count
+        });
+        let records = logged[self.seen..].iter().take(count).map(|record| {
+            let decoded = Record::decode(record);
+            assert!(decoded.is_some() || record == b"-", "{record:?} is not a record");
+            decoded
+        });
+        self.seen += count;
+        records.collect()
     }
 
     fn logged(&self) -> Vec<Vec<u8>> {
