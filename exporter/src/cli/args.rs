@@ -87,14 +87,9 @@ pub struct Args {
     pub app_cluster: String,
 
     /// Names of metrics to serve: prediction, model, fastapi, mlflow, api, gen_ai, vllm,
-    /// inference_objective; several are separated by commas
-    #[arg(
-        long = "dialect",
-        value_name = "NAME",
-        value_delimiter = ',',
-        default_value = "prediction",
-        help_heading = METRICS
-    )]
+    /// inference_objective and those of docs/dialects.md; several are separated by commas [default: prediction,
+    /// without the families that a --dialect-file defines in another way]
+    #[arg(long = "dialect", value_name = "NAME", value_delimiter = ',', help_heading = METRICS)]
     pub dialects: Vec<String>,
 
     /// File with another dialect to serve; may be repeated

@@ -133,11 +133,19 @@ fn regex(flag: &str, text: &str) -> Result<(), String> {
     }
 }
 
+/// The dialect that is served if none is chosen.
+const DEFAULT_DIALECT: &str = "prediction";
+
 /// The families of all selected dialects. Those from files come last.
 fn families(args: &Args) -> Result<Vec<Family>, Vec<String>> {
     let mut faults = Faults::default();
+    let files: Vec<Dialect> =
+        args.dialect_files.iter().filter_map(|path| faults.take_all(dialect_file(path))).collect();
+    let is_default = args.dialects.is_empty();
+    let default = [DEFAULT_DIALECT.to_owned()];
+    let names = if is_default { &default[..] } else { &args.dialects };
     let mut dialects: Vec<Dialect> = Vec::new();
-    for name in &args.dialects {
+    for name in names {
         match Dialect::built_in(name) {
             Some(dialect) => dialects.extend(faults.take_all(dialect)),
             None => faults.0.push(format!(
@@ -146,11 +154,21 @@ fn families(args: &Args) -> Result<Vec<Family>, Vec<String>> {
             )),
         }
     }
-    for path in &args.dialect_files {
-        dialects.extend(faults.take_all(dialect_file(path)));
+    if is_default {
+        dialects.iter_mut().for_each(|dialect| give_way(dialect, &files));
     }
+    dialects.extend(files);
     let merged = faults.take_all(dialect::merge(&dialects));
     merged.filter(|_| faults.0.is_empty()).ok_or(faults.0)
+}
+
+/// Removes the families that a file defines in another way.
+fn give_way(dialect: &mut Dialect, files: &[Dialect]) {
+    let (name, about) = (dialect.name.clone(), dialect.about.clone());
+    dialect.families.retain(|family| {
+        let one = Dialect { name: name.clone(), about: about.clone(), families: vec![family.clone()] };
+        files.iter().all(|file| dialect::merge(&[one.clone(), file.clone()]).is_ok())
+    });
 }
 
 fn dialect_file(path: &Path) -> Result<Dialect, Vec<String>> {
@@ -256,6 +274,18 @@ mod tests {
         check_fault(&["--dialect", "prediction,klingon"], "\"klingon\": there is none");
         check_fault(&["--expect-route", ""], "is empty");
         check_fault(&["--dialect-file", "/nonexistent.yaml"], "/nonexistent.yaml: cannot be read");
+    }
+
+    #[test]
+    fn default_dialect_gives_way_to_files() {
+        let text = "{dialect: mine, families: [{name: prediction_requests_total, help: A., measure: calls}]}";
+        let file = Dialect::parse("mine.yaml", text).unwrap();
+        let mut default = Dialect::built_in(DEFAULT_DIALECT).unwrap().unwrap();
+        assert!(dialect::merge(&[default.clone(), file.clone()]).is_err());
+        let before = default.families.len();
+        give_way(&mut default, std::slice::from_ref(&file));
+        assert_eq!(default.families.len(), before - 1);
+        assert!(dialect::merge(&[default, file]).is_ok());
     }
 
     #[test]
