@@ -11,6 +11,7 @@
 {{- if ne $rules.names "familiar" }}{{ $files = concat $files (list "calls" "kubernetes") }}{{ end }}
 {{- if ne $rules.names "scoretap" }}{{ $files = concat $files (list "familiar-names" "mlflow") }}{{ end }}
 {{- if $rules.pods }}{{ $files = append $files "pods" }}{{ end }}
+{{- if $rules.insight }}{{ $files = append $files "insight" }}{{ end }}
 {{- if $rules.optional }}{{ $files = append $files "optional" }}{{ end }}
 {{- toJson $files }}
 {{- end }}

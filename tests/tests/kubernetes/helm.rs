@@ -158,6 +158,7 @@ fn links_and_thresholds_come_from_values() {
         "monitoring.thresholds.errorRatio=0.1",
         "monitoring.rules.names=familiar",
         "monitoring.rules.optional=true",
+        "monitoring.rules.insight=true",
     ];
     let objects = template(&values, &OPERATOR).unwrap();
     let rule = |name: &str| objects.iter().find(|object| object["metadata"]["name"] == name);
@@ -166,6 +167,7 @@ fn links_and_thresholds_come_from_values() {
     assert!(text.contains("https://r.example/books.md#scoretaphigherrorratio"), "{text}");
     let limit = &rule("scoretap-thresholds").unwrap()["spec"]["groups"][0]["rules"][0];
     assert_eq!([&limit["record"], &limit["expr"]], ["scoretap_error_ratio_limit", "vector(0.1)"]);
+    assert!(rule("scoretap-insight").is_some());
     assert!(rule("scoretap-optional").is_some() && rule("scoretap-calls").is_none());
 }
 

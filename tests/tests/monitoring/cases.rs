@@ -193,6 +193,11 @@ fn alerts_that_are_off_by_default() {
 }
 
 #[test]
+fn alerts_about_predictions_and_llms() {
+    check_file("insight.yaml");
+}
+
+#[test]
 fn alerts_of_the_pods() {
     check_file("kubernetes.yaml");
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::{k8s, succeed};
 
 /// In the order in which they are read. Those behind `DEFAULT` are loaded by choice.
-pub(crate) const FILES: [&str; 10] = [
+pub(crate) const FILES: [&str; 11] = [
     "thresholds.yaml",
     "recording.yaml",
     "slo.yaml",
@@ -20,6 +20,7 @@ pub(crate) const FILES: [&str; 10] = [
     "scoretap.yaml",
     "pods.yaml",
     "optional.yaml",
+    "insight.yaml",
     "mlflow.yaml",
     "familiar-names.yaml",
 ];
