@@ -127,7 +127,7 @@ fn label(family: &Family, name: &str, seen: &BTreeSet<String>, questions: &mut V
         },
         _ => Vec::new(),
     };
-    let rename = renames(value, seen);
+    let rename = renames(name, value, seen);
     Some(Label { name: name.to_owned(), value, rename, text: String::new(), from_the_start })
 }
 
@@ -161,7 +161,8 @@ fn decide(
     if any(is_code) {
         return can(Dimension::Code).or_else(|| can(Dimension::CodeClass));
     }
-    if any(is_ending) {
+    let is_success = meanings(name) == [Dimension::Status];
+    if any(is_ending) || (any(is_bool) && (is_success || is_about_errors(name))) {
         return can(Dimension::Status);
     }
     let words: Vec<&String> = seen.iter().filter(|value| !value.is_empty()).collect();
@@ -193,13 +194,24 @@ fn decide(
 }
 
 /// Spellings of a dimension's values.
-fn renames(value: Dimension, seen: &BTreeSet<String>) -> Vec<(String, String)> {
+fn renames(label: &str, value: Dimension, seen: &BTreeSet<String>) -> Vec<(String, String)> {
+    let is_about_errors = is_about_errors(label);
     let spelled = |own: &str, spellings: &[&str]| {
-        let is_spelling = |text: &&String| spellings.contains(&text.to_ascii_lowercase().as_str());
+        let is_spelling = |text: &&String| {
+            spellings.contains(&text.to_ascii_lowercase().as_str()) && !(is_about_errors && is_bool(text))
+        };
         let found = if seen.contains(own) { None } else { seen.iter().find(is_spelling) };
         found.map(|text| (own.to_owned(), text.clone()))
     };
+    let bools = |own: &str, spellings: [&str; 3]| {
+        let found = seen.iter().find(|text| spellings.contains(&text.to_ascii_lowercase().as_str()));
+        found.map(|text| (own.to_owned(), text.clone()))
+    };
     match value {
+        Dimension::Status if is_about_errors && seen.iter().any(|text| is_bool(text)) => {
+            let pairs = [bools("success", ["false", "0", "no"]), bools("failure", ["true", "1", "yes"])];
+            pairs.into_iter().flatten().collect()
+        }
         Dimension::Status => [
             spelled("success", &map::SUCCESS_VALUES),
             spelled("failure", &map::FAILURE_VALUES),
@@ -241,10 +253,23 @@ fn is_code(value: &str) -> bool {
     is_whole || is_pattern
 }
 
+/// Whether a value tells how a call ended. `true` and `1` do so only in a label that is about success or errors.
 fn is_ending(value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
+    if is_bool(value) {
+        return false;
+    }
     let words = [&map::SUCCESS_VALUES[..8], &map::FAILURE_VALUES[..9], &map::CANCELLED_VALUES[..]];
     words.iter().any(|list| list.contains(&lower.as_str()))
+}
+
+fn is_bool(value: &str) -> bool {
+    matches!(value.to_ascii_lowercase().as_str(), "true" | "false" | "1" | "0" | "yes" | "no")
+}
+
+/// Whether a label's `true` is a failure.
+fn is_about_errors(label: &str) -> bool {
+    meanings(label).first() == Some(&Dimension::ErrorType)
 }
 
 /// The alternatives of a pattern, without anchors and groups.

@@ -119,8 +119,8 @@ fn refuse(name: &Name, shape: Shape) -> Result<(), Declined> {
             return unknowable(format!("only the app knows it: {found:?} is about {what}"));
         }
     }
-    if name.has(&map::BUSINESS) && !name.has(&map::CALLS) && !name.has(&map::TIMES) && !name.has(&map::VALUES)
-    {
+    let calls = [&map::CALLS[..], &map::TIMES, &map::VALUES, &map::FAILURES, &map::SUCCESSES];
+    if name.has(&map::BUSINESS) && !calls.iter().any(|words| name.has(words)) {
         return Err(Declined::Undecided(
             "its name does not tell whether each call counts once; only the app may know".to_owned(),
         ));
@@ -324,6 +324,7 @@ mod tests {
         check("house_price_predictions_total", Shape::Counter, "calls success");
         check("prediction_requests_total", Shape::Counter, "calls");
         check("model_prediction_errors_total", Shape::Counter, "calls failure");
+        check("churn_errors_total", Shape::Counter, "calls failure");
         check("fastapi_exceptions_total", Shape::Counter, "calls failure");
         check("requests_success_total", Shape::Counter, "calls success");
         check("llm_prompt_tokens_total", Shape::Counter, "tokens input");

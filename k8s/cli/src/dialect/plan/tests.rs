@@ -89,6 +89,23 @@ fn values_decide_what_a_status_is() {
 }
 
 #[test]
+fn true_means_what_its_label_is_about() {
+    check(&[
+        (r#"rate(a_requests_total{error="true"}[5m])"#, "works"),
+        (
+            r#"rate(b_predictions_total{prediction="true"}[5m])"#,
+            "with Insight, and answers that hold it; answers that hold \"true\" as a string",
+        ),
+        (
+            r#"rate(c_requests_total{result="1"}[5m])"#,
+            "with Insight, and answers that hold it; answers that hold \"1\" as a string",
+        ),
+    ]);
+    let (_, text) = planned(&input(&[r#"rate(a_requests_total{error="true"}[5m])"#]));
+    assert!(text.contains(r#"rename: {failure: "true"}"#), "{text}");
+}
+
+#[test]
 fn paths_need_a_route() {
     check(&[
         (r#"rate(a_requests_total{endpoint="/predict"}[5m])"#, "works"),
