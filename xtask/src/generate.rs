@@ -67,6 +67,7 @@ fn written_by_tests() -> Result<()> {
     package::build_if_stale()?;
     for (package, file, tests) in [
         ("scoretap-tests", "docs", "generated_sections"),
+        ("scoretap-tests", "monitoring", "runbook_states"),
         ("scoretap-exporter", "docs", ""),
         ("scoretap-exporter", "golden", ""),
     ] {

@@ -143,14 +143,20 @@ fn check(file: &str, every: &str, alerts: &[String]) {
     let files = ["thresholds.yaml", "recording.yaml", file];
     let tests: Vec<Value> = alerts.iter().flat_map(|alert| tests_of(alert)).collect();
     assert!(tests.len() > alerts.len());
+    succeeds(&format!("{file}-{every}"), &files, every, &tests.into());
+}
+
+/// promtool runs these tests of rule files.
+#[track_caller]
+pub(crate) fn succeeds(name: &str, files: &[&str], every: &str, tests: &Value) {
     let content = json!({
-        "rule_files": files.map(rules::path),
+        "rule_files": files.iter().map(|file| rules::path(file)).collect::<Vec<_>>(),
         // Else at random, and what a group records would be seen by the next evaluation, too late for long intervals.
-        "group_eval_order": groups(&files),
+        "group_eval_order": groups(files),
         "evaluation_interval": every,
         "tests": tests,
     });
-    let path = written(&format!("{file}-{every}"), &content);
+    let path = written(name, &content);
     succeed(Command::new(tools::promtool().unwrap()).args(["test", "rules"]).arg(path));
 }
 

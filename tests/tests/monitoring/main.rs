@@ -5,6 +5,7 @@ mod azure;
 mod cases;
 mod dashboards;
 mod documents;
+mod drift;
 mod familiar;
 mod firing;
 mod kubernetes;
