@@ -167,7 +167,9 @@ fn links_and_thresholds_come_from_values() {
     assert!(text.contains("https://r.example/books.md#scoretaphigherrorratio"), "{text}");
     let limit = &rule("scoretap-thresholds").unwrap()["spec"]["groups"][0]["rules"][0];
     assert_eq!([&limit["record"], &limit["expr"]], ["scoretap_error_ratio_limit", "vector(0.1)"]);
-    assert!(rule("scoretap-insight").is_some());
+    for name in ["scoretap-insight", "scoretap-dashboard-predictions", "scoretap-dashboard-llm"] {
+        assert!(rule(name).is_some(), "{name}");
+    }
     assert!(rule("scoretap-optional").is_some() && rule("scoretap-calls").is_none());
 }
 

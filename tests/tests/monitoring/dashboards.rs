@@ -11,15 +11,24 @@ use crate::k8s;
 
 const FILES: [&str; 2] = ["inference.json", "scoretap.json"];
 
+/// Dashboards that `monitoring.rules.insight` adds. `insight.rs` proves their queries.
+pub(crate) const INSIGHT: [&str; 2] = ["predictions.json", "llm.json"];
+
 /// Grafana's variables, replaced by everything and by a window that fits the proof's scrapes.
 const SUBSTITUTIONS: [(&str, &str); 4] =
     [("$tenant", ".*"), ("$model", ".*"), ("$route", ".*"), ("$__rate_interval", "10s")];
 
 pub(crate) fn all() -> Vec<Value> {
-    let read = |file: &str| fs::read_to_string(k8s("chart/files/dashboards").join(file)).unwrap();
-    FILES
-        .map(|file| serde_json::from_str(&read(file)).unwrap_or_else(|error| panic!("{file}: {error}")))
-        .into()
+    FILES.map(read).into()
+}
+
+pub(crate) fn read(file: &str) -> Value {
+    let text = fs::read_to_string(k8s("chart/files/dashboards").join(file)).unwrap();
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn with_insight() -> impl Iterator<Item = Value> {
+    FILES.into_iter().chain(INSIGHT).map(read)
 }
 
 pub(crate) fn variables(dashboard: &Value) -> Vec<&str> {
@@ -59,9 +68,9 @@ fn queries(dashboard: &Value) -> Vec<(String, String)> {
 
 /// Each query has at least one sample, and none that is no number.
 #[track_caller]
-pub(crate) fn check_queries(prometheus: &Prometheus) {
+pub(crate) fn check_queries(prometheus: &Prometheus, dashboards: &[Value]) {
     let mut faults = Vec::new();
-    for (name, query) in all().iter().flat_map(queries) {
+    for (name, query) in dashboards.iter().flat_map(queries) {
         let expr = SUBSTITUTIONS.iter().fold(query, |expr, (from, to)| expr.replace(from, to));
         assert!(!expr.contains('$'), "{name}: what is {expr}?");
         match prometheus.query(&expr) {
@@ -75,7 +84,7 @@ pub(crate) fn check_queries(prometheus: &Prometheus) {
 
 #[test]
 fn every_panel_has_description_and_unit() {
-    for dashboard in all() {
+    for dashboard in with_insight() {
         for panel in panels(&dashboard) {
             let title = text(&panel["title"]);
             assert!(!title.is_empty());
@@ -89,7 +98,7 @@ fn every_panel_has_description_and_unit() {
 
 #[test]
 fn panels_have_unique_ids_without_overlap() {
-    for dashboard in all() {
+    for dashboard in with_insight() {
         let mut taken = Vec::new();
         for panel in dashboard["panels"].as_array().unwrap() {
             let at = |field: &str| panel["gridPos"][field].as_u64().unwrap();
@@ -106,7 +115,7 @@ fn panels_have_unique_ids_without_overlap() {
 
 #[test]
 fn dashboards_filter_by_tenant_model_and_route() {
-    for dashboard in all() {
+    for dashboard in with_insight() {
         assert_eq!(variables(&dashboard), ["datasource", "tenant", "model", "route"]);
         assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 41);
     }

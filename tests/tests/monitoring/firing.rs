@@ -109,7 +109,7 @@ fn alerts_fire_resolve_and_panels_have_data() {
         for expected in &LATE {
             wait_for(&receiver, &prometheus, expected, "firing");
         }
-        dashboards::check_queries(&prometheus);
+        dashboards::check_queries(&prometheus, &dashboards::all());
         stage.enter(Phase::Well);
         for expected in EARLY.iter().chain(&LATE) {
             wait_for(&receiver, &prometheus, expected, "resolved");

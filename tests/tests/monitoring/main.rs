@@ -8,6 +8,7 @@ mod documents;
 mod drift;
 mod familiar;
 mod firing;
+mod insight;
 mod kubernetes;
 mod objects;
 mod plain;
