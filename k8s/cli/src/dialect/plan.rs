@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use scoretap_core::histogram::{DEFAULT_TIME_BOUNDS, Histogram, time_bound};
+use scoretap_core::histogram::{DEFAULT_TIME_BOUNDS, Histogram, MOST_BOUNDS, time_bound};
+use scoretap_dialect::names::is_name;
 use scoretap_dialect::{BUILT_IN, Dialect, Family, Kind as FamilyKind, Measure, Unit, merge};
 
 use super::judge::{Series, judge};
@@ -70,7 +71,8 @@ impl<'a> Planner<'a> {
         let mut plan = Plan { judgements: self.input.queries.iter().map(blank).collect(), ..Plan::default() };
         let mut wanted: BTreeMap<String, Wanted<'a>> = BTreeMap::new();
         for exposed in &self.input.exposed {
-            if map::other(&exposed.name).is_none() && !exposed.name.ends_with("_created") {
+            let is_ours = exposed.name.starts_with("scoretap_") || exposed.name.ends_with("_created");
+            if map::other(&exposed.name).is_none() && is_name(&exposed.name) && !is_ours {
                 wanted.entry(exposed.name.clone()).or_default().exposed = Some(exposed);
             }
         }
@@ -106,6 +108,11 @@ impl<'a> Planner<'a> {
         let is_recorded = |query: &Query| query.records.as_deref() == Some(metric);
         if metric.starts_with("scoretap_") || self.input.queries.iter().any(is_recorded) {
             return Some(Verdict::Works);
+        }
+        if !is_name(metric) {
+            return Some(Verdict::Empty(
+                "a dialect's names have letters, digits, \"_\" and \":\" only".to_owned(),
+            ));
         }
         let (base, _) = self.base(used);
         if self.is_kept(&base) || self.built_in.iter().any(|family| family.name == base) {
@@ -314,9 +321,16 @@ impl<'a> Planner<'a> {
             Some(exposed) if !exposed.bounds.is_empty() => nanoseconds(&exposed.bounds),
             _ => family.bounds.clone().unwrap_or_else(|| DEFAULT_TIME_BOUNDS.to_vec()),
         };
-        own.extend(nanoseconds(&self.compared(wanted)));
+        let compared = nanoseconds(&self.compared(wanted));
+        let room = MOST_BOUNDS.saturating_sub(compared.len());
+        if own.len() > room {
+            let step = own.len().div_ceil(room.max(1));
+            own = own.into_iter().step_by(step).collect();
+        }
+        own.extend(compared);
         own.sort_unstable();
         own.dedup();
+        own.truncate(MOST_BOUNDS);
         if own != DEFAULT_TIME_BOUNDS {
             family.bounds = Some(own);
         }

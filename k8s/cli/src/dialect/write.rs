@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use scoretap_core::histogram::DEFAULT_TIME_BOUNDS;
+use scoretap_core::histogram::{DEFAULT_TIME_BOUNDS, MOST_BOUNDS};
 use scoretap_core::route::PRESETS;
 use scoretap_dialect::{Dialect, Dimension, Family, Label, Unit};
 use serde_json::{Value, json};
@@ -267,6 +267,10 @@ pub(super) fn filter(needs: &Needs) -> Value {
         bounds.extend(&needs.bounds_seconds);
         bounds.sort_by(f64::total_cmp);
         bounds.dedup();
+        if bounds.len() > MOST_BOUNDS {
+            bounds.clone_from(&needs.bounds_seconds);
+            bounds.truncate(MOST_BOUNDS);
+        }
         fields.insert("bounds_seconds".to_owned(), json!(bounds));
     }
     if !needs.routes.is_empty() {

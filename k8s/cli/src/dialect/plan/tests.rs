@@ -231,3 +231,18 @@ fn built_in_names_have_their_own_labels() {
         (r#"rate(prediction_requests_total{status="failure"}[5m])"#, "works"),
     ]);
 }
+
+#[test]
+fn odd_expositions_make_valid_dialects() {
+    let mut input = input(&[r#"rate(api_seconds_bucket{le="0.123"}[5m])"#, r#"{"my.metric"}"#]);
+    let bounds: Vec<f64> = (1..=60).map(f64::from).collect();
+    input.exposed = vec![
+        exposed("api_seconds", Kind::Histogram, &[("path", &["/a\"b"])], &bounds),
+        exposed("scoretap_up", Kind::Gauge, &[], &[]),
+        exposed("my.requests_total", Kind::Counter, &[], &[]),
+    ];
+    let (plan, _) = planned(&input);
+    assert!(matches!(&plan.judgements[0][0].verdict, Verdict::WorksWith(_)));
+    assert!(plan.families[0].family.bounds.as_ref().is_some_and(|bounds| bounds.len() <= 40));
+    assert_eq!(plan.families.len(), 1);
+}
