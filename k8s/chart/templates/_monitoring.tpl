@@ -8,7 +8,7 @@
 {{- define "scoretap.ruleFiles" -}}
 {{- $rules := .Values.monitoring.rules }}
 {{- $files := list "thresholds" "recording" "slo" "scoretap" }}
-{{- if ne $rules.names "familiar" }}{{ $files = concat $files (list "calls" "kubernetes") }}{{ end }}
+{{- if ne $rules.names "familiar" }}{{ $files = concat $files (list "calls" "canary" "kubernetes") }}{{ end }}
 {{- if ne $rules.names "scoretap" }}{{ $files = concat $files (list "familiar-names" "mlflow") }}{{ end }}
 {{- if $rules.pods }}{{ $files = append $files "pods" }}{{ end }}
 {{- if $rules.insight }}{{ $files = append $files "insight" }}{{ end }}
@@ -64,6 +64,10 @@ groups:
         expr: vector({{ $thresholds.memoryRatio }})
       - record: scoretap_unseen_ratio_limit
         expr: vector({{ $thresholds.unseenRatio }})
+      - record: scoretap_canary_difference_limit
+        expr: vector({{ $thresholds.canary.difference }})
+      - record: scoretap_canary_z_limit
+        expr: vector({{ $thresholds.canary.z }})
   # Limits that a namespace, model or route can have of its own. recording.yaml picks the most specific.
   - name: scoretap.limits
     interval: 30s

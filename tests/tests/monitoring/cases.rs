@@ -160,11 +160,11 @@ pub(crate) fn succeeds(name: &str, files: &[&str], every: &str, tests: &Value) {
     succeed(Command::new(tools::promtool().unwrap()).args(["test", "rules"]).arg(path));
 }
 
-fn groups(files: &[&str]) -> Vec<String> {
+pub(crate) fn groups(files: &[&str]) -> Vec<String> {
     files.iter().flat_map(|file| rules::read(file).groups).map(|group| group.name).collect()
 }
 
-fn written(name: &str, file: &Value) -> PathBuf {
+pub(crate) fn written(name: &str, file: &Value) -> PathBuf {
     let folder = workspace::target().join("tmp/promtool");
     fs::create_dir_all(&folder).unwrap();
     let path = folder.join(format!("{name}.json"));
@@ -191,6 +191,11 @@ fn alerts_of_the_error_budgets() {
 #[test]
 fn alerts_of_the_calls() {
     check_file("calls.yaml");
+}
+
+#[test]
+fn alerts_of_the_canaries() {
+    check_file("canary.yaml");
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn latency_is_coloured_as_agreed() {
         .filter(|panel| text(&panel["title"]).starts_with("Latency p"))
         .map(|panel| &panel["fieldConfig"]["defaults"]["thresholds"]["steps"])
         .collect();
-    assert_eq!(latency.len(), 3);
+    assert_eq!(latency.len(), 4);
     for steps in latency {
         let expected = serde_json::json!([
             {"color": "green", "value": null},

@@ -2,6 +2,7 @@
 
 mod alertmanager;
 mod azure;
+mod canary;
 mod cases;
 mod dashboards;
 mod documents;

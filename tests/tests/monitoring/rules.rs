@@ -11,11 +11,12 @@ use serde::Deserialize;
 use crate::{k8s, succeed};
 
 /// In the order in which they are read. Those behind `DEFAULT` are loaded by choice.
-pub(crate) const FILES: [&str; 11] = [
+pub(crate) const FILES: [&str; 12] = [
     "thresholds.yaml",
     "recording.yaml",
     "slo.yaml",
     "calls.yaml",
+    "canary.yaml",
     "kubernetes.yaml",
     "scoretap.yaml",
     "pods.yaml",
@@ -26,7 +27,7 @@ pub(crate) const FILES: [&str; 11] = [
 ];
 
 /// How many files are loaded by default.
-pub(crate) const DEFAULT: usize = 6;
+pub(crate) const DEFAULT: usize = 7;
 
 /// One rule file.
 #[derive(Debug, Deserialize)]

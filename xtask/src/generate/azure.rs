@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Generated, rules};
 
 /// The rule files that are on by default.
-const FILES: [&str; 6] = ["thresholds", "recording", "slo", "calls", "kubernetes", "scoretap"];
+const FILES: [&str; 7] = ["thresholds", "recording", "slo", "calls", "canary", "kubernetes", "scoretap"];
 
 pub(super) fn rule_groups(root: &Path) -> Result<Vec<Generated>> {
     let mut resources = Vec::new();

@@ -19,20 +19,29 @@ pub(super) fn groups(root: &Path, name: &str) -> Result<Vec<Value>> {
     Ok(file["groups"].as_sequence().with_context(|| format!("{name}.yaml has no groups"))?.clone())
 }
 
-/// Writes the error types that the service is to blame for into their recording rule.
+/// Writes the error types that the service is to blame for into their recording rules.
 pub(super) fn error_types(root: &Path) -> Result<Vec<Generated>> {
-    const RULE: &str = "record: namespace_model:prediction_service_errors:rate5m";
+    [
+        ("recording", "record: namespace_model:prediction_service_errors:rate5m"),
+        ("canary", "record: namespace_model_version:canary_bad:increase1h"),
+    ]
+    .map(|(file, rule)| with_error_types(root, file, rule))
+    .into_iter()
+    .collect()
+}
+
+fn with_error_types(root: &Path, file: &str, rule: &str) -> Result<(String, String)> {
     const BEFORE: &str = "error_type=~\"";
-    let path = format!("{RULES}/recording.yaml");
+    let path = format!("{RULES}/{file}.yaml");
     let text = read(root, &path)?;
-    let rule = text.find(RULE).with_context(|| format!("{path} has no {RULE}"))?;
-    let start = text[rule..].find(BEFORE).map(|at| rule + at + BEFORE.len());
-    let start = start.with_context(|| format!("{path}: {RULE} selects no {BEFORE}"))?;
+    let at = text.find(rule).with_context(|| format!("{path} has no {rule}"))?;
+    let start = text[at..].find(BEFORE).map(|found| at + found + BEFORE.len());
+    let start = start.with_context(|| format!("{path}: {rule} selects no {BEFORE}"))?;
     let (before, rest) = text.split_at(start);
     let (_, after) = rest.split_once('"').with_context(|| format!("{path}: no quote ends {BEFORE}"))?;
     let blamed = Outcome::ALL.into_iter().filter(|outcome| outcome.is_service_fault());
     let types: Vec<_> = blamed.filter_map(Outcome::error_type).collect();
-    Ok(vec![(path, format!("{before}{}\"{after}", types.join("|")))])
+    Ok((path, format!("{before}{}\"{after}", types.join("|"))))
 }
 
 pub(super) fn familiar_names(root: &Path) -> Result<Vec<Generated>> {
