@@ -5,7 +5,7 @@
 //! keeps a plugin until its last stream is deleted.
 
 #![cfg(target_family = "wasm")]
-#![expect(missing_docs, reason = "of the function that the macro below exports")]
+#![expect(missing_docs, reason = "the macro below exports a function without docs")]
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

@@ -4,7 +4,7 @@
 //! on the worker, so no code here may panic.
 
 #![cfg(target_family = "wasm")]
-#![expect(missing_docs, reason = "of the function that the macro below exports")]
+#![expect(missing_docs, reason = "the macro below exports a function without docs")]
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

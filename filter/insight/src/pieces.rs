@@ -6,8 +6,8 @@ use scoretap_host as host;
 pub(crate) const SLICE: usize = 16 * 1024;
 /// How long one callback may read, in nanoseconds, because the worker's other streams wait.
 const LONGEST: u64 = 1_000_000;
-/// The most nanoseconds that a byte can take: numbers take 3. The clock goes on while the worker itself waits for a
-/// processor, which must not count. With the shipped buffers, pieces have up to 81,920 bytes and are always read whole.
+/// A byte counts as this many nanoseconds at most, because the clock goes on while the worker itself waits for a
+/// processor. Pieces with the shipped buffers have up to 81,920 bytes, which stays below the limit.
 const LONGEST_PER_BYTE: u64 = 12;
 
 /// Passes a piece of `size` bytes to `sink`, in steps, until `sink` returns `None`. `sink` returns how many bytes it

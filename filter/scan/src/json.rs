@@ -83,6 +83,7 @@ impl Lexer {
                 State::String => self.string(rest, sink),
                 State::Token => self.token(rest, sink),
                 State::End | State::Broken => return rest,
+                State::Value | State::ValueOrEnd if is_token(*byte) => self.value_token(rest, sink),
                 _ => {
                     self.punctuation(*byte, sink);
                     tail
@@ -142,11 +143,6 @@ impl Lexer {
             b'{' => self.open(Container::Object, sink),
             b'[' => self.open(Container::Array, sink),
             b'"' => self.open_string(false),
-            _ if is_token(byte) => {
-                self.text.clear();
-                self.text.push(&[byte]);
-                self.state = State::Token;
-            }
             _ => self.state = State::Broken,
         }
     }
@@ -291,9 +287,21 @@ impl Lexer {
         self.push(decoded.as_bytes(), sink);
     }
 
+    /// Reads a number or a word. Most end within the piece and need not be copied.
+    fn value_token<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
+        let (head, rest) = split_token(bytes);
+        if !rest.is_empty() && head.len() <= HEAD {
+            let length = u32::try_from(head.len()).unwrap_or(u32::MAX);
+            self.scalar(token(Excerpt { head, length }), sink);
+            return rest;
+        }
+        self.text.clear();
+        self.state = State::Token;
+        self.token(bytes, sink)
+    }
+
     fn token<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
-        let length = bytes.iter().take_while(|byte| is_token(**byte)).count();
-        let (token, rest) = bytes.split_at_checked(length).unwrap_or((bytes, &[]));
+        let (token, rest) = split_token(bytes);
         self.text.push(token);
         if !rest.is_empty() {
             self.end_of_token(sink);
@@ -302,7 +310,12 @@ impl Lexer {
     }
 
     fn end_of_token(&mut self, sink: &mut impl Sink) {
-        match token(self.text.excerpt()) {
+        let scalar = token(self.text.excerpt());
+        self.scalar(scalar, sink);
+    }
+
+    fn scalar(&mut self, scalar: Option<Scalar<'_>>, sink: &mut impl Sink) {
+        match scalar {
             Some(scalar) => {
                 sink.scalar(scalar);
                 self.after_value();
@@ -314,6 +327,11 @@ impl Lexer {
 
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
+}
+
+fn split_token(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let end = bytes.iter().position(|byte| !is_token(*byte)).unwrap_or(bytes.len());
+    bytes.split_at_checked(end).unwrap_or((bytes, &[]))
 }
 
 /// A scalar that is not a string.

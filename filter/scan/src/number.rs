@@ -9,6 +9,9 @@ const EXACT: [f64; 23] = [
 /// A float represents integers up to this one exactly.
 const EXACT_INTEGERS: u64 = 1 << 53;
 
+/// This many digits always fit into a `u64`.
+const FITTING: usize = 19;
+
 /// Reads a whole JSON number.
 pub(crate) fn parse(text: &[u8]) -> Option<f64> {
     let (negative, unsigned) = match text.split_first()? {
@@ -29,8 +32,10 @@ pub(crate) fn parse(text: &[u8]) -> Option<f64> {
 
 #[derive(Default)]
 struct Digits {
-    /// All digits as one integer; `None` if they do not fit.
+    /// All digits as one integer; `None` if they may not fit.
     mantissa: Option<u64>,
+    /// How many digits there are.
+    count: usize,
     /// How many of the digits are after the decimal point.
     scale: i32,
 }
@@ -42,16 +47,24 @@ impl Digits {
         if digits.is_empty() || (digits.len() > 1 && digits.first() == Some(&b'0')) {
             return None;
         }
-        self.mantissa = append(0, digits);
+        self.mantissa = Some(0);
+        self.append(digits);
         Some(rest)
     }
 
     fn fraction<'a>(&mut self, text: &'a [u8]) -> Option<&'a [u8]> {
         let Some((b'.', rest)) = text.split_first() else { return Some(text) };
         let (digits, rest) = leading_digits(rest);
-        self.mantissa = self.mantissa.and_then(|mantissa| append(mantissa, digits));
+        self.append(digits);
         self.scale = i32::try_from(digits.len()).unwrap_or(i32::MAX);
         (!digits.is_empty()).then_some(rest)
+    }
+
+    /// Counts digits first: a checked multiplication of 64 bits is slow in WebAssembly.
+    fn append(&mut self, digits: &[u8]) {
+        self.count = self.count.saturating_add(digits.len());
+        let fitting = self.mantissa.filter(|_| self.count <= FITTING);
+        self.mantissa = fitting.map(|mantissa| append(mantissa, digits));
     }
 
     /// The value, if one multiplication or division of exact floats gives it correctly rounded.
@@ -76,7 +89,8 @@ fn exponent(text: &[u8]) -> Option<i32> {
     if digits.is_empty() || !rest.is_empty() {
         return None;
     }
-    let size = append(0, digits).and_then(|size| i32::try_from(size).ok()).unwrap_or(i32::MAX / 2);
+    let size = (digits.len() <= FITTING).then(|| append(0, digits));
+    let size = size.and_then(|size| i32::try_from(size).ok()).unwrap_or(i32::MAX / 2);
     Some(if negative { size.saturating_neg() } else { size })
 }
 
@@ -85,10 +99,10 @@ fn leading_digits(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at_checked(length).unwrap_or((text, &[]))
 }
 
-fn append(mantissa: u64, digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(mantissa, |sum, digit| {
-        sum.checked_mul(10)?.checked_add(u64::from(digit.saturating_sub(b'0')))
-    })
+fn append(mantissa: u64, digits: &[u8]) -> u64 {
+    digits
+        .iter()
+        .fold(mantissa, |sum, digit| sum.wrapping_mul(10).wrapping_add(u64::from(digit.wrapping_sub(b'0'))))
 }
 
 #[cfg(test)]
