@@ -82,3 +82,9 @@ fn series_of_insight_dashboards_exist() {
         assert!(documented || recorded.iter().any(|recorded| recorded == name), "{name}");
     }
 }
+
+#[test]
+fn answers_as_a_week_ago_raise_no_alert() {
+    let test = workspace::root().join("tests/tests/monitoring/insight.test.yaml");
+    succeed(Command::new(tools::promtool().unwrap()).args(["test", "rules"]).arg(test));
+}
