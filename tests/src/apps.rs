@@ -2,6 +2,7 @@
 //! sends given bytes.
 
 mod broken;
+mod llama;
 mod scripted;
 
 use std::fs;
@@ -18,6 +19,7 @@ use crate::wait::STARTUP;
 use crate::{ports, tools, workspace};
 
 pub use broken::{Break, Broken};
+pub use llama::{Llama, Tokens};
 pub use scripted::{Part, Scripted};
 
 /// `tests/python/scorer.py` under gunicorn, with its access log.

@@ -69,6 +69,16 @@ pub fn gunicorn() -> Result<PathBuf> {
     Ok(pip::model_servers()?.join("bin/gunicorn"))
 }
 
+/// The Python interpreter that has llama.cpp's server and the official client of OpenAI.
+pub fn llm_python() -> Result<PathBuf> {
+    Ok(pip::requirements("python-llm", "llm/requirements.txt")?.join("bin/python"))
+}
+
+/// The environment that has model servers others wrote, and NumPy.
+pub fn served_python() -> Result<PathBuf> {
+    pip::requirements("python-servers", "servers/requirements.txt")
+}
+
 /// Prometheus itself.
 pub fn prometheus() -> Result<PathBuf> {
     apt::program("prometheus", "prometheus")

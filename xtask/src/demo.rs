@@ -4,6 +4,7 @@
 
 mod callers;
 mod check;
+mod llm;
 mod prometheus;
 mod screen;
 mod table;
@@ -13,8 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use scoretap_tests::apps::Scorer;
-use scoretap_tests::http::Endpoint;
+use scoretap_tests::apps::{Llama, Scorer};
+use scoretap_tests::http::{Call, Endpoint};
 use scoretap_tests::ports;
 use scoretap_tests::stack::{Folders, Stack, Upstream};
 use scoretap_tests::tools::{self, EnvoyVersion};
@@ -24,9 +25,9 @@ use crate::package;
 use callers::Callers;
 use prometheus::Watcher;
 use screen::Screen;
-use table::History;
+use table::{History, Table};
 
-pub(crate) use check::check;
+pub(crate) use check::{check, check_llm};
 
 /// Where things listen if they can.
 const LISTENER: u16 = 15_100;
@@ -47,9 +48,23 @@ pub(crate) struct Args {
     /// After how many seconds one model begins to answer the same for everybody, with 200
     #[arg(long, value_name = "N", default_value_t = 60)]
     fail_silently_after: u64,
+    /// Show a small LLM in place of the scorer
+    #[arg(long, conflicts_with = "fail_silently_after")]
+    llm: bool,
     /// Also run Prometheus with the shipped alerts, at windows of seconds
     #[arg(long)]
     with_prometheus: bool,
+}
+
+/// A running demo.
+struct Demo {
+    stack: Stack,
+    /// The call of each number.
+    call: fn(usize) -> Call,
+    table: Table,
+    /// The lines about this demo.
+    introduction: String,
+    _llm: Option<Llama>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -57,22 +72,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     package::build_for_demo()?;
     // From here on an interrupt means: stop everything, then end.
     let stop = stop_on_signal()?;
-    let stack = start(Duration::from_secs(args.fail_silently_after))?;
-    let watcher = args.with_prometheus.then(|| Watcher::start(&stack)).transpose()?;
-    let callers = Callers::start(&Endpoint::Tcp(stack.address));
-    let introduction = introduction(&stack, args.fail_silently_after)
-        + &watcher.as_ref().map(Watcher::introduction).unwrap_or_default();
-    let shown = show(&stack, &introduction, &stop, args.seconds.map(Duration::from_secs));
+    let demo = if args.llm { llm::start()? } else { start(args.fail_silently_after)? };
+    let watcher = args.with_prometheus.then(|| Watcher::start(&demo.stack)).transpose()?;
+    let callers = Callers::start(&Endpoint::Tcp(demo.stack.address), demo.call);
+    let alerts = watcher.as_ref().map(Watcher::introduction).unwrap_or_default();
+    let introduction = format!("{}{alerts}\n{}", introduction(&demo.stack), demo.introduction);
+    let shown = show(&demo, watcher.as_ref(), &introduction, &stop, args.seconds.map(Duration::from_secs));
     callers.stop();
     drop(watcher);
-    drop(stack);
+    drop(demo);
     eprintln!("stopped everything");
     shown
 }
 
 fn install(args: &Args) -> Result<()> {
     tools::envoy(EnvoyVersion::V1_40)?;
-    tools::python()?;
+    if args.llm { tools::llm_python() } else { tools::python() }?;
     if args.with_prometheus {
         tools::prometheus()?;
     }
@@ -87,11 +102,12 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-fn start(silent_after: Duration) -> Result<Stack> {
+fn start(silent_after: u64) -> Result<Demo> {
     eprintln!("starting the scorer, Envoy and the exporter …");
     let logs = Folders::create("demo-scorer")?.logs.clone();
-    let scorer = Arc::new(Scorer::start_silent(&logs, ports::preferred(APP), SILENT_MODEL, silent_after)?);
-    Stack::builder("demo")
+    let after = Duration::from_secs(silent_after);
+    let scorer = Arc::new(Scorer::start_silent(&logs, ports::preferred(APP), SILENT_MODEL, after)?);
+    let stack = Stack::builder("demo")
         .upstream(Upstream::Shared(scorer))
         .filter_config(r#"{"insight": {}}"#)
         .with_insight()
@@ -99,10 +115,23 @@ fn start(silent_after: Duration) -> Result<Stack> {
         .edit_listener(|bootstrap| bootstrap.route()["timeout"] = ROUTE_TIMEOUT.into())
         .exporter_env("MODEL_NAME", "tutorial")
         .exporter_env("MODEL_VERSION", "1")
-        .start()
+        .start()?;
+    let address = stack.address;
+    let introduction = format!(
+        "After {silent_after} s the model {SILENT_MODEL} answers the same for everybody, with 200, as fast as before.\n\
+         Watch the column `repeated`.\n\n\
+         try   curl -d '{{\"data\": [[1,2,3,4,5,6,7,8,9]]}}' http://{address}/score\n"
+    );
+    Ok(Demo { stack, call: callers::call, table: table::of_scorer, introduction, _llm: None })
 }
 
-fn show(stack: &Stack, introduction: &str, stop: &AtomicBool, limit: Option<Duration>) -> Result<()> {
+fn show(
+    demo: &Demo,
+    watcher: Option<&Watcher>,
+    introduction: &str,
+    stop: &AtomicBool,
+    limit: Option<Duration>,
+) -> Result<()> {
     let start = Instant::now();
     let over = || stop.load(Ordering::Relaxed) || limit.is_some_and(|limit| start.elapsed() >= limit);
     let screen = Screen::new(introduction);
@@ -115,23 +144,21 @@ fn show(stack: &Stack, introduction: &str, stop: &AtomicBool, limit: Option<Dura
             continue;
         }
         next += screen.pause();
-        history.add(Instant::now(), stack.metrics());
-        screen.show(&history.table());
+        history.add(Instant::now(), demo.stack.metrics());
+        let alerts = watcher.map(Watcher::alerts).unwrap_or_default();
+        screen.show(&(history.table(demo.table) + &alerts));
     }
     Ok(())
 }
 
-fn introduction(stack: &Stack, silent_after: u64) -> String {
+fn introduction(stack: &Stack) -> String {
     let Endpoint::Tcp(exporter) = &stack.exporter else { return String::new() };
-    let scorer = stack.address;
+    let server = stack.address;
     format!(
         "open in a browser           http://{exporter}/\n\
-         the scorer, through Envoy   http://{scorer}/score\n\
+         the server, through Envoy   http://{server}/\n\
          the metrics                 http://{exporter}/metrics\n\
-         logs                        {}\n\n\
-         After {silent_after} s the model {SILENT_MODEL} answers the same for everybody, with 200, as fast as before.\n\
-         Watch the column `repeated`.\n\n\
-         try   curl -d '{{\"data\": [[1,2,3,4,5,6,7,8,9]]}}' http://{scorer}/score\n",
+         logs                        {}\n",
         stack.folders.logs.display()
     )
 }

@@ -31,13 +31,18 @@ pub(super) fn envoy(version: &str) -> Result<PathBuf> {
 
 /// The environment of `tests/python/`.
 pub(super) fn model_servers() -> Result<PathBuf> {
-    let requirements = workspace::python_file("requirements.txt");
+    requirements("python", "requirements.txt")
+}
+
+/// An environment of its own with what this file of `tests/python/` lists.
+pub(super) fn requirements(name: &str, file: &str) -> Result<PathBuf> {
+    let requirements = workspace::python_file(file);
     let pin = fs::read_to_string(&requirements)
         .with_context(|| format!("cannot read {}", requirements.display()))?;
-    once("python", &pin, |dir| {
+    once(name, &pin, |dir| {
         create_venv(dir)?;
-        let what = "the model servers' Python packages";
-        step(what, pip(dir)?.args(["install", "--requirement"]).arg(&requirements), PIP_ADVICE)
+        let what = format!("the Python packages of {}", requirements.display());
+        step(&what, pip(dir)?.args(["install", "--requirement"]).arg(&requirements), PIP_ADVICE)
     })
 }
 

@@ -46,16 +46,16 @@ pub(super) struct Callers {
 
 impl Callers {
     /// Starts them.
-    pub(super) fn start(scorer: &Endpoint) -> Self {
+    pub(super) fn start(server: &Endpoint, call: fn(usize) -> Call) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let number = Arc::new(AtomicUsize::new(0));
         let threads = (0..CALLERS).map(|caller| {
-            let (scorer, stop, number) = (scorer.clone(), Arc::clone(&stop), Arc::clone(&number));
+            let (server, stop, number) = (server.clone(), Arc::clone(&stop), Arc::clone(&number));
             let protocol = if caller % 2 == 0 { Protocol::Http1 } else { Protocol::Http2 };
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     // How a call ends is Scoretap's to say.
-                    let _ = http::call(&scorer, protocol, call(number.fetch_add(1, Ordering::Relaxed)));
+                    let _ = http::call(&server, protocol, call(number.fetch_add(1, Ordering::Relaxed)));
                     std::thread::sleep(PAUSE);
                 }
             })
@@ -73,8 +73,8 @@ impl Callers {
     }
 }
 
-/// The `number`th call. Steps that share no factor with a hundred spread the kinds over time and over the paths.
-fn call(number: usize) -> Call {
+/// The `number`th call of the scorer. Steps that share no factor with a hundred spread the kinds over time and over the paths.
+pub(super) fn call(number: usize) -> Call {
     let row = row(number);
     if number.is_multiple_of(4) {
         return Call::post(SILENT_PATH, format!(r#"{{"data": [{row}], "sleep_ms": {}}}"#, number * 7 % 40));

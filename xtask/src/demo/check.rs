@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::SILENT_MODEL;
 use super::table::SILENT;
@@ -17,21 +17,57 @@ const EXPECTED: [&str; 8] =
 
 /// Runs `cargo xtask demo` as a person would.
 pub(crate) fn check() -> Result<()> {
-    let xtask = std::env::current_exe().context("where this program is")?;
-    let output = Command::new(xtask)
-        .args(["demo", "--seconds", SECONDS, "--fail-silently-after", SILENT_AFTER])
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot start the demo")?;
-    let shown = String::from_utf8_lossy(&output.stdout);
-    println!("{shown}");
-    ensure!(output.status.success(), "the demo ended with {}", output.status);
+    let shown = run(&["--seconds", SECONDS, "--fail-silently-after", SILENT_AFTER])?;
     let tables: Vec<&str> = shown.split("route ").skip(1).collect();
     let last = tables.last().copied().unwrap_or_default();
     for word in EXPECTED {
         ensure!(last.contains(word), "the demo's last table shows no {word}");
     }
     check_silent_failure(&tables)
+}
+
+/// Runs `cargo xtask demo --llm` and checks that no column of its last row is empty.
+pub(crate) fn check_llm() -> Result<()> {
+    let shown = run(&["--llm", "--seconds", "9"])?;
+    let row = shown.lines().rev().find(|line| line.starts_with("tiny")).context("no table has the model")?;
+    let words: Vec<&str> = row.split_whitespace().collect();
+    let [
+        _,
+        _,
+        input,
+        output,
+        ttft,
+        "ms",
+        _,
+        "ms",
+        _,
+        length,
+        complete,
+        _,
+        abandoned,
+        cancelled,
+        coverage,
+        "%",
+    ] = words[..]
+    else {
+        bail!("the last row has other columns: {row}");
+    };
+    let happened = [input, output, length, complete, abandoned, cancelled, coverage];
+    ensure!(happened.iter().all(|count| *count != "0"), "a column of the last row is 0: {row}");
+    ensure!(ttft.parse::<u32>().is_ok(), "no time to the first token: {row}");
+    ensure!(coverage != "100", "the streams without a usage are not seen: {row}");
+    Ok(())
+}
+
+fn run(arguments: &[&str]) -> Result<String> {
+    let xtask = std::env::current_exe().context("where this program is")?;
+    let mut command = Command::new(xtask);
+    let output = command.arg("demo").args(arguments).stderr(Stdio::inherit()).output();
+    let output = output.context("cannot start the demo")?;
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    println!("{shown}");
+    ensure!(output.status.success(), "the demo ended with {}", output.status);
+    Ok(shown)
 }
 
 /// Checks that the model comes to answer the same for everybody, and that nothing else of its row tells.

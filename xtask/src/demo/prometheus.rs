@@ -1,5 +1,6 @@
 //! `--with-prometheus`: a real Prometheus beside the demo, with the shipped rules at windows of seconds.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use anyhow::Result;
@@ -7,6 +8,7 @@ use scoretap_tests::http::Endpoint;
 use scoretap_tests::monitoring::{Prometheus, Target};
 use scoretap_tests::ports;
 use scoretap_tests::stack::{Folders, Stack};
+use serde_json::Value;
 
 const PORT: u16 = 9_090;
 
@@ -24,6 +26,19 @@ impl Watcher {
         let targets: Vec<Target> = exporter(stack).into_iter().map(target).collect();
         let prometheus = Prometheus::start(&folders, ports::preferred(PORT), &targets, None)?;
         Ok(Self { prometheus, _folders: folders })
+    }
+
+    /// A line with the firing alerts and their models.
+    pub(super) fn alerts(&self) -> String {
+        let firing = self.prometheus.query(r#"ALERTS{alertstate="firing"}"#).unwrap_or_default();
+        let alert = |series: &Value| {
+            let label = |name: &str| series["metric"][name].as_str().map(str::to_owned);
+            let name = label("alertname")?;
+            Some(label("model_name").map_or_else(|| name.clone(), |model| format!("{name} ({model})")))
+        };
+        let alerts: BTreeSet<String> = firing.iter().filter_map(alert).collect();
+        let alerts: Vec<String> = alerts.into_iter().collect();
+        format!("\nfiring: {}\n", if alerts.is_empty() { "no alert".to_owned() } else { alerts.join(", ") })
     }
 
     /// The line that says where to look.

@@ -35,7 +35,7 @@ impl History {
     }
 
     /// The table as of the last scrape.
-    pub(super) fn table(&self) -> String {
+    pub(super) fn table(&self, table: Table) -> String {
         match (self.scrapes.front(), self.scrapes.back()) {
             (Some((from, first)), Some((to, last))) => table(first, last, to.duration_since(*from)),
             _ => String::new(),
@@ -45,7 +45,11 @@ impl History {
 
 type Row = (String, String);
 
-fn table(first: &Exposition, last: &Exposition, time: Duration) -> String {
+/// Makes a table of the first and the last scrape and the time between them.
+pub(super) type Table = fn(&Exposition, &Exposition, Duration) -> String;
+
+/// The table of the scorer.
+pub(super) fn of_scorer(first: &Exposition, last: &Exposition, time: Duration) -> String {
     let rows: BTreeSet<Row> =
         last.select("prediction_requests_total", &[]).map(|(labels, _)| row_of(labels)).collect();
     let errors = error_types(last);
@@ -74,7 +78,7 @@ fn line(
     for error in errors {
         push(&mut text, &format!("{:>width$}", count(last, labels, error), width = width(error)));
     }
-    let buckets = buckets(first, last, &labels);
+    let buckets = buckets("prediction_duration_seconds_bucket", first, last, &labels);
     for quantile in QUANTILES {
         push(&mut text, &format!("{:>8}", milliseconds(quantile_of(&buckets, quantile))));
     }
@@ -111,7 +115,7 @@ fn error_types(scrape: &Exposition) -> Vec<String> {
     types.into_iter().chain(["cancelled".to_owned()]).collect()
 }
 
-fn totals(scrape: &Exposition) -> String {
+pub(super) fn totals(scrape: &Exposition) -> String {
     let one = |name| scrape.sum(name, &[]);
     format!(
         "seen by the filter {}, finished in Envoy {}, in flight {}\n",
@@ -121,11 +125,16 @@ fn totals(scrape: &Exposition) -> String {
     )
 }
 
-/// Upper bounds and how many calls of the window were at most as long, over all statuses.
-fn buckets(first: &Exposition, last: &Exposition, labels: &[(&str, &str)]) -> Vec<(f64, f64)> {
+/// Upper bounds and how many values of the window were at most as large, over all other labels.
+pub(super) fn buckets(
+    name: &str,
+    first: &Exposition,
+    last: &Exposition,
+    labels: &[(&str, &str)],
+) -> Vec<(f64, f64)> {
     let mut buckets: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
     for (scrape, sign) in [(last, 1.0), (first, -1.0)] {
-        for (labels, value) in scrape.select("prediction_duration_seconds_bucket", labels) {
+        for (labels, value) in scrape.select(name, labels) {
             let bound = labels.get("le").and_then(|le| le.parse().ok()).unwrap_or(f64::INFINITY);
             // The bits of positive floats are in their order.
             buckets.entry(bound.to_bits()).or_insert((bound, 0.0)).1 += sign * value;
@@ -135,7 +144,7 @@ fn buckets(first: &Exposition, last: &Exposition, labels: &[(&str, &str)]) -> Ve
 }
 
 /// As PromQL's `histogram_quantile` does it. `None` where nothing was counted.
-fn quantile_of(buckets: &[(f64, f64)], quantile: f64) -> Option<f64> {
+pub(super) fn quantile_of(buckets: &[(f64, f64)], quantile: f64) -> Option<f64> {
     let total = buckets.last().map(|(_, count)| *count).filter(|count| *count > 0.0)?;
     let rank = quantile * total;
     let index = buckets.iter().position(|(_, count)| *count >= rank)?;
@@ -147,7 +156,7 @@ fn quantile_of(buckets: &[(f64, f64)], quantile: f64) -> Option<f64> {
     Some(lower + (upper - lower) * (rank - before) / (count - before))
 }
 
-fn milliseconds(seconds: Option<f64>) -> String {
+pub(super) fn milliseconds(seconds: Option<f64>) -> String {
     seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{:.0} ms", seconds * 1000.0))
 }
 
@@ -161,7 +170,7 @@ fn width(error: &str) -> usize {
 }
 
 /// Writing to a string cannot fail.
-fn push(text: &mut String, more: &str) {
+pub(super) fn push(text: &mut String, more: &str) {
     let _ = text.write_str(more);
 }
 
@@ -210,7 +219,7 @@ score       m               10.0       60        3          2  150 ms  195 ms  1
 seen by the filter 70, finished in Envoy 70, in flight 0
 "
             );
-            assert_eq!(history.table(), expected);
+            assert_eq!(history.table(of_scorer), expected);
         }
     }
 }
