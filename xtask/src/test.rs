@@ -37,7 +37,7 @@ struct Stage {
     run: fn(&[String]) -> Result<Outcome>,
 }
 
-const STAGES: [Stage; 14] = [
+const STAGES: [Stage; 15] = [
     Stage { name: "tools", run: |_| whole(install) },
     Stage { name: "format", run: |_| whole(|| visibly(&mut cargo(&["fmt", "--all", "--check"]))) },
     Stage { name: "clippy", run: |_| whole(clippy) },
@@ -47,6 +47,7 @@ const STAGES: [Stage; 14] = [
     Stage { name: "package", run: |_| whole(package::build_if_stale) },
     Stage { name: "reproduce", run: |_| whole(package::reproduce) },
     Stage { name: "envoy", run: |_| envoy() },
+    Stage { name: "servers", run: |_| whole(servers) },
     Stage { name: "cluster", run: cluster::core },
     Stage { name: CLUSTER_FULL, run: cluster::full },
     // The stage `cluster` has built Helm.
@@ -120,8 +121,10 @@ fn install() -> Result<()> {
 
 fn clippy() -> Result<()> {
     visibly(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    // `--all-targets` does not include it, because a plain `cargo test` leaves it out.
-    visibly(&mut cargo(&["clippy", "-p", "scoretap-tests", "--test", "cluster", "--", "-D", "warnings"]))?;
+    // `--all-targets` does not include them, because a plain `cargo test` leaves them out.
+    let left_out = ["--test", "cluster", "--test", "servers"];
+    let options = ["--", "-D", "warnings"];
+    visibly(&mut cargo(&[&["clippy", "-p", "scoretap-tests"], &left_out[..], &options[..]].concat()))?;
     // The modules' code compiles only for its own target.
     let modules =
         ["--package", "scoretap-filter", "--package", "scoretap-host", "--package", "scoretap-insight"];
@@ -195,6 +198,13 @@ fn envoy() -> Result<Outcome> {
         return Ok(Outcome::Ran);
     }
     Ok(Outcome::NotRun(format!("{}; all others ran", not_run.join("; "))))
+}
+
+/// Runs the tests with model servers and clients that others wrote, and the demo of an LLM.
+fn servers() -> Result<()> {
+    package::build_if_stale()?;
+    visibly(&mut cargo(&["test", "--package", "scoretap-tests", "--test", "servers"]))?;
+    crate::demo::check_llm()
 }
 
 /// Runs the tests of the exporter that need Prometheus 3.

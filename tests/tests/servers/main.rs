@@ -1,0 +1,4 @@
+//! Model servers and clients that others wrote, behind Envoy with both modules.
+
+mod llama;
+mod predictions;
