@@ -9,7 +9,7 @@ use scoretap_core::route::{PRESETS, Template};
 use scoretap_dialect::bodies::BodyHistogram;
 use scoretap_dialect::{Dimension, Family, Kind, Label, Measure};
 
-use super::labels::{Origin, alternatives, is_literal, origin, suggestion};
+use super::labels::{Origin, alternatives, is_known, is_literal, origin, suggestion};
 use super::map;
 use super::model::{ANY, Matcher, Needs, Op, Role, Use, Verdict};
 
@@ -243,7 +243,14 @@ impl Judge<'_> {
                 };
                 Ok(())
             }
-            Origin::App if accepts(matchers, "") && !grouped => Ok(()),
+            Origin::App if accepts(matchers, "") && !grouped => {
+                if is_known(name) && !is_open {
+                    self.with(format!(
+                        "the family has no label {name}, so the condition holds for every call"
+                    ));
+                }
+                Ok(())
+            }
             Origin::App if matchers.is_empty() || accepts(matchers, "") => {
                 self.with(format!("one series for all values of {name}, a label that only the app can fill"));
                 Ok(())

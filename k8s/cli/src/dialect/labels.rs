@@ -131,6 +131,11 @@ fn label(family: &Family, name: &str, seen: &BTreeSet<String>, questions: &mut V
     Some(Label { name: name.to_owned(), value, rename, text: String::new(), from_the_start })
 }
 
+/// Whether the name of a label tells a dimension.
+pub(super) fn is_known(label: &str) -> bool {
+    !meanings(label).is_empty()
+}
+
 fn meanings(label: &str) -> Vec<Dimension> {
     let lower = label.to_ascii_lowercase();
     let row = map::LABELS.iter().find(|(names, _)| names.contains(&lower.as_str()));
@@ -159,7 +164,7 @@ fn decide(
         return can(Dimension::CodeClass);
     }
     if any(is_code) {
-        return can(Dimension::Code).or_else(|| can(Dimension::CodeClass));
+        return can(Dimension::Code);
     }
     let is_success = meanings(name) == [Dimension::Status];
     if any(is_ending) || (any(is_bool) && (is_success || is_about_errors(name))) {

@@ -85,6 +85,11 @@ fn values_decide_what_a_status_is() {
         (r#"rate(e_requests_total{success="true"}[5m])"#, "works"),
         (r#"rate(f_errors_total{code="200"}[5m])"#, "empty"),
         (r#"rate(f_errors_total{code="503"}[5m])"#, "works"),
+        (r#"rate(g_requests_total{status="500"}[5m])"#, "works"),
+        (
+            r#"rate(g_requests_total{status_code!="200"}[5m])"#,
+            "with the family has no label status_code, so the condition holds for every call",
+        ),
     ]);
 }
 
