@@ -74,9 +74,9 @@ pub fn llm_python() -> Result<PathBuf> {
     Ok(pip::requirements("python-llm", "llm/requirements.txt")?.join("bin/python"))
 }
 
-/// The environment that has model servers others wrote, and NumPy.
-pub fn served_python() -> Result<PathBuf> {
-    pip::requirements("python-servers", "servers/requirements.txt")
+/// The Python interpreter that has the model servers of `tests/python/servers`, and NumPy.
+pub fn servers_python() -> Result<PathBuf> {
+    Ok(pip::requirements("python-servers", "servers/requirements.txt")?.join("bin/python"))
 }
 
 /// Prometheus itself.

@@ -102,6 +102,8 @@ fn install() -> Result<()> {
         tools::envoy(version)?;
     }
     tools::python()?;
+    tools::llm_python()?;
+    tools::servers_python()?;
     tools::promtool()?;
     tools::shellcheck()?;
     tools::check_jsonschema()?;

@@ -93,7 +93,7 @@ struct Served {
 
 impl Served {
     fn start(server: &Server) -> Self {
-        let python = tools::served_python().unwrap().join("bin/python");
+        let python = tools::servers_python().unwrap();
         let folders = Folders::create(&format!("app-{}", server.name)).unwrap();
         let answers = folders.logs.join("answers.jsonl");
         let _ = std::fs::remove_file(&answers);
@@ -107,7 +107,7 @@ impl Served {
 
     /// NumPy's counts of the app's log.
     fn truth(&self, bounds: &[f64]) -> Truth {
-        let python = tools::served_python().unwrap().join("bin/python");
+        let python = tools::servers_python().unwrap();
         let mut judge = script(&python, "truth.py", &self.answers.display().to_string());
         let mut judge = judge.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let input = serde_json::to_string(bounds).unwrap();

@@ -27,6 +27,8 @@ pub(super) fn start() -> Result<Demo> {
         .filter_config(r#"{"routes": [{"preset": "openai"}], "insight": {}}"#)
         .with_insight()
         .prefer_ports(LISTENER, EXPORTER)
+        .exporter_args(&["--expect-route", "openai"])
+        .exporter_env("MODEL_NAME", "tiny")
         .start()?;
     let address = stack.address;
     let introduction = format!(
