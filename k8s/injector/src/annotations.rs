@@ -12,6 +12,8 @@ pub const APP_PORT: &str = "scoretap.dev/app-port";
 pub const CONFIG: &str = "scoretap.dev/config";
 /// `"true"` adds the second module, which reads bodies.
 pub const INSIGHT: &str = "scoretap.dev/insight";
+/// The dialects that the exporter serves: names of built-in ones, separated by commas.
+pub const DIALECT: &str = "scoretap.dev/dialect";
 /// `"false"` adds no `preStop` hook to the app.
 pub const PRE_STOP: &str = "scoretap.dev/pre-stop";
 /// Moves the app to [`MOVED_APP`], and Envoy to the app's number: `env PORT` or `arg --port`.

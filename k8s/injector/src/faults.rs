@@ -6,7 +6,10 @@
 
 use scoretap_core::config::{Config, Fault as ConfigFault};
 
-use crate::annotations::{APP_PORT, CONFIG, INJECT, INSIGHT, MODEL_NAME, MODEL_VERSION, MOVE_APP, PRE_STOP};
+use crate::annotations::{
+    APP_PORT, CONFIG, DIALECT, INJECT, INSIGHT, MODEL_NAME, MODEL_VERSION, MOVE_APP, PRE_STOP,
+};
+use crate::dialect;
 use crate::moving::Move;
 use crate::pod::{Pod, is_number};
 use crate::quantity::{Bound, Resource};
@@ -36,7 +39,7 @@ const LONGEST_NAME: usize = 256;
 pub const LONGEST_SHOWN: usize = 60;
 
 /// Reasons not to inject, except faults in the filter's configuration, which CEL cannot read.
-pub const FAULTS: [Fault; 27] = [
+pub const FAULTS: [Fault; 29] = [
     Fault {
         holds: |pod, _| !["true", "false"].contains(&pod.annotation(INJECT).unwrap_or("false")),
         cel: "!(variables.inject in ['true', 'false'])",
@@ -172,6 +175,17 @@ pub const FAULTS: [Fault; 27] = [
         cel: "!(variables.insight in ['true', 'false'])",
         message: "scoretap.dev/insight is neither \"true\" nor \"false\"; write \"true\" to read the bodies of calls, or remove the \
                   annotation",
+    },
+    Fault {
+        holds: |pod, _| !dialect::are_known(pod.annotation(DIALECT).unwrap_or(dialect::DEFAULT)),
+        cel: "!variables.dialectsKnown",
+        message: "scoretap.dev/dialect names an unknown dialect; write names from docs/dialects.md separated by commas, such as \
+                  \"prediction,fastapi\", or remove the annotation",
+    },
+    Fault {
+        holds: |pod, _| dialect::conflict(pod.annotation(DIALECT).unwrap_or(dialect::DEFAULT)),
+        cel: "variables.dialectsConflict",
+        message: "scoretap.dev/dialect names two dialects that define the same metric differently; remove one of them",
     },
     Fault {
         holds: |pod, _| pod.annotation(CONFIG).is_some_and(|config| config.chars().count() > LONGEST_CONFIG),

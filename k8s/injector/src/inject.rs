@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::annotations::{CONFIG, INSIGHT};
+use crate::annotations::{CONFIG, DIALECT, INSIGHT};
+use crate::dialect;
 use crate::faults;
 use crate::moving::open_low_ports;
 use crate::pod::{FRAMEWORK, MODEL, Pod, VERSION};
@@ -107,6 +108,7 @@ fn value(
         Slot::AppPort => layout.app(),
         Slot::AppPortName => pod.app_port().name,
         Slot::Insight => pod.annotation(INSIGHT).unwrap_or("false").to_owned(),
+        Slot::Dialect => pod.annotation(DIALECT).unwrap_or(dialect::DEFAULT).to_owned(),
         Slot::Config => pod.annotation(CONFIG).unwrap_or_default().to_owned(),
         Slot::ModelName => pod.identity(&MODEL).to_owned(),
         Slot::ModelVersion => pod.identity(&VERSION).to_owned(),

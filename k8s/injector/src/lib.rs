@@ -12,6 +12,7 @@
 
 pub mod annotations;
 pub mod bootstrap;
+mod dialect;
 // It reaches Envoy through a Unix socket, but the command line also compiles for Windows.
 #[cfg(unix)]
 pub mod drain;

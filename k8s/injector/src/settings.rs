@@ -266,6 +266,7 @@ impl Slot {
             | Self::ModelVersion
             | Self::ModelFramework
             | Self::Insight
+            | Self::Dialect
             | Self::Deployment => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::quantity::{Bound, Resource};
 
@@ -54,6 +54,8 @@ pub enum Slot {
     Config,
     /// Whether bodies are read: `true` or `false`.
     Insight,
+    /// The dialects of the exporter.
+    Dialect,
     /// The pod's model.
     ModelName,
     /// The version of that model.
@@ -80,6 +82,7 @@ impl Slot {
             Self::AppPortName,
             Self::Config,
             Self::Insight,
+            Self::Dialect,
             Self::ModelName,
             Self::ModelVersion,
             Self::ModelFramework,
@@ -109,6 +112,7 @@ impl Slot {
             Self::AppPortName => "app-port-name",
             Self::Config => "config",
             Self::Insight => "insight",
+            Self::Dialect => "dialect",
             Self::ModelName => "model-name",
             Self::ModelVersion => "model-version",
             Self::ModelFramework => "model-framework",
@@ -137,6 +141,7 @@ impl Slot {
             | Self::ReadyPort
             | Self::AppPort
             | Self::Insight
+            | Self::Dialect
             | Self::Quantity(..) => false,
         }
     }
@@ -171,24 +176,22 @@ impl Slots {
         self.0.insert(slot, value.into());
     }
 
-    /// Fills every slot below `value`. Removes fields whose slot has no value.
+    /// Fills every slot below `value`. Removes fields and items whose slot has no value.
     pub fn fill(&self, value: &mut Value) {
         match value {
-            Value::Array(items) => items.iter_mut().for_each(|item| self.fill(item)),
-            Value::Object(fields) => self.fill_fields(fields),
+            Value::Array(items) => items.retain_mut(|item| self.fill_part(item)),
+            Value::Object(fields) => fields.retain(|_, field| self.fill_part(field)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
 
-    fn fill_fields(&self, fields: &mut Map<String, Value>) {
-        fields.retain(|_, field| {
-            let Some(reference) = field.as_str().and_then(Reference::parse) else {
-                self.fill(field);
-                return true;
-            };
-            let filled = self.filled(reference);
-            filled.map(|filled| *field = filled).is_some()
-        });
+    /// Fills a part. Returns whether it stays.
+    fn fill_part(&self, part: &mut Value) -> bool {
+        let Some(reference) = part.as_str().and_then(Reference::parse) else {
+            self.fill(part);
+            return true;
+        };
+        self.filled(reference).map(|filled| *part = filled).is_some()
     }
 
     fn filled(&self, reference: Reference) -> Option<Value> {

@@ -44,7 +44,9 @@ pub fn wasm_bindgen_test_runner() -> Result<PathBuf> {
 
 /// `mdbook`, without its server and its search.
 pub fn mdbook() -> Result<PathBuf> {
-    let dir = cargo_install("mdbook", "0.5.4", &["--no-default-features", "--locked"])?;
+    // Unoptimized, because it renders a few pages and compiles three times faster.
+    let flags = ["--no-default-features", "--locked", "--debug"];
+    let dir = cargo_install("mdbook", "0.5.4", &flags)?;
     Ok(dir.join("bin/mdbook"))
 }
 

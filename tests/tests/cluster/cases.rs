@@ -176,6 +176,7 @@ fn hooks() -> Vec<Case> {
         }),
         case("insight-wanted", SCORER, |pod| annotate(pod, "insight", "true")),
         case("insight-unwanted", SCORER, |pod| annotate(pod, "insight", "false")),
+        case("dialects-wanted", SCORER, |pod| annotate(pod, "dialect", "fastapi,mlflow")),
         case("no-time-for-a-hook", SCORER, |pod| pod["spec"]["terminationGracePeriodSeconds"] = 9.into()),
         case("hook-of-the-second", Injected { port: "9000", model: "scorer" }, |pod| {
             second(pod, &json!({"name": "b", "ports": [{"name": "score", "containerPort": 9000}]}));
@@ -493,6 +494,12 @@ fn refused() -> Vec<Case> {
         }),
         case("insight-maybe", Refused("write \"true\" to read the bodies"), |pod| {
             annotate(pod, "insight", "on");
+        }),
+        case("unknown-dialect", Refused("names an unknown dialect"), |pod| {
+            annotate(pod, "dialect", "fastapi, mlflow")
+        }),
+        case("conflicting-dialects", Refused("remove one of them"), |pod| {
+            annotate(pod, "dialect", "prediction,model");
         }),
         case("endless-config", Refused("write a shorter configuration"), |pod| {
             annotate(pod, "config", &format!("{{}}{}", " ".repeat(16_384)));

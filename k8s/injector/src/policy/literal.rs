@@ -16,12 +16,18 @@ pub(super) fn of(value: &Value, kind: &str, values: Values<'_>) -> String {
         Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::String(string) => Reference::parse(string).map_or_else(|| text(string), variable),
         Value::Array(items) => {
-            let items: Vec<_> = items.iter().map(|item| of(item, kind, values)).collect();
+            let items: Vec<_> = items.iter().map(|item| list_item(item, kind, values)).collect();
             format!("[{}]", items.join(", "))
         }
         Value::Object(fields) if MAPS.iter().any(|map| kind.ends_with(&format!(".{map}"))) => map(fields),
         Value::Object(fields) => object(fields, kind, values),
     }
+}
+
+/// An item of a list. All items have one type, and annotations have none.
+fn list_item(item: &Value, kind: &str, values: Values<'_>) -> String {
+    let slot = item.as_str().and_then(Reference::parse);
+    slot.map_or_else(|| of(item, kind, values), |slot| format!("string({})", variable(slot)))
 }
 
 /// Quantities, except those that are `none`.

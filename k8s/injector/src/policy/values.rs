@@ -67,6 +67,7 @@ fn expression(slot: Slot) -> String {
         | Slot::AppPortName
         | Slot::Config
         | Slot::Insight
+        | Slot::Dialect
         | Slot::ModelName
         | Slot::ModelVersion
         | Slot::ModelFramework

@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 use super::literal::{list, text, variable_name};
 use super::values::Values;
 use crate::annotations::{
-    APP_PORT, APP_PORT_NAME, CONFIG, CONTAINERS, ENVOY, INJECT, INSIGHT, MODEL_NAME, MODEL_VERSION, MOVE_APP,
-    MOVED_APP, NEVER_THE_APP, NOT_FOR_CALLS, PORT_NAMES, PORTS, PRE_STOP, QUEUE_PROXY, TLS, VOLUMES,
+    APP_PORT, APP_PORT_NAME, CONFIG, CONTAINERS, DIALECT, ENVOY, INJECT, INSIGHT, MODEL_NAME, MODEL_VERSION,
+    MOVE_APP, MOVED_APP, NEVER_THE_APP, NOT_FOR_CALLS, PORT_NAMES, PORTS, PRE_STOP, QUEUE_PROXY, TLS,
+    VOLUMES,
 };
+use crate::dialect;
 use crate::faults::{FAULTS, LONGEST_SHOWN, PLACEHOLDERS};
 use crate::moving::{PATTERN, PLACEHOLDER, SCRIPT_FLAG, SHELL};
 use crate::pod::{
@@ -77,6 +79,16 @@ fn may_take_calls() -> String {
     format!("(!has(p.name) || !p.name.matches('(^|-)({})(-|$)'))", NOT_FOR_CALLS.join("|"))
 }
 
+fn dialects(variables: &mut Variables) {
+    variables.annotation("dialect", DIALECT, dialect::DEFAULT);
+    variables.add("dialects", "variables.dialect.split(',')");
+    let names: Vec<String> = dialect::names().map(text).collect();
+    variables.add("dialectsKnown", format!("variables.dialects.all(d, d in [{}])", names.join(", ")));
+    let conflicts = dialect::CONFLICTS.iter().map(|(one, other)| format!("[{}, {}]", text(one), text(other)));
+    let conflicts = conflicts.collect::<Vec<_>>().join(", ");
+    variables.add("dialectsConflict", format!("[{conflicts}].exists(c, c.all(d, d in variables.dialects))"));
+}
+
 /// The variables of the faults and notices, for the pod at `root`.
 pub(super) fn judging(root: &str, values: Values<'_>) -> Variables {
     let mut variables = Variables::default();
@@ -84,6 +96,7 @@ pub(super) fn judging(root: &str, values: Values<'_>) -> Variables {
     variables.add("spec", format!("{root}.spec"));
     variables.annotation("config", CONFIG, "");
     variables.annotation("insight", INSIGHT, "false");
+    dialects(&mut variables);
     variables.add(
         "names",
         [MODEL_NAME, MODEL_VERSION]

@@ -1,7 +1,7 @@
 //! Injection: why a pod that asks for the sidecar does not have it.
 
 use scoretap_injector::annotations::{
-    APP_PORT, CONFIG, INJECT, INSIGHT, MODEL_NAME, MODEL_VERSION, NEVER_THE_APP, PRE_STOP,
+    APP_PORT, CONFIG, DIALECT, INJECT, INSIGHT, MODEL_NAME, MODEL_VERSION, NEVER_THE_APP, PRE_STOP,
 };
 use scoretap_injector::inject::Decision;
 use scoretap_injector::pod::{Pod, is_tcp, may_take_calls};
@@ -116,7 +116,7 @@ fn cures(subject: &Subject<'_>, view: &View<'_>) -> Vec<Annotations> {
     let mut cures = vec![vec![(INJECT, Some("true".to_owned()))]];
     cures.extend(ports(subject, view).into_iter().map(|port| vec![(APP_PORT, Some(port))]));
     let others = subject.template.pointer("/metadata/annotations").and_then(Value::as_object);
-    let known = [APP_PORT, CONFIG, INSIGHT, PRE_STOP, MOVE_APP];
+    let known = [APP_PORT, CONFIG, INSIGHT, DIALECT, PRE_STOP, MOVE_APP];
     cures.extend(known.iter().filter(|name| has(others, name)).map(|name| without(&[name])));
     cures.push(without(&[MODEL_NAME, MODEL_VERSION]));
     cures.push(without(&crate::check::resources::ANNOTATIONS));

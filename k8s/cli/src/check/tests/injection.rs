@@ -166,6 +166,8 @@ fn refused_pods_get_the_annotation_that_helps() {
     check_refused("hook", hook, "pre-stop", r#"{"scoretap.dev/pre-stop":null}"#);
     let insight = set("scoretap.dev/insight", "on");
     check_refused("insight", insight, "insight", r#"{"scoretap.dev/insight":null}"#);
+    let dialect = set("scoretap.dev/dialect", "mine");
+    check_refused("dialect", dialect, "dialect", r#"{"scoretap.dev/dialect":null}"#);
     let host = |template: &mut Value| template["spec"]["hostNetwork"] = true.into();
     check_refused("host network", host, "hostNetwork", no);
 }
