@@ -3,13 +3,11 @@
 //! The stages: [`sources`] finds queries, [`variables`] and [`query`] understand them, `plan` decides which family
 //! fills each of them, and [`report`] shows the verdicts.
 
-#[expect(dead_code, reason = "the plan follows")]
 mod check;
 mod judge;
 mod labels;
 mod map;
 mod measure;
-#[expect(dead_code, reason = "the plan follows")]
 pub(crate) mod model;
 mod plan;
 mod query;
@@ -41,6 +39,9 @@ enum Command {
     /// Make a dialect from dashboards, rules and expositions
     #[command(after_help = MAKE_HELP)]
     Make(Make),
+    /// Compare what a dialect promises for each query with the series of a Prometheus
+    #[command(after_help = CHECK_HELP)]
+    Check(Check),
 }
 
 const MAKE_HELP: &str = "\
@@ -73,12 +74,39 @@ struct Make {
     strict: bool,
 }
 
+const CHECK_HELP: &str = "\
+A query that works is confirmed once there was a call of the kind that it asks for; until then it is not exercised. One
+that stays empty is confirmed if the dialect gives it no series. Queries of other exporters' series are not checked.
+
+Exit status:
+  0  no verdict is wrong
+  1  a verdict is wrong, or an input could not be read
+  2  wrong usage
+  3  Prometheus could not be asked";
+
+#[derive(Debug, clap::Args)]
+struct Check {
+    /// The dialect that the exporter serves
+    #[arg(value_name = "DIALECT")]
+    dialect: PathBuf,
+    /// Dashboards, rule files and Kubernetes objects: files, folders, or - for standard input
+    #[arg(value_name = "FROM", required = true)]
+    from: Vec<PathBuf>,
+    /// Address of the Prometheus that scrapes the exporter
+    #[arg(long, value_name = "URL", default_value = "http://localhost:9090")]
+    prometheus: String,
+    /// How far back to look for series, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    since: u64,
+}
+
 pub(crate) fn run(args: &Args) -> Result<Status> {
     // Long expressions are deep trees, and walking these takes stack.
     const STACK: usize = 256 * 1024 * 1024;
     std::thread::scope(|scope| {
         let work = || match &args.command {
             Command::Make(args) => make(args),
+            Command::Check(args) => check(args),
         };
         let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
         let thread = thread.context("cannot start a thread")?;
@@ -93,10 +121,7 @@ fn make(args: &Make) -> Result<Status> {
             args.name
         )));
     }
-    let input = sources::read(&args.from);
-    for fault in &input.faults {
-        eprintln!("error: {}", clean(fault));
-    }
+    let input = read(&args.from);
     let earlier = args.output.as_deref().map(earlier).transpose()?.flatten();
     let plan = plan::plan(&input, &args.name, earlier.as_ref());
     let text = write::write(&plan, &args.name, earlier.as_ref());
@@ -117,6 +142,30 @@ fn make(args: &Make) -> Result<Status> {
     }
     let is_strict_fault = args.strict && report.has_empty();
     Ok(if input.faults.is_empty() && !is_strict_fault { Status::Well } else { Status::Findings })
+}
+
+fn check(args: &Check) -> Result<Status> {
+    let prometheus = check::Prometheus::new(&args.prometheus, args.since)?;
+    let file = args.dialect.display();
+    let Some(dialect) = earlier(&args.dialect)? else {
+        return Err(usage(format!("{file}: there is no such file")));
+    };
+    let input = read(&args.from);
+    let plan =
+        check::only_of(plan::plan(&input, &dialect.dialect.name, Some(&dialect)), &input, &dialect.dialect);
+    let report = Report::new(&dialect.dialect.name, &input, &plan);
+    let (text, is_broken) = check::check(&report, &dialect.dialect, &prometheus)?;
+    print!("{text}");
+    Ok(if input.faults.is_empty() && !is_broken { Status::Well } else { Status::Findings })
+}
+
+/// Reads the input, and reports its faults.
+fn read(from: &[PathBuf]) -> model::Input {
+    let input = sources::read(from);
+    for fault in &input.faults {
+        eprintln!("error: {}", clean(fault));
+    }
+    input
 }
 
 /// The earlier version of the dialect, whose edits are kept.

@@ -2,3 +2,4 @@
 
 mod llama;
 mod predictions;
+mod stacks;

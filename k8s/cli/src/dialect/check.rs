@@ -7,9 +7,10 @@ use anyhow::{Context, Result, bail};
 use scoretap_dialect::Dialect;
 use serde_json::Value;
 
-use super::model::{ANY, Content, Matcher, Op, Use, Verdict};
+use super::model::{ANY, Content, Input, Matcher, Op, Plan, Use, Verdict};
 use super::report::Report;
 use crate::text::{clean, count};
+use crate::usage;
 
 /// The state of a selector's promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,10 +39,8 @@ pub(super) struct Prometheus {
 impl Prometheus {
     pub(super) fn new(url: &str, seconds: u64) -> Result<Self> {
         if !url.starts_with("http://") {
-            bail!(
-                "--prometheus {}: write http://HOST:PORT; for another one, use kubectl port-forward",
-                clean(url)
-            );
+            let advice = "write http://HOST:PORT; use kubectl port-forward for one with TLS";
+            return Err(usage(format!("--prometheus {}: {advice}", clean(url))));
         }
         let now =
             std::time::SystemTime::UNIX_EPOCH.elapsed().map(|since| since.as_secs()).unwrap_or_default();
@@ -67,6 +66,21 @@ impl Series for Prometheus {
         }
         Ok(answer["data"].as_array().is_some_and(|series| !series.is_empty()))
     }
+}
+
+/// Judges by the families that a dialect has, and not by those that a plan would add.
+pub(super) fn only_of(mut plan: Plan, input: &Input, dialect: &Dialect) -> Plan {
+    let names = names(dialect);
+    for (query, judgements) in input.queries.iter().zip(&mut plan.judgements) {
+        let Content::PromQl { uses, .. } = &query.content else { continue };
+        for (used, judgement) in uses.iter().zip(judgements) {
+            let promised = matches!(judgement.verdict, Verdict::Works | Verdict::WorksWith(_));
+            if promised && !names.contains(&used.metric) {
+                judgement.verdict = Verdict::Empty("the dialect has no such family".to_owned());
+            }
+        }
+    }
+    plan
 }
 
 /// The findings of all selectors, as text, and whether a promise is broken.

@@ -91,7 +91,6 @@ pub(crate) enum Role {
     Quantile,
     /// A native histogram: `histogram_quantile` of a name without `_bucket`.
     Native,
-    Unknown,
 }
 
 /// One family of an exposition of the app, as it was with its own instrumentation.

@@ -1,0 +1,109 @@
+//! The example stacks: each query that the report calls working has data in a real Prometheus, and no other has.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use scoretap_tests::apps::local;
+use scoretap_tests::child::Child;
+use scoretap_tests::http::{self, Call, Endpoint};
+use scoretap_tests::monitoring::Prometheus;
+use scoretap_tests::stack::{Folders, Stack, Upstream};
+use scoretap_tests::wait::{STARTUP, wait_until};
+use scoretap_tests::{ports, tools, workspace};
+use serde_json::json;
+
+const CONFIGURATION: &str = "#: Configuration of the filter: ";
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A folder below `examples/`.
+struct Example {
+    name: &'static str,
+    serve: &'static [&'static str],
+    /// Path and body of calls that succeed and that fail.
+    calls: [(&'static str, &'static str); 3],
+    /// A metric that has calls of both kinds.
+    counted: &'static str,
+}
+
+#[track_caller]
+fn check(example: &Example) {
+    let folder = workspace::root().join("examples").join(example.name);
+    let dialect = folder.join("dialect.yaml");
+    let (_app, address) = app(example, &folder);
+    let text = std::fs::read_to_string(&dialect).unwrap();
+    let configuration = text.lines().find_map(|line| line.strip_prefix(CONFIGURATION)).unwrap_or("{}");
+    let stack = Stack::builder(example.name)
+        .upstream(Upstream::Http1(address))
+        .filter_config(configuration)
+        .with_insight()
+        .exporter_args(&["--dialect-file", dialect.to_str().unwrap()])
+        .exporter_env("MODEL_VERSION", "3")
+        .start()
+        .unwrap();
+    for (path, body) in example.calls.iter().cycle().take(30) {
+        stack.call(Call::post(path, body).header("content-type", "application/json")).unwrap();
+    }
+    stack.settle();
+    let prometheus = prometheus(example, &stack);
+    wait_until("the calls were scraped", DEADLINE, || !prometheus.query(example.counted).unwrap().is_empty());
+    let url = format!("http://{}", prometheus.address);
+    let mut command = Command::new(workspace::cli());
+    command.args(["dialect", "check", "dialect.yaml", "grafana", "prometheus", "--prometheus", &url]);
+    let output = command.current_dir(&folder).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    println!("{shown}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}: {shown}", output.status);
+    assert!(shown.contains("\n0 wrong verdicts\n"), "{shown}");
+    for line in shown.lines().filter(|line| line.contains('/')) {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        assert!(matches!(columns[..], [_, _, "0", "0"]), "each query is exercised: {line}");
+    }
+}
+
+fn app(example: &Example, folder: &Path) -> (Child, SocketAddr) {
+    let address = local(ports::free());
+    let folders = Folders::create(&format!("{}-app", example.name)).unwrap();
+    let mut command = Command::new(tools::servers_python().unwrap());
+    command.args(example.serve).args(["--port", &address.port().to_string()]);
+    command.current_dir(folder).env("PYTHONDONTWRITEBYTECODE", "1");
+    let mut app = Child::spawn(example.name, &command, &folders.logs.join("app.log")).unwrap();
+    app.wait_ready(STARTUP, || http::get(&Endpoint::Tcp(address), "/").is_ok()).unwrap();
+    (app, address)
+}
+
+fn prometheus(example: &Example, stack: &Stack) -> Prometheus {
+    let Endpoint::Tcp(exporter) = stack.exporter else { panic!("the exporter is on TCP") };
+    let job = json!({"job_name": "app", "static_configs": [{"targets": [exporter.to_string()]}]});
+    let config =
+        json!({"global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"}, "scrape_configs": [job]});
+    let folders = Folders::create(&format!("{}-prometheus", example.name)).unwrap();
+    Prometheus::with(&folders, ports::free(), &config, &[]).unwrap()
+}
+
+#[test]
+fn flask_stack_keeps_its_verdicts() {
+    const PATH: &str = "/api/v1/predict";
+    check(&Example {
+        name: "flask-stack",
+        serve: &["-m", "flask", "--app", "app", "run"],
+        calls: [(PATH, r#"{"tenure": 2}"#), (PATH, r#"{"tenure": 0}"#), (PATH, "{}")],
+        counted: "churn_errors_total > 0",
+    });
+}
+
+#[test]
+fn fastapi_stack_keeps_its_verdicts() {
+    const PATH: &str = "/predict";
+    check(&Example {
+        name: "fastapi-stack",
+        serve: &["-m", "uvicorn", "app:app"],
+        calls: [
+            (PATH, r#"{"income": 2000, "amount": 9000}"#),
+            (PATH, r#"{"income": 5000, "amount": 9000}"#),
+            (PATH, r#"{"income": 0, "amount": 9000}"#),
+        ],
+        counted: "loan_decisions_total > 0",
+    });
+}
