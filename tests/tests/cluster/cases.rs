@@ -496,7 +496,7 @@ fn refused() -> Vec<Case> {
             annotate(pod, "insight", "on");
         }),
         case("unknown-dialect", Refused("names an unknown dialect"), |pod| {
-            annotate(pod, "dialect", "fastapi, mlflow")
+            annotate(pod, "dialect", "fastapi, mlflow");
         }),
         case("conflicting-dialects", Refused("remove one of them"), |pod| {
             annotate(pod, "dialect", "prediction,model");

@@ -21,7 +21,7 @@ const JSON: &str = "content-type: application/json\r\n";
 const WINDOWS: usize = 64;
 /// How long the second half of a compressed answer is held back, in milliseconds.
 const HELD: u64 = 1_000;
-/// What Envoy may grow by, in KiB: the windows of gzip, and what passes through it.
+/// The growth that Envoy may show, in KiB: the windows of gzip, and bodies in flight.
 const GROWTH: u64 = 24 * 1024;
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

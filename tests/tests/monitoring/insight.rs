@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{dashboards, rules, succeed};
 
-/// What each series has beside tenant, model and route.
+/// The labels of each series beside tenant, model and route.
 const SERIES: [(&str, &str); 27] = [
     ("prediction_requests_total", r#",status="success""#),
     ("model_info", r#",deployment="churn""#),

@@ -43,7 +43,7 @@ fn check(example: &Example) {
         .start()
         .unwrap();
     for (path, body) in example.calls.iter().cycle().take(30) {
-        stack.call(Call::post(path, body).header("content-type", "application/json")).unwrap();
+        stack.call(Call::post(path, *body).header("content-type", "application/json")).unwrap();
     }
     stack.settle();
     let prometheus = prometheus(example, &stack);

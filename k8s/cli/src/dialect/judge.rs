@@ -86,7 +86,7 @@ impl Judge<'_> {
         !matches!(self.family.measure, Measure::BodyDistribution(histogram) if !histogram.has_sum())
     }
 
-    /// What the measure itself depends on.
+    /// Configuration that the measure itself needs.
     fn measure(&mut self) {
         match self.family.measure {
             Measure::Bodies(_) | Measure::BodyDistribution(_) | Measure::ValueCells => {

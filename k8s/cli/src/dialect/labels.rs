@@ -11,7 +11,7 @@ use super::map;
 /// The values that queries and expositions name for each label. Patterns are split at `|`.
 pub(super) type Values = BTreeMap<String, BTreeSet<String>>;
 
-/// Who fills a label that is not a dimension.
+/// The source of a label that is not a dimension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     /// The target, so the monitor sets it.

@@ -69,7 +69,7 @@ pub(super) const OTHERS: [(&str, &str); 62] = [
     ("ollama_", "Ollama's exporter"),
 ];
 
-/// What only the app can know, with the words in a metric's name that tell it.
+/// Subjects that only the app can know, with the words in a metric's name that show them.
 pub(super) const ONLY_THE_APP: [(&str, &str); 12] = [
     (
         "the model's quality, which takes labels that arrive later",
@@ -306,7 +306,7 @@ pub(super) const INPUT_TOKENS: [&str; 3] = ["prompt", "input", "prompts"];
 pub(super) const OUTPUT_TOKENS: [&str; 5] =
     ["completion", "output", "generation", "generated", "completions"];
 
-/// What a label's name can mean, the likeliest first.
+/// The possible meanings of a label's name, the likeliest first.
 pub(super) const LABELS: [(&[&str], &[Dimension]); 13] = [
     (&["method", "http_method", "verb", "request_method", "http_request_method"], &[Dimension::Method]),
     (
@@ -414,7 +414,7 @@ pub(super) const TARGET: [&str; 17] = [
     "kubernetes_name",
 ];
 
-/// Of these, every target has.
+/// Labels that every target has.
 pub(super) const EVERY_TARGET: [&str; 2] = ["job", "instance"];
 
 /// Labels with one value for the whole app.

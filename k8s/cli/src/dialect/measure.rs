@@ -20,7 +20,7 @@ pub(super) enum Shape {
     Gauge,
 }
 
-/// What fills a family.
+/// The measure of a family, and its choices.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Chosen {
     pub(super) measure: Measure,
@@ -28,7 +28,7 @@ pub(super) struct Chosen {
     pub(super) unit: Unit,
     pub(super) only: Vec<Status>,
     pub(super) values: Vec<String>,
-    /// What the user may want to change.
+    /// Decisions that the user may want to change.
     pub(super) questions: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ pub(super) enum Declined {
     Undecided(String),
 }
 
-/// What the choice depends on, beside the name.
+/// Facts beside the name on which the choice depends.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     /// Labels that tell how a call ended.

@@ -25,7 +25,7 @@ pub(super) fn plan(input: &Input, dialect: &str, earlier: Option<&Earlier>) -> P
     Planner::new(input, dialect, kept, declined).plan()
 }
 
-/// What queries and expositions want of a family.
+/// The demands of queries and expositions on a family.
 #[derive(Default)]
 struct Wanted<'a> {
     /// Query, selector and the part of the family.

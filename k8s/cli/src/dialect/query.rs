@@ -89,7 +89,7 @@ fn unbalanced(expr: &str) -> Option<usize> {
     open.first().map(|(_, column)| *column)
 }
 
-/// What encloses a selector.
+/// The surroundings of a selector.
 #[derive(Clone, Default)]
 struct Context {
     /// Labels that must reach the result.

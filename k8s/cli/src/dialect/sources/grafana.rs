@@ -111,7 +111,7 @@ impl Reader {
     }
 }
 
-/// What encloses a target.
+/// The surroundings of a target.
 #[derive(Clone, Copy)]
 struct Panel<'a> {
     depth: usize,
