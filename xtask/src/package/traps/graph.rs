@@ -290,7 +290,7 @@ impl Body {
     fn trap(&mut self) {
         match self.before {
             Before::Call(callee, argument) => {
-                // What a panic calls does not matter.
+                // The callees of a panic do not matter.
                 self.calls.pop();
                 self.traps.push((Some(callee), argument));
             }
