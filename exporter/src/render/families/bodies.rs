@@ -2,6 +2,7 @@
 
 use super::{Facts, FamilyWriter, Group};
 use crate::as_float;
+use scoretap_dialect::Dimension;
 use scoretap_dialect::bodies::{BodyCount, BodyHistogram};
 
 use crate::reading::bodies::{Count, FixedCells};
@@ -68,7 +69,8 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         }
     }
 
-    /// Every cell of numeric predictions, including empty ones: a rule that compares two hours needs both.
+    /// Every cell of numeric predictions, including empty ones: a rule that compares two hours needs both. Without a
+    /// label for the cell, their sum.
     pub(super) fn value_cells(&mut self) {
         let bounds = BodyHistogram::Value.bounds();
         let bins: Vec<String> =
@@ -78,6 +80,11 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
             let key = key(&group);
             let prefix = self.prefix(key);
             for (_, FixedCells { cells, created, .. }) in &merged {
+                if !self.family.has(Dimension::Bin) {
+                    let count = cells.iter().fold(0, |sum: u64, count| sum.saturating_add(*count));
+                    self.sample(key, prefix, Value::Count(count), *created);
+                    continue;
+                }
                 for (index, value) in bins.iter().enumerate() {
                     let count = cells.get(index).copied().unwrap_or(0);
                     self.sample(Facts { value, ..key }, prefix, Value::Count(count), *created);
