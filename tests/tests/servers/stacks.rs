@@ -1,18 +1,18 @@
 //! The example stacks: each query that the report calls working has data in a real Prometheus, and no other has.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use scoretap_tests::apps::local;
 use scoretap_tests::child::Child;
-use scoretap_tests::http::{self, Call, Endpoint};
+use scoretap_tests::http::{Call, Endpoint};
 use scoretap_tests::monitoring::Prometheus;
 use scoretap_tests::stack::{Folders, Stack, Upstream};
 use scoretap_tests::wait::{STARTUP, wait_until};
 use scoretap_tests::{ports, tools, workspace};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const CONFIGURATION: &str = "#: Configuration of the filter: ";
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -21,6 +21,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 struct Example {
     name: &'static str,
     serve: &'static [&'static str],
+    /// The filter's routes, if a path is of no preset.
+    routes: Value,
     /// Path and body of calls that succeed and that fail.
     calls: [(&'static str, &'static str); 3],
     /// A metric that has calls of both kinds.
@@ -31,22 +33,28 @@ struct Example {
 fn check(example: &Example) {
     let folder = workspace::root().join("examples").join(example.name);
     let dialect = folder.join("dialect.yaml");
-    let (_app, address) = app(example, &folder);
+    let logs = Folders::create(&format!("{}-app", example.name)).unwrap();
+    let (_app, address) = app(example, &folder, &logs);
     let text = std::fs::read_to_string(&dialect).unwrap();
-    let configuration = text.lines().find_map(|line| line.strip_prefix(CONFIGURATION)).unwrap_or("{}");
+    let configuration = text.lines().find_map(|line| line.strip_prefix(CONFIGURATION)).unwrap();
+    let mut configuration: Value = serde_json::from_str(configuration).unwrap();
+    if !example.routes.is_null() {
+        configuration["routes"] = example.routes.clone();
+    }
     let stack = Stack::builder(example.name)
         .upstream(Upstream::Http1(address))
-        .filter_config(configuration)
+        .filter_config(&configuration.to_string())
         .with_insight()
         .exporter_args(&["--dialect-file", dialect.to_str().unwrap()])
         .exporter_env("MODEL_VERSION", "3")
         .start()
         .unwrap();
     for (path, body) in example.calls.iter().cycle().take(30) {
-        stack.call(Call::post(path, *body).header("content-type", "application/json")).unwrap();
+        stack.call(Call::post(path, *body)).unwrap();
     }
     stack.settle();
-    let prometheus = prometheus(example, &stack);
+    let folders = Folders::create(&format!("{}-prometheus", example.name)).unwrap();
+    let prometheus = prometheus(&folders, &stack);
     wait_until("the calls were scraped", DEADLINE, || !prometheus.query(example.counted).unwrap().is_empty());
     let url = format!("http://{}", prometheus.address);
     let mut command = Command::new(workspace::cli());
@@ -62,24 +70,22 @@ fn check(example: &Example) {
     }
 }
 
-fn app(example: &Example, folder: &Path) -> (Child, SocketAddr) {
+fn app(example: &Example, folder: &Path, folders: &Folders) -> (Child, SocketAddr) {
     let address = local(ports::free());
-    let folders = Folders::create(&format!("{}-app", example.name)).unwrap();
     let mut command = Command::new(tools::servers_python().unwrap());
     command.args(example.serve).args(["--port", &address.port().to_string()]);
     command.current_dir(folder).env("PYTHONDONTWRITEBYTECODE", "1");
     let mut app = Child::spawn(example.name, &command, &folders.logs.join("app.log")).unwrap();
-    app.wait_ready(STARTUP, || http::get(&Endpoint::Tcp(address), "/").is_ok()).unwrap();
+    app.wait_ready(STARTUP, || TcpStream::connect(address).is_ok()).unwrap();
     (app, address)
 }
 
-fn prometheus(example: &Example, stack: &Stack) -> Prometheus {
+fn prometheus(folders: &Folders, stack: &Stack) -> Prometheus {
     let Endpoint::Tcp(exporter) = stack.exporter else { panic!("the exporter is on TCP") };
     let job = json!({"job_name": "app", "static_configs": [{"targets": [exporter.to_string()]}]});
     let config =
         json!({"global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"}, "scrape_configs": [job]});
-    let folders = Folders::create(&format!("{}-prometheus", example.name)).unwrap();
-    Prometheus::with(&folders, ports::free(), &config, &[]).unwrap()
+    Prometheus::with(folders, ports::free(), &config, &[]).unwrap()
 }
 
 #[test]
@@ -88,6 +94,7 @@ fn flask_stack_keeps_its_verdicts() {
     check(&Example {
         name: "flask-stack",
         serve: &["-m", "flask", "--app", "app", "run"],
+        routes: json!([{"name": "churn", "method": "POST", "path": PATH}]),
         calls: [(PATH, r#"{"tenure": 2}"#), (PATH, r#"{"tenure": 0}"#), (PATH, "{}")],
         counted: "churn_errors_total > 0",
     });
@@ -99,6 +106,7 @@ fn fastapi_stack_keeps_its_verdicts() {
     check(&Example {
         name: "fastapi-stack",
         serve: &["-m", "uvicorn", "app:app"],
+        routes: Value::Null,
         calls: [
             (PATH, r#"{"income": 2000, "amount": 9000}"#),
             (PATH, r#"{"income": 5000, "amount": 9000}"#),

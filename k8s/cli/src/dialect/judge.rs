@@ -73,6 +73,11 @@ impl Judge<'_> {
             (Kind::Histogram, Series::Sum) if !self.has_sum() => {
                 return Err("predictions have no sum, because Envoy's counters cannot be negative".to_owned());
             }
+            (Kind::Histogram, Series::Count) if !self.has_sum() => {
+                return Err(format!(
+                    "OpenMetrics has no count of a histogram without a sum; write {name}_bucket{{le=\"+Inf\"}}"
+                ));
+            }
             (Kind::Counter | Kind::Gauge | Kind::Info, Series::Bucket | Series::Sum | Series::Count) => {
                 return Err(format!("{name} is a {}, which has no such series", self.family.kind.as_str()));
             }

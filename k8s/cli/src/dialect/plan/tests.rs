@@ -251,3 +251,12 @@ fn odd_expositions_make_valid_dialects() {
     assert!(plan.families[0].family.bounds.as_ref().is_some_and(|bounds| bounds.len() <= 40));
     assert_eq!(plan.families.len(), 1);
 }
+
+#[test]
+fn predictions_have_buckets_but_no_count() {
+    check(&[
+        ("churn_score_bucket{le=\"+Inf\"}", "with Insight, and answers that hold it"),
+        ("rate(churn_score_count[5m])", "empty"),
+        ("rate(churn_score_sum[5m])", "empty"),
+    ]);
+}
