@@ -140,7 +140,7 @@ impl Fault {
             at_risk = callers.ledger().answers() + ROUND as f64;
             Ok(())
         })?;
-        self.check_failures(stack.way_in, &answers)?;
+        self.check_failures(stack.way_in, &callers, &answers)?;
         recover(stack, &callers)?;
         let (change, mut known) = (Truth::read(stack).since(&before), callers.ledger());
         if self.loss == Loss::HandedOver {
@@ -152,10 +152,12 @@ impl Fault {
         Memory::of(stack)?.has_not_grown(memory, GROWTH)
     }
 
-    fn check_failures(&self, way_in: WayIn, answers: &[CallResult]) -> Result<()> {
+    fn check_failures(&self, way_in: WayIn, callers: &Callers, answers: &[CallResult]) -> Result<()> {
         let failed = answers.iter().filter(|answer| !is_answered(answer)).count();
         match (self.calls_fail, way_in) {
-            (Failures::WithoutUs, _) => ensure!(failed > 0, "no call failed, so the fault did not happen"),
+            (Failures::WithoutUs, _) => {
+                ensure!(callers.ledger().failures() > 0.0, "no call failed, so the fault did not happen");
+            }
             (Failures::InFlightOfFilter, WayIn::HttpFilter) => {}
             (Failures::None | Failures::InFlightOfFilter, _) => {
                 ensure!(failed == 0, "{failed} of {} calls failed", answers.len());

@@ -119,6 +119,11 @@ impl Ledger {
         self.codes.values().sum()
     }
 
+    /// The number of calls that failed or got no answer.
+    pub(super) fn failures(&self) -> f64 {
+        self.uncertain + self.statuses.get("failure").copied().unwrap_or_default()
+    }
+
     fn note(&mut self, answer: &CallResult) {
         match answer {
             Ok(answer) => self.answered(answer.status, answer.complete, 1),
