@@ -1,7 +1,7 @@
 {{/* Names that no pod may export: what rules record, and what they read from elsewhere. Recorded names have a colon, and
-     so have those of the dialect `vllm`, which no rule records. */}}
+     so have those of the dialects `vllm` and `tf-serving` (`:tensorflow:…`), which no rule records. */}}
 {{- define "scoretap.reserved" -}}
-([^v]|v[^l]).*:.*|ALERTS|ALERTS_FOR_STATE|up|scrape_samples_scraped|kube_.*|container_.*|apiserver_.*|scoretap_.*_limit(_.*)?|scoretap_slo_.*|scoretap_injector_.*
+([^v:]|v[^l]).*:.*|ALERTS|ALERTS_FOR_STATE|up|scrape_samples_scraped|kube_.*|container_.*|apiserver_.*|scoretap_.*_limit(_.*)?|scoretap_slo_.*|scoretap_injector_.*
 {{- end }}
 
 {{/* The names of the rule files that are loaded. `thresholds` is rendered from values, the others are files. */}}

@@ -133,7 +133,7 @@ fn grafana_finds_prometheus_and_the_dashboards() {
     let dashboards = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let dashboards: Vec<_> =
         dashboards.filter(|file| file.extension().is_some_and(|end| end == "json")).collect();
-    assert_eq!(dashboards.len(), 2);
+    assert_eq!(dashboards.len(), 4);
     for file in dashboards {
         let dashboard = yaml(file.to_str().unwrap());
         let variables = dashboard["templating"]["list"].as_array().unwrap();

@@ -334,7 +334,7 @@ fn invalid_configuration_logs_faults_and_matches_nothing() {
     }
     let said = [
         "scoretap configuration: nope: is not a field; allowed here are routes, bounds_seconds, max_series, \
-         error_types, extra, latency_resolution, insight",
+         error_types, extra, latency_resolution, duration_codes, insight",
         "scoretap configuration: max_series: is 0; write a whole number from 1 to 10000",
         "scoretap configuration: extra[0]: is \"x\"; allowed are backend_duration, request_bytes, response_bytes",
     ];
