@@ -96,11 +96,16 @@ mod tests {
     use clap::Parser;
 
     use scoretap_web::server::MAX_CONNECTIONS;
+    use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
     use super::{Arc, Config, Handler, Limits, Server, TcpListener, Web};
     use crate::cli::args::Args;
 
     const MAX_SCRAPES: usize = 16;
+    const SEND_TIME: Duration = Duration::from_secs(60);
+
+    /// Moves the server's clock, which stands still otherwise, so that a busy machine changes no result.
+    type Clock = UnboundedSender<Duration>;
 
     /// Sends a scrape without reading its answer, which is larger than the kernel's buffers.
     fn scrape(address: SocketAddr) -> (TcpStream, Vec<u8>) {
@@ -128,40 +133,47 @@ mod tests {
         }
     }
 
-    fn scrape_slowly(address: SocketAddr, handler: &Handler) {
+    fn scrape_slowly(address: SocketAddr, handler: &Handler, clock: &Clock) {
         let mut slow: Vec<(TcpStream, Vec<u8>)> = (0..MAX_SCRAPES).map(|_| scrape(address)).collect();
-        wait_for("all places are taken", || read(scrape(address)).0 == "503");
-        wait_for("all places are free", || {
+        wait_for("all permits are taken", || read(scrape(address)).0 == "503");
+        for _ in 0..3 {
             // Half of the clients read nothing, and half a little now and then.
             for (stream, answer) in &mut slow[MAX_SCRAPES / 2..] {
                 let mut little = [0; 512];
-                let length = stream.read(&mut little).unwrap_or(0);
+                let length = stream.read(&mut little).unwrap();
                 answer.extend(&little[..length]);
             }
-            handler.free_scrapes() == MAX_SCRAPES
-        });
+            clock.send(SEND_TIME / 2).unwrap();
+        }
+        wait_for("all permits are free", || handler.free_scrapes() == MAX_SCRAPES);
         assert_eq!(read(scrape(address)), ("200".to_owned(), true));
         // Some got a whole 503 at once, because a scrape of `wait_for` had the place.
         let kept = slow.into_iter().map(read).filter(|answer| *answer == ("200".to_owned(), true));
         assert_eq!(kept.count(), 0, "whole answers were kept for those who do not read them");
     }
 
-    /// Serves answers of some megabytes with this time limit for each, until `run` returns.
-    fn serve(send_time: Duration, run: impl FnOnce(SocketAddr, &Handler) + Send + 'static) {
+    /// Serves answers of some megabytes with a time limit of [`SEND_TIME`] for each, until `run` returns.
+    fn serve(run: impl FnOnce(SocketAddr, &Handler, &Clock) + Send + 'static) {
         let label = format!("a={}", "x".repeat(600_000));
         let args = Args::parse_from(["exporter", "--envoy.admin", "unix:///nonexistent", "--label", &label]);
         let config = Config::new(&args, |_| None).unwrap();
-        let limits = Limits { write: send_time, ..Limits::default() };
+        let limits = Limits { write: SEND_TIME, ..Limits::default() };
         let web = Arc::new(Web::open(None).unwrap());
         let handler = Arc::new(Handler::new(config, web.counts().clone()));
         let server = Server::new(web, limits);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let listeners = vec![TcpListener::bind("127.0.0.1:0").await.unwrap()];
             let address = listeners[0].local_addr().unwrap();
             let served = Arc::clone(&handler);
+            let (clock, mut steps) = unbounded_channel();
             let end = async {
-                tokio::task::spawn_blocking(move || run(address, &served)).await.unwrap();
+                let run = tokio::task::spawn_blocking(move || run(address, &served, &clock));
+                while let Some(step) = steps.recv().await {
+                    tokio::time::advance(step).await;
+                }
+                run.await.unwrap();
             };
             super::serve(listeners, handler, server, end).await;
         });
@@ -169,13 +181,12 @@ mod tests {
 
     #[test]
     fn slow_reader_loses_its_answer_and_slot() {
-        // Long enough for a busy machine to begin all answers.
-        serve(Duration::from_secs(2), scrape_slowly);
+        serve(scrape_slowly);
     }
 
     #[test]
     fn idle_clients_cut_off_no_answer() {
-        serve(Duration::from_secs(60), |address, _| {
+        serve(|address, _, _| {
             let (mut stream, mut answer) = scrape(address);
             answer.resize(512, 0);
             stream.read_exact(&mut answer).unwrap();
@@ -188,7 +199,7 @@ mod tests {
 
     #[test]
     fn idle_reader_gives_up_its_slot() {
-        serve(Duration::from_secs(60), |address, _| {
+        serve(|address, _, _| {
             let satisfied = (0..MAX_CONNECTIONS).map(|_| {
                 let mut stream = TcpStream::connect(address).unwrap();
                 stream.write_all(b"GET /-/healthy HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
