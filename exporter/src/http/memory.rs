@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hyper::body::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The limit for all expositions being sent, in bytes. Together with another exposition being encoded, its read and
-/// the program itself, they fit in the 64Mi that the manifests grant.
+/// The limit for all expositions being sent, in bytes. Together with another exposition being encoded, the
+/// reads and the program itself, they fit in the 64Mi that the manifests grant.
 pub(crate) const BUDGET: usize = 32 * 1024 * 1024;
 
 /// The most that one exposition is charged, so that its compressed form always has room beside it.

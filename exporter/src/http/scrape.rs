@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use hyper::body::Bytes;
 use scoretap_web::counts::Counts;
+use tokio::sync::Semaphore;
 
 use crate::cli::config::Config;
 use crate::envoy::admin::{self, ReadError};
@@ -40,6 +41,10 @@ const SHORTEST_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long a read can be joined after it began, so that one that hangs does not block later scrapes.
 const SHARED_FOR: Duration = Duration::from_secs(1);
+
+/// How many reads run at once, because each holds what it has read. Scrapes beyond that join the last one, however long
+/// it takes.
+const MAX_READS: usize = 4;
 
 /// The time limit of a read for a scraper that sends `X-Prometheus-Scrape-Timeout-Seconds: timeout`.
 pub fn limit(timeout: Option<&str>) -> Duration {
@@ -73,6 +78,7 @@ pub struct Source {
     config: Arc<Config>,
     /// The read that began last, while a scrape waits for it.
     latest: Mutex<Option<(Instant, WeakShared<Flight>)>>,
+    reads: Arc<Semaphore>,
     requests: Arc<Monotonic>,
     appearances: Arc<Appearances>,
     errors: ScrapeErrors,
@@ -86,6 +92,7 @@ impl Source {
         Self {
             config,
             latest: Mutex::default(),
+            reads: Arc::new(Semaphore::new(MAX_READS)),
             requests: Arc::default(),
             appearances: Arc::default(),
             errors: ScrapeErrors::default(),
@@ -94,7 +101,8 @@ impl Source {
         }
     }
 
-    /// Reads Envoy, or joins a read that began less than [`SHARED_FOR`] ago. Each caller has its own time limit.
+    /// Reads Envoy, or joins a read that began less than [`SHARED_FOR`] ago or that is one of [`MAX_READS`]. Each caller
+    /// has its own time limit.
     pub async fn read(&self, limit: Duration) -> Outcome {
         self.shared_read(limit).await.outcome
     }
@@ -124,7 +132,7 @@ impl Source {
     }
 
     async fn shared_read(&self, limit: Duration) -> Read {
-        let flight = self.flight();
+        let flight = self.flight(Instant::now());
         let read = tokio::time::timeout(limit, flight).await;
         read.unwrap_or_else(|_| Read::new(Err(ReadError::TimedOut(limit))))
     }
@@ -137,9 +145,12 @@ impl Source {
         tokio::time::timeout(limit, read).await.unwrap_or(Err(ReadError::TimedOut(limit)))
     }
 
-    fn flight(&self) -> Shared<Flight> {
+    fn flight(&self, now: Instant) -> Shared<Flight> {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        let joined = latest.as_ref().filter(|(begun, _)| begun.elapsed() < SHARED_FOR);
+        let permit = Arc::clone(&self.reads).try_acquire_owned().ok();
+        let joined = latest
+            .as_ref()
+            .filter(|(begun, _)| permit.is_none() || now.saturating_duration_since(*begun) < SHARED_FOR);
         // A finished read is never joined.
         if let Some(flight) =
             joined.and_then(|(_, flight)| flight.upgrade()).filter(|one| one.peek().is_none())
@@ -147,8 +158,15 @@ impl Source {
             return flight;
         }
         let (config, requests) = (Arc::clone(&self.config), Arc::clone(&self.requests));
-        let flight = read(config, requests, Arc::clone(&self.appearances)).boxed().shared();
-        *latest = flight.downgrade().map(|weak| (Instant::now(), weak));
+        let (appearances, reads) = (Arc::clone(&self.appearances), Arc::clone(&self.reads));
+        let flight = async move {
+            let permit = if permit.is_some() { permit } else { reads.acquire_owned().await.ok() };
+            let read = read(config, requests, appearances).await;
+            drop(permit);
+            read
+        };
+        let flight = flight.boxed().shared();
+        *latest = flight.downgrade().map(|weak| (now, weak));
         flight
     }
 }
@@ -186,7 +204,41 @@ async fn read(config: Arc<Config>, requests: Arc<Monotonic>, appearances: Arc<Ap
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::cli::args::Args;
+
+    fn source() -> Source {
+        let args = Args::parse_from(["exporter", "--envoy.admin", "unix:///nonexistent"]);
+        Source::new(Arc::new(Config::new(&args, |_| None).unwrap()), Counts::default())
+    }
+
+    #[test]
+    fn reads_that_hang_are_limited() {
+        let (source, now) = (source(), Instant::now());
+        let mut scrapes: Vec<_> = (0..10).map(|n| source.flight(now + n * SHARED_FOR)).collect();
+        let begun =
+            |scrapes: &[Shared<Flight>]| scrapes.windows(2).filter(|two| !two[0].ptr_eq(&two[1])).count() + 1;
+        assert_eq!(begun(&scrapes), MAX_READS);
+        // The scrapes of the last read give up.
+        scrapes.truncate(MAX_READS - 1);
+        scrapes.push(source.flight(now + 20 * SHARED_FOR));
+        assert_eq!(begun(&scrapes), MAX_READS);
+    }
+
+    #[test]
+    fn read_without_a_permit_waits_for_one() {
+        let (source, now) = (source(), Instant::now());
+        let hanging: Vec<_> = (0..4).map(|n| source.flight(now + n * SHARED_FOR)).collect();
+        // Its scrapes are gone, so it cannot be joined.
+        *source.latest.lock().unwrap() = None;
+        let waiting = source.flight(now);
+        assert!(waiting.clone().now_or_never().is_none());
+        drop(hanging);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        assert!(runtime.block_on(waiting).outcome.is_err());
+    }
 
     #[track_caller]
     fn check(header: Option<&str>, milliseconds: u64) {

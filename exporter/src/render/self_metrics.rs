@@ -111,7 +111,7 @@ const REQUESTS: Family = Family {
     name: "scoretap_http_requests_total",
     help: "HTTP requests that this exporter answered, on every path, by the status code of the answer.",
     kind: Kind::Counter,
-    label: Some(("code", "200, 503; others once sent")),
+    label: Some(("code", "200; others once sent")),
 };
 const IN_FLIGHT: Family = Family {
     name: "scoretap_http_requests_in_flight",

@@ -2,6 +2,7 @@
 
 use crate::envoy::{self, Fake};
 use crate::exporter::Exporter;
+use crate::web::Folder;
 
 /// Envoy's statistics of a pod whose listener has the filter, with reloads.
 const POD: &str = "\
@@ -23,16 +24,17 @@ const FAILURES: &str = "\
     wasmcustom.scoretap.cell.score.~.~.POST./score.duration.failure.10000000: 4\n\
     wasmcustom.scoretap.sum.score.~.~.POST./score.duration.failure: 20000000\n";
 
-/// Scrapes twice, so that the exporter's own counters have all been used.
+/// Scrapes twice, so that the exporter's own counters have all been used. A web configuration adds metrics.
 #[track_caller]
 fn check_samples(stats: &[&str], most: usize) {
     let stats = stats.concat();
     let envoy = Fake::unix(move |stream| envoy::answer(stream, "200 OK", stats.as_bytes()));
-    let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
+    let folder = Folder::new();
+    let web = folder.write("web.yaml", "http_server_config: {headers: {X-Frame-Options: deny}}\n");
+    let exporter = Exporter::start(&["--envoy.admin", envoy.url(), "--web.config.file", &web]);
     exporter.get("/metrics", &[]);
     let body = exporter.get("/metrics", &[]).body;
     let samples = body.lines().filter(|line| !line.starts_with('#')).count();
-    println!("{samples} samples");
     assert!(samples <= most, "{samples} samples, more than {most}:\n{body}");
 }
 
