@@ -33,7 +33,7 @@ fn stats() -> String {
 /// the one before.
 fn begin(exporter: &Exporter) -> Vec<(TcpStream, Vec<u8>)> {
     let mut begun = Vec::new();
-    while begun.len() < READERS && !begun.last().is_some_and(|(_, status)| *status == b"HTTP/1.1 503") {
+    while begun.len() < READERS && begun.last().is_none_or(|(_, status)| *status != b"HTTP/1.1 503") {
         let mut stream = exporter.send("GET", "/metrics", &[]);
         let mut status = vec![0; "HTTP/1.1 503".len()];
         stream.read_exact(&mut status).unwrap();
