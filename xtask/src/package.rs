@@ -1,5 +1,5 @@
-//! `cargo xtask package`: the shipped binaries and what they are made of, the same bytes from the same sources wherever
-//! they are built.
+//! `cargo xtask package`: the shipped binaries and what they are made of. All but `scoretap` have the same bytes wherever
+//! they are built from the same sources.
 
 mod chart;
 mod reproduce;
