@@ -127,14 +127,20 @@ impl Bootstrap {
         }
     }
 
-    /// Adds the module that reads bodies, as `insight.yaml` has it.
+    /// Adds the module that reads bodies and the routes that skip it, as `insight.yaml` has them.
     #[track_caller]
     pub fn add_insight(&mut self) {
         let shipped = Self::shipped("insight.yaml").and_then(|mut shipped| {
-            filter(shipped.manager(), INSIGHT).map(Value::take).context("insight.yaml has no such filter")
+            let filter = filter(shipped.manager(), INSIGHT).map(Value::take);
+            let routes = shipped.manager()["route_config"].take();
+            Ok((filter.context("insight.yaml has no such filter")?, routes))
         });
-        match (shipped, self.manager()["http_filters"].as_array_mut()) {
-            (Ok(insight), Some(filters)) => filters.insert(0, insight),
+        let manager = self.manager();
+        match (shipped, manager["http_filters"].as_array_mut()) {
+            (Ok((insight, routes)), Some(filters)) => {
+                filters.insert(0, insight);
+                manager["route_config"] = routes;
+            }
             (shipped, _) => panic!("{shipped:?}"),
         }
     }

@@ -30,7 +30,7 @@ use crate::http::{self, Call, CallResult, Endpoint, Load, Protocol};
 use crate::wait::{wait_for, wait_until};
 
 pub use builder::{StackBuilder, Upstream, WayIn};
-pub use folders::Folders;
+pub use folders::{Folders, set_insight_percent};
 
 use parts::{EnvoySpec, ExporterSpec};
 

@@ -17,7 +17,11 @@ const EXAMPLES: [(&str, &[EnvoyVersion], &[&str]); 6] = [
     ("http-filter.yaml", &[EnvoyVersion::V1_40], &["access_log", "http_filters"]),
     ("loopback-admin-1.36.yaml", &EnvoyVersion::ALL, &["admin"]),
     ("other-paths.yaml", &[EnvoyVersion::V1_40], &["access_log"]),
-    ("insight.yaml", &[EnvoyVersion::V1_40], &["access_log", "http_filters"]),
+    (
+        "insight.yaml",
+        &[EnvoyVersion::V1_40],
+        &["access_log", "http_filters", "route_config", "layered_runtime"],
+    ),
     ("grpc.yaml", &[EnvoyVersion::V1_40], &["idle_timeout", "explicit_http_config"]),
 ];
 

@@ -12,6 +12,8 @@ pub const APP_PORT: &str = "scoretap.dev/app-port";
 pub const CONFIG: &str = "scoretap.dev/config";
 /// `"true"` adds the second module, which reads bodies.
 pub const INSIGHT: &str = "scoretap.dev/insight";
+/// How many calls in a hundred that module reads. A change takes effect in running pods.
+pub const INSIGHT_PERCENT: &str = "scoretap.dev/insight-percent";
 /// The dialects that the exporter serves: names of built-in ones, separated by commas.
 pub const DIALECT: &str = "scoretap.dev/dialect";
 /// `"false"` adds no `preStop` hook to the app.
@@ -47,8 +49,9 @@ pub const PORT_NAMES: [&str; 2] = [APP_PORT_NAME, STATS_PORT_NAME];
 pub const INJECTED: &str = "scoretap.dev/injected";
 /// The sidecar's containers.
 pub const CONTAINERS: [&str; 3] = ["scoretap-setup", "scoretap-envoy", "scoretap-exporter"];
-/// The sidecar's volumes: the folder that its containers share, and the empty one that hides the token.
-pub const VOLUMES: [&str; 2] = ["scoretap", "scoretap-no-token"];
+/// The sidecar's volumes: the folder that its containers share, the empty one that hides the token, and annotations as
+/// files.
+pub const VOLUMES: [&str; 3] = ["scoretap", "scoretap-no-token", "scoretap-pod"];
 
 /// Containers that other injectors add, sometimes before the app's container.
 pub const NEVER_THE_APP: [&str; 3] = ["istio-proxy", "linkerd-proxy", QUEUE_PROXY];

@@ -11,6 +11,8 @@ use crate::annotations::ENVOY;
 
 /// The folder that the sidecar's containers share.
 pub const FOLDER: &str = "/run/scoretap";
+/// Where Envoy's container has annotations of the pod as files, below that folder.
+const ANNOTATIONS: &str = "pod";
 const MODULE: &str = "scoretap.wasm";
 const INSIGHT_MODULE: &str = "scoretap-insight.wasm";
 
@@ -24,6 +26,8 @@ const APP: &str = "/static_resources/clusters/0/load_assignment/endpoints/0/lb_e
 const APP_PORT: &str = "/address/socket_address/port_value";
 const HTTP_FILTERS: &str =
     "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
+const ROUTES: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config";
+const RUNTIME: &str = "/layered_runtime";
 const PLUGIN: &str =
     "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/access_log/0/typed_config/config";
 
@@ -104,12 +108,7 @@ pub fn render(wanted: &Wanted, folder: &Path) -> Result<Value> {
     allowed.push(json!({"exact": "/healthcheck/fail"}));
     let config = if wanted.insight { with_insight(&wanted.config) } else { wanted.config.clone() };
     if wanted.insight {
-        let mut filter = insight_filter()?;
-        configure(at(&mut filter, "/typed_config/config")?, &config, path(folder, INSIGHT_MODULE))?;
-        let filters =
-            at(&mut bootstrap, HTTP_FILTERS)?.as_array_mut().context("http_filters is not a list")?;
-        // It must come before a filter that counts calls.
-        filters.insert(0, filter);
+        add_insight(&mut bootstrap, &config, folder)?;
     }
     configure(at(&mut bootstrap, PLUGIN)?, &config, path(folder, MODULE))?;
     Ok(bootstrap)
@@ -121,10 +120,20 @@ fn configure(plugin: &mut Value, config: &str, module: Value) -> Result<()> {
     Ok(())
 }
 
-/// The filter that reads bodies, from the shipped example.
-fn insight_filter() -> Result<Value> {
+/// Adds the filter that reads bodies and its switch, from the shipped example.
+fn add_insight(bootstrap: &mut Value, config: &str, folder: &Path) -> Result<()> {
     let mut shipped: Value = serde_norway::from_str(INSIGHT).context("insight.yaml is not YAML")?;
-    Ok(at(&mut shipped, &format!("{HTTP_FILTERS}/0"))?.take())
+    let mut filter = at(&mut shipped, &format!("{HTTP_FILTERS}/0"))?.take();
+    configure(at(&mut filter, "/typed_config/config")?, config, path(folder, INSIGHT_MODULE))?;
+    let filters = at(bootstrap, HTTP_FILTERS)?.as_array_mut().context("http_filters is not a list")?;
+    // It must come before a filter that counts calls.
+    filters.insert(0, filter);
+    *at(bootstrap, ROUTES)? = at(&mut shipped, ROUTES)?.take();
+    let mut runtime = at(&mut shipped, RUNTIME)?.take();
+    // The kubelet replaces the files of a volume by renaming this link.
+    *at(&mut runtime, "/layers/0/disk_layer/symlink_root")? = path(&folder.join(ANNOTATIONS), "..data");
+    bootstrap["layered_runtime"] = runtime;
+    Ok(())
 }
 
 /// The configuration with the field `insight`. If it is no JSON object, it stays as it is: the filter reports that.
@@ -146,6 +155,10 @@ pub fn set_up(wanted: &Wanted, module: &Path, program: &Path, folder: &Path) -> 
     copy(module, &folder.join(MODULE))?;
     if wanted.insight {
         copy(&module.with_file_name(INSIGHT_MODULE), &folder.join(INSIGHT_MODULE))?;
+        // Envoy does not start without it. An older injector mounted nothing there.
+        let annotations = folder.join(ANNOTATIONS);
+        std::fs::create_dir_all(&annotations)
+            .with_context(|| format!("cannot create {}", annotations.display()))?;
     }
     copy(program, &folder.join("scoretap-sidecar"))?;
     let file = folder.join("envoy.json");
@@ -182,6 +195,8 @@ fn at<'a>(value: &'a mut Value, pointer: &str) -> Result<&'a mut Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::annotations::VOLUMES;
+    use crate::sidecar::TEMPLATE;
 
     fn wanted(listen_port: u16, config: &str) -> Wanted {
         Wanted {
@@ -226,6 +241,22 @@ mod tests {
             assert_eq!(with, [&["scoretap-insight".to_owned()], without.as_slice()].concat());
             assert_eq!(main, expected);
             assert_eq!(first, Some(expected.into()));
+        }
+    }
+
+    #[test]
+    fn envoy_watches_the_mounted_annotations() {
+        let mount = &TEMPLATE.init_containers[1]["volumeMounts"][1];
+        assert_eq!(mount["name"], VOLUMES[2]);
+        for http2 in [false, true] {
+            let wanted = Wanted { insight: true, http2, ..wanted(ENVOY, "") };
+            let bootstrap = render(&wanted, Path::new(FOLDER)).unwrap();
+            let link = bootstrap.pointer("/layered_runtime/layers/0/disk_layer/symlink_root").unwrap();
+            assert_eq!(*link, format!("{}/..data", mount["mountPath"].as_str().unwrap()));
+            let routes = bootstrap.pointer(&format!("{ROUTES}/virtual_hosts/0/routes")).unwrap();
+            let key = &routes[0]["match"]["runtime_fraction"]["runtime_key"];
+            assert_eq!(*key, TEMPLATE.volumes[2]["downwardAPI"]["items"][0]["path"]);
+            assert_eq!(routes[0]["route"], routes[1]["route"]);
         }
     }
 

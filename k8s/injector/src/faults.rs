@@ -7,7 +7,8 @@
 use scoretap_core::config::{Config, Fault as ConfigFault};
 
 use crate::annotations::{
-    APP_PORT, CONFIG, DIALECT, INJECT, INSIGHT, MODEL_NAME, MODEL_VERSION, MOVE_APP, PRE_STOP,
+    APP_PORT, CONFIG, DIALECT, INJECT, INSIGHT, INSIGHT_PERCENT, MODEL_NAME, MODEL_VERSION, MOVE_APP,
+    PRE_STOP,
 };
 use crate::dialect;
 use crate::moving::Move;
@@ -103,7 +104,8 @@ pub const FAULTS: [Fault; 29] = [
     Fault {
         holds: |pod, _| pod.uses_our_volumes(),
         cel: "variables.volumesTaken",
-        message: "the sidecar uses the volume names scoretap and scoretap-no-token; rename the pod's own volume and its mounts",
+        message: "the sidecar uses the volume names scoretap, scoretap-no-token and scoretap-pod; rename the pod's own \
+                  volume and its mounts",
     },
     Fault {
         holds: |pod, _| pod.moves().is_none() && pod.shares_its_port_name(),
@@ -219,7 +221,7 @@ pub const FAULTS: [Fault; 29] = [
 ];
 
 /// Notices about an injected pod.
-pub const NOTICES: [Fault; 2] = [
+pub const NOTICES: [Fault; 3] = [
     Fault {
         holds: |pod, _| pod.moves().is_none() && !pod.has_port_name(),
         cel: "!variables.moves && !variables.portNamed",
@@ -231,6 +233,12 @@ pub const NOTICES: [Fault; 2] = [
         cel: "variables.moves && variables.otherPorts",
         message: "scoretap.dev/move-app moves one port of the app; calls to its other ports bypass the sidecar and are not \
                   measured",
+    },
+    Fault {
+        holds: |pod, _| pod.annotation(INSIGHT_PERCENT).is_some_and(|percent| !is_percent(percent)),
+        cel: "!variables.insightPercent.matches('^([0-9]|[1-9][0-9]|100)$')",
+        message: "scoretap.dev/insight-percent is no whole number from 0 to 100, so Envoy may ignore it and read all calls; write \
+                  \"0\" to read none, or remove the annotation",
     },
 ];
 
@@ -270,6 +278,11 @@ pub(crate) fn shown(value: &str) -> String {
 
 fn moves(pod: Pod<'_>) -> Option<(Move<'_>, &serde_json::Value)> {
     pod.moves().zip(pod.app())
+}
+
+/// Whether the text is a whole number from 0 to 100.
+pub fn is_percent(text: &str) -> bool {
+    text.parse::<u8>().is_ok_and(|percent| percent <= 100 && percent.to_string() == text)
 }
 
 fn is_label(text: &str) -> bool {

@@ -69,7 +69,9 @@ pub(crate) fn entry<'a>(value: &'a mut Value, field: &str, otherwise: Value) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::annotations::{CONTAINERS, EXPORTER, INJECTED, PORT_NAMES, STATS_PORT_NAME, VOLUMES};
+    use crate::annotations::{
+        CONTAINERS, EXPORTER, INJECTED, INSIGHT_PERCENT, PORT_NAMES, STATS_PORT_NAME, VOLUMES,
+    };
     use crate::slots::Slot;
 
     fn definition() -> Sidecar {
@@ -82,6 +84,8 @@ mod tests {
         let names = |list: &[Value]| -> Vec<_> { list.iter().map(|item| item["name"].clone()).collect() };
         assert_eq!(names(&sidecar.init_containers), CONTAINERS);
         assert_eq!(names(&sidecar.volumes), VOLUMES);
+        let field = &sidecar.volumes[2]["downwardAPI"]["items"][0]["fieldRef"]["fieldPath"];
+        assert_eq!(*field, format!("metadata.annotations['{INSIGHT_PERCENT}']"));
         assert_eq!(sidecar.labels[INJECTED], "true");
         let ports = sidecar.init_containers.iter().filter_map(|container| container["ports"].as_array());
         let ports: Vec<_> = ports.flatten().map(|port| (&port["name"], &port["containerPort"])).collect();

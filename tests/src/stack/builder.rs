@@ -276,6 +276,10 @@ impl StackBuilder {
         if matches!(self.upstream, Upstream::Http2(_)) {
             bootstrap.take("/static_resources/clusters", &mut Bootstrap::shipped("grpc.yaml")?);
         }
+        if self.with_insight {
+            let runtime = Bootstrap::shipped("insight.yaml")?.at("")["layered_runtime"].take();
+            bootstrap.at("")["layered_runtime"] = runtime;
+        }
         for edit in self.cluster_edits.drain(..) {
             edit(&mut bootstrap);
         }

@@ -1,7 +1,8 @@
 //! A stack's files: a short-lived folder for sockets and configuration, a lasting one for what the processes print.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
@@ -34,6 +35,17 @@ impl Folders {
         }
         Ok(Self { run, logs })
     }
+}
+
+/// Sets how many calls in a hundred Insight reads, as the kubelet does: a new folder, and a link to it renamed over `link`.
+pub fn set_insight_percent(link: &Path, percent: &str) -> Result<()> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let [folder, draft] = ["folder", "link"].map(|kind| link.with_file_name(format!("..{kind}-{number}")));
+    fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    fs::write(folder.join("insight_percent"), percent)?;
+    symlink(&folder, &draft)?;
+    fs::rename(&draft, link).with_context(|| format!("cannot replace {}", link.display()))
 }
 
 impl Drop for Folders {

@@ -176,6 +176,9 @@ fn hooks() -> Vec<Case> {
         }),
         case("insight-wanted", SCORER, |pod| annotate(pod, "insight", "true")),
         case("insight-unwanted", SCORER, |pod| annotate(pod, "insight", "false")),
+        case("insight-for-some-calls", SCORER, |pod| annotate(pod, "insight-percent", "10")),
+        case("insight-switched-wrongly", SCORER, |pod| annotate(pod, "insight-percent", "off"))
+            .warns("scoretap.dev/insight-percent is no whole number"),
         case("dialects-wanted", SCORER, |pod| annotate(pod, "dialect", "fastapi,mlflow")),
         case("no-time-for-a-hook", SCORER, |pod| pod["spec"]["terminationGracePeriodSeconds"] = 9.into()),
         case("hook-of-the-second", Injected { port: "9000", model: "scorer" }, |pod| {

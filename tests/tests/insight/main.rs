@@ -6,3 +6,4 @@ mod hostile;
 mod order;
 mod records;
 mod streams;
+mod switch;

@@ -11,7 +11,7 @@ use scoretap_injector::sidecar::TEMPLATE;
 use scoretap_tests::apps::{self, Scorer};
 use scoretap_tests::child::Child;
 use scoretap_tests::http::{self, Call, Endpoint, Load, Protocol};
-use scoretap_tests::stack::Folders;
+use scoretap_tests::stack::{Folders, set_insight_percent};
 use scoretap_tests::tools::{self, EnvoyVersion};
 use scoretap_tests::wait::{STARTUP, wait_for, wait_until};
 use scoretap_tests::{ports, workspace};
@@ -27,9 +27,13 @@ struct Pod {
 
 impl Pod {
     fn start(name: &str, app: SocketAddr, config: &str) -> Self {
+        Self::start_with(name, app, config, false)
+    }
+
+    fn start_with(name: &str, app: SocketAddr, config: &str, insight: bool) -> Self {
         let folders = Folders::create(name).unwrap();
         let folder = folders.run.clone();
-        let said = set_up(&folder, &app.port().to_string(), config);
+        let said = set_up(&folder, &app.port().to_string(), config, insight);
         assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
         // On one machine, each test needs a port of its own.
         let address = apps::local(ports::free());
@@ -41,6 +45,13 @@ impl Pod {
         Self { folder, address, envoy, folders }
     }
 
+    /// The sum of the counters whose names contain this.
+    fn counted(&self, part: &str) -> u64 {
+        let stats = self.stats();
+        let lines = stats.lines().filter(|line| line.contains(part));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+
     fn stats(&self) -> String {
         http::get(&Endpoint::Unix(self.folder.join("admin.sock")), "/stats?filter=wasmcustom").unwrap()
     }
@@ -48,10 +59,11 @@ impl Pod {
 
 const LISTENER_PORT: &str = "/static_resources/listeners/0/address/socket_address/port_value";
 
-fn set_up(folder: &Path, port: &str, config: &str) -> Output {
+fn set_up(folder: &Path, port: &str, config: &str, insight: bool) -> Output {
     let mut command = Command::new(workspace::sidecar());
     command.arg("setup").env("SCORETAP_FOLDER", folder).env("SCORETAP_MODULE", workspace::module());
-    command.env("SCORETAP_APP_PORT", port).env("SCORETAP_CONFIG", config).output().unwrap()
+    command.env("SCORETAP_APP_PORT", port).env("SCORETAP_CONFIG", config);
+    command.env("SCORETAP_INSIGHT", insight.to_string()).output().unwrap()
 }
 
 /// With the arguments of the definition.
@@ -82,6 +94,26 @@ fn written_bootstrap_counts_calls_with_the_pods_configuration() {
     let answer = http::call(&Endpoint::Tcp(pod.address), Protocol::Http1, score()).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     wait_until("the call is counted", STARTUP, || pod.stats().contains("it_s__mine_"));
+}
+
+/// The kubelet's part is played here: it writes the annotation again when it changes.
+#[test]
+fn changed_annotation_switches_insight_off() {
+    let folders = Folders::create("sidecar-switch-app").unwrap();
+    let scorer = Scorer::start(&folders.logs).unwrap();
+    let pod = Pod::start_with("sidecar-switch", scorer.address, "", true);
+    let mut calls = 0;
+    for (percent, is_read) in [("", true), ("0", false), ("100", true), ("0", false)] {
+        set_insight_percent(&pod.folder.join("pod/..data"), percent).unwrap();
+        wait_until("Envoy follows the annotation", STARTUP, || {
+            let read = pod.counted("insight_seen");
+            let answer = http::call(&Endpoint::Tcp(pod.address), Protocol::Http1, score()).unwrap();
+            assert_eq!(answer.status, 200);
+            calls += 1;
+            wait_until("the call is counted", STARTUP, || pod.counted("200.success") == calls);
+            (pod.counted("insight_seen") > read) == is_read
+        });
+    }
 }
 
 /// An app that listens at this one address.
@@ -134,12 +166,12 @@ fn wrong_configuration_lets_every_call_pass() {
 #[test]
 fn setup_reports_a_wrong_port_and_runs_again() {
     let folders = Folders::create("sidecar-errors").unwrap();
-    let said = set_up(&folders.run, "http", "");
+    let said = set_up(&folders.run, "http", "", false);
     assert!(!said.status.success());
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(said.contains("SCORETAP_APP_PORT is \"http\""), "{said}");
     for _ in 0..2 {
-        assert!(set_up(&folders.run, "8080", "").status.success());
+        assert!(set_up(&folders.run, "8080", "", true).status.success());
     }
 }
 

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::literal::{list, text, variable_name};
 use super::values::Values;
 use crate::annotations::{
-    APP_PORT, APP_PORT_NAME, CONFIG, CONTAINERS, DIALECT, ENVOY, INJECT, INSIGHT, MODEL_NAME, MODEL_VERSION,
-    MOVE_APP, MOVED_APP, NEVER_THE_APP, NOT_FOR_CALLS, PORT_NAMES, PORTS, PRE_STOP, QUEUE_PROXY, TLS,
-    VOLUMES,
+    APP_PORT, APP_PORT_NAME, CONFIG, CONTAINERS, DIALECT, ENVOY, INJECT, INSIGHT, INSIGHT_PERCENT,
+    MODEL_NAME, MODEL_VERSION, MOVE_APP, MOVED_APP, NEVER_THE_APP, NOT_FOR_CALLS, PORT_NAMES, PORTS,
+    PRE_STOP, QUEUE_PROXY, TLS, VOLUMES,
 };
 use crate::dialect;
 use crate::faults::{FAULTS, LONGEST_SHOWN, PLACEHOLDERS};
@@ -96,6 +96,7 @@ pub(super) fn judging(root: &str, values: Values<'_>) -> Variables {
     variables.add("spec", format!("{root}.spec"));
     variables.annotation("config", CONFIG, "");
     variables.annotation("insight", INSIGHT, "false");
+    variables.annotation("insightPercent", INSIGHT_PERCENT, "100");
     dialects(&mut variables);
     variables.add(
         "names",
