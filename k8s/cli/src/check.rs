@@ -2,6 +2,7 @@
 
 mod finding;
 mod findings;
+mod insight;
 mod look;
 pub(crate) mod object;
 mod quantity;
@@ -56,13 +57,15 @@ pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
         return Err(not_there(focus));
     }
     let findings = for_cluster(findings::find(&view), cluster);
+    let insight = insight::readings(&view);
     let effect = snapshot.focus.as_ref().and(view.subjects.first()).map(|subject| effect(subject, &snapshot));
     if args.output.is_json() {
         let findings: Vec<_> = findings.iter().map(finding::Finding::json).collect();
         let unseen: Vec<_> = snapshot.unseen.values().map(|text| clean(text)).collect();
-        crate::print(&json!({"findings": findings, "notSeen": unseen, "effect": effect}));
+        let insight: Vec<_> = insight.iter().map(insight::Reading::json).collect();
+        crate::print(&json!({"findings": findings, "notSeen": unseen, "effect": effect, "insight": insight}));
     } else {
-        print_text(&findings, effect.as_deref(), &snapshot);
+        print_text(&findings, effect.as_deref(), &insight, &snapshot);
     }
     Ok(if findings.is_empty() { Status::Well } else { Status::Findings })
 }
@@ -74,12 +77,20 @@ fn for_cluster(findings: Vec<finding::Finding>, cluster: &Cluster) -> Vec<findin
     findings.into_iter().map(with_context).collect()
 }
 
-fn print_text(findings: &[finding::Finding], effect: Option<&[String]>, snapshot: &Snapshot) {
+fn print_text(
+    findings: &[finding::Finding],
+    effect: Option<&[String]>,
+    insight: &[insight::Reading],
+    snapshot: &Snapshot,
+) {
     let width = crate::width();
     for line in effect.into_iter().flatten() {
         println!("{}", wrap(&format!("- {line}"), width, "  "));
     }
-    if effect.is_some() {
+    for reading in insight {
+        println!("{}", wrap(&format!("- {}", reading.line()), width, "  "));
+    }
+    if effect.is_some() || !insight.is_empty() {
         println!();
     }
     if findings.is_empty() {

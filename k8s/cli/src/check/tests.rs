@@ -2,6 +2,7 @@
 
 mod fixture;
 mod injection;
+mod insight;
 mod monitoring;
 mod traffic;
 
