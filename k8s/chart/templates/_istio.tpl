@@ -18,6 +18,43 @@ failStrategy: FAIL_OPEN
 type: HTTP
 {{- end }}
 
+{{/* The patch of an EnvoyFilter that adds the filter as an access logger. */}}
+{{- define "scoretap.istioLogger" -}}
+- applyTo: NETWORK_FILTER
+  match:
+    # Calls to the pod, not from it.
+    context: SIDECAR_INBOUND
+    listener:
+      filterChain:
+        filter: {name: envoy.filters.network.http_connection_manager}
+  patch:
+    operation: MERGE
+    value:
+      name: envoy.filters.network.http_connection_manager
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+        access_log:
+        # As in envoy/sidecar.yaml, which explains it; a test compares the two.
+        - name: scoretap
+          typed_config:
+            "@type": type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog
+            config:
+              name: scoretap
+              root_id: scoretap
+              failure_policy: FAIL_RELOAD
+              reload_config:
+                backoff: {base_interval: 0.01s}
+              vm_config:
+                vm_id: scoretap
+                runtime: envoy.wasm.runtime.v8
+                code:
+                  # The volume of `{{ .patch }}` in the ConfigMap `scoretap-istio`.
+                  local: {filename: /etc/scoretap/{{ .file }}}
+              configuration:
+                "@type": type.googleapis.com/google.protobuf.StringValue
+                value: '{{ .config }}'
+{{- end }}
+
 {{/* Statistics that Istio leaves out: calls in flight, and Envoy's own count, which tells whether the filter is blind. */}}
 {{- define "scoretap.istioStats" -}}
 proxyStatsMatcher:
@@ -131,8 +168,8 @@ spec:
         proxy.istio.io/config: |
           {{- include "scoretap.istioStats" "inbound" | nindent 10 }}
         {{- with .image }}
-        # The filter's image as a volume (stable in Kubernetes 1.36). Envoy rejects a listener whose filter is missing, so
-        # the label and the volume belong together.
+        # An image with the filter as a volume (stable in Kubernetes 1.36). Envoy rejects a listener whose filter is missing,
+        # so the label and the volume belong together.
         sidecar.istio.io/userVolume: |
           {"scoretap": {"image": {"reference": "{{ . }}", "pullPolicy": "IfNotPresent"}}}
         sidecar.istio.io/userVolumeMount: |

@@ -18,7 +18,7 @@ const MANAGER: &str = "envoy.filters.network.http_connection_manager";
 const STATISTICS: &str = "proxy.istio.io/config";
 const INBOUND: &str = include_str!("istio/inbound.yaml");
 /// Patches for Deployments.
-const MEASURED: [&str; 2] = ["measured.yaml", "measured-as-logger.yaml"];
+const MEASURED: [&str; 3] = ["measured.yaml", "measured-as-logger.yaml", "measured-with-insight.yaml"];
 
 fn read(file: &str) -> Value {
     serde_norway::from_str(&fs::read_to_string(workspace::root().join(file)).unwrap()).unwrap()
@@ -39,6 +39,10 @@ fn wasm_plugin() -> Value {
 
 fn envoy_filter() -> Value {
     rendered::object("istio-envoy-filter", "EnvoyFilter", "scoretap").unwrap()
+}
+
+fn insight_filter() -> Value {
+    rendered::object("istio-envoy-filter", "EnvoyFilter", "scoretap-insight").unwrap()
 }
 
 /// The text that Istio renders for each pod.
@@ -105,11 +109,12 @@ fn exporter_port_bypasses_envoy_under_strict_mtls() {
 #[test]
 fn objects_select_only_pods_of_their_patch() {
     let labels = MEASURED.map(|file| measured(file)["labels"].take());
-    assert_ne!(labels[0], labels[1]);
+    assert!(labels[0] != labels[1] && labels[1] != labels[2] && labels[2] != labels[0]);
     for (object, selector, own) in [
         (traffic_extension(), "/spec/selector/matchLabels", 0),
         (wasm_plugin(), "/spec/selector/matchLabels", 0),
         (envoy_filter(), "/spec/workloadSelector/labels", 1),
+        (insight_filter(), "/spec/workloadSelector/labels", 2),
     ] {
         assert_eq!(object.pointer(selector).unwrap(), &labels[own], "{object}");
     }
@@ -126,16 +131,41 @@ fn envoy_filter_logger_equals_the_sidecars_logger() {
     module(&mut ours).take();
     assert_eq!(theirs, ours);
 
-    let annotations = measured("measured-as-logger.yaml")["annotations"].take();
+    let (image, folder) = mounted("measured-as-logger.yaml");
+    let plugin = wasm_plugin();
+    assert_eq!(plugin["spec"]["url"], format!("oci://{image}"));
+    // The last layer of the image.
+    assert_eq!(file, format!("{folder}/plugin.wasm"));
+}
+
+/// The image that a patch mounts into Istio's Envoy, and where.
+fn mounted(patch: &str) -> (String, String) {
+    let annotations = measured(patch)["annotations"].take();
     let parsed = |name: &str| -> Value {
         serde_json::from_str(annotations[format!("sidecar.istio.io/{name}")].as_str().unwrap()).unwrap()
     };
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
     let (volume, mount) = (parsed("userVolume"), parsed("userVolumeMount"));
-    let plugin = wasm_plugin();
-    let image = format!("oci://{}", volume["scoretap"]["image"]["reference"].as_str().unwrap());
-    assert_eq!(plugin["spec"]["url"], image);
-    // The last layer of the image.
-    assert_eq!(file, format!("{}/plugin.wasm", mount["scoretap"]["mountPath"].as_str().unwrap()));
+    (text(&volume["scoretap"]["image"]["reference"]), text(&mount["scoretap"]["mountPath"]))
+}
+
+#[test]
+fn insight_modules_equal_those_of_the_example() {
+    let example = read("envoy/insight.yaml");
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    let manager = example.pointer(manager).unwrap();
+    let mut ours = [manager["access_log"][0].clone(), manager["http_filters"][0].clone()];
+    ours.iter_mut().for_each(|entry| drop(module(entry).take()));
+    let filter = insight_filter();
+    let patch = &filter["spec"]["configPatches"][1]["patch"];
+    let mut theirs = [logger(&filter).clone(), patch["value"].clone()];
+    let files = theirs.each_mut().map(|entry| module(entry).take());
+    assert_eq!(theirs, ours);
+
+    let (image, folder) = mounted("measured-with-insight.yaml");
+    let exporter: Value = serde_norway::from_str(&template()).unwrap();
+    assert_eq!(exporter["spec"]["initContainers"][0]["image"], image);
+    assert_eq!(files, ["scoretap.wasm", "scoretap-insight.wasm"].map(|file| format!("{folder}/{file}")));
 }
 
 /// The object for Istio 1.30 and the one for older releases.
@@ -162,6 +192,25 @@ fn envoy_filter_counts_calls_beside_istios_access_log() {
             *module(&mut manager["access_log"][1]) = workspace::module().display().to_string().into();
         });
         check_counts(&stack.envoy(version).start().unwrap());
+    }
+}
+
+#[test]
+fn envoy_filter_with_insight_reads_bodies() {
+    let filter = insight_filter();
+    for version in EnvoyVersion::ALL {
+        let filter = filter.clone();
+        let stack = sidecar(&format!("istio-insight-{}", version.as_str()), true, move |manager| {
+            apply(&filter, manager);
+            *module(&mut manager["access_log"][1]) = workspace::module().display().to_string().into();
+            *module(&mut manager["http_filters"][0]) =
+                workspace::insight_module().display().to_string().into();
+        });
+        let stack = stack.envoy(version).start().unwrap();
+        check_counts(&stack);
+        let metrics = stack.metrics();
+        assert_eq!(metrics.sum("scoretap_insight_calls_seen_total", &[]), 12.0);
+        assert_eq!(metrics.sum("prediction_rows_sum", &[("route", "score")]), 10.0);
     }
 }
 
@@ -261,8 +310,10 @@ fn check_counts(stack: &Stack) {
 /// A sidecar as Istio sets one up, with something done to the connection manager of its inbound listener. Its exporter
 /// has no flags but where Envoy's admin interface is.
 fn sidecar(name: &str, annotated: bool, patch: impl FnOnce(&mut Value) + 'static) -> StackBuilder {
-    let [as_filter, as_logger] = MEASURED.map(measured);
-    assert_eq!(as_filter["annotations"][STATISTICS], as_logger["annotations"][STATISTICS]);
+    let [as_filter, others @ ..] = MEASURED.map(measured);
+    for other in others {
+        assert_eq!(as_filter["annotations"][STATISTICS], other["annotations"][STATISTICS]);
+    }
     proxy(name, INBOUND, annotated.then_some(&as_filter), patch)
 }
 
@@ -298,19 +349,25 @@ fn logger(filter: &Value) -> &Value {
     &filter["spec"]["configPatches"][0]["patch"]["value"]["typed_config"]["access_log"][0]
 }
 
-/// Where a logger has its module.
-fn module(logger: &mut Value) -> &mut Value {
-    logger.pointer_mut("/typed_config/config/vm_config/code/local/filename").unwrap()
+/// Where a logger or a filter has its module.
+fn module(entry: &mut Value) -> &mut Value {
+    entry.pointer_mut("/typed_config/config/vm_config/code/local/filename").unwrap()
 }
 
-/// As istiod applies a patch to a network filter that it matches, here a connection manager.
+/// As istiod applies patches to a network filter that they match, here a connection manager, and to its HTTP filters.
 fn apply(filter: &Value, manager: &mut Value) {
-    let patch = &filter["spec"]["configPatches"][0];
-    assert_eq!(patch["applyTo"], "NETWORK_FILTER");
-    assert_eq!(patch["match"]["context"], "SIDECAR_INBOUND");
-    assert_eq!(patch["match"]["listener"]["filterChain"]["filter"]["name"], MANAGER);
-    assert_eq!(patch["patch"]["operation"], "MERGE");
-    merge(manager, &patch["patch"]["value"]["typed_config"]);
+    for patch in filter["spec"]["configPatches"].as_array().unwrap() {
+        assert_eq!(patch["match"]["context"], "SIDECAR_INBOUND");
+        assert_eq!(patch["match"]["listener"]["filterChain"]["filter"]["name"], MANAGER);
+        let value = &patch["patch"]["value"];
+        match (patch["applyTo"].as_str().unwrap(), patch["patch"]["operation"].as_str().unwrap()) {
+            ("NETWORK_FILTER", "MERGE") => merge(manager, &value["typed_config"]),
+            ("HTTP_FILTER", "INSERT_FIRST") => {
+                manager["http_filters"].as_array_mut().unwrap().insert(0, value.clone());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 /// Protobuf's merge: messages field by field, lists by appending, all else by replacing.

@@ -19,8 +19,10 @@ use crate::support::DEADLINE;
 
 /// The port of Istio's Envoy, in front of the app at 8080.
 const PORT: u16 = 9080;
-/// The path of the module in the chart's EnvoyFilter.
+/// The path of the module in the filter's image.
 const MODULE: &str = "/etc/scoretap/plugin.wasm";
+/// The paths of both modules in the exporter's image.
+const MODULES: [&str; 2] = ["/etc/scoretap/scoretap.wasm", "/etc/scoretap/scoretap-insight.wasm"];
 
 struct Mesh {
     cluster: Cluster,
@@ -37,6 +39,7 @@ static MESH: LazyLock<Mesh> = LazyLock::new(|| {
     cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).unwrap();
     cluster.kubectl(&["create", "namespace", "istio-system"]).unwrap();
     let envoy = Image::of(&tools::envoy(EnvoyVersion::V1_40).unwrap()).file(&workspace::module(), MODULE);
+    let envoy = envoy.file(&workspace::module(), MODULES[0]).file(&workspace::insight_module(), MODULES[1]);
     cluster.image("proxy", envoy);
     let port = ports::free();
     let istiod = start_istiod(&cluster, port);
@@ -148,15 +151,21 @@ fn objects(namespace: &str, measured: &str, port: u16) -> Value {
 
 /// The calls that the pod's exporter reports.
 fn counted(namespace: &str) -> f64 {
+    sum(namespace, "prediction_requests_total{")
+}
+
+/// The sum of the exporter's samples that begin so.
+fn sum(namespace: &str, beginning: &str) -> f64 {
     let path = format!("/api/v1/namespaces/{namespace}/pods/app:15190/proxy/metrics");
     let text = MESH.cluster.kubectl(&["get", "--raw", &path]).unwrap_or_default();
-    let lines = text.lines().filter(|line| line.starts_with("prediction_requests_total{"));
+    let lines = text.lines().filter(|line| line.starts_with(beginning));
     lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
 }
 
-/// Installs these objects beside a pod with this label, and compares the number of calls with the counter.
+/// Installs these objects beside a pod with this label, and compares the number of calls with the counter. Returns the
+/// pod's namespace.
 #[track_caller]
-fn assert_counted_once(prefix: &str, measured: &str, ours: &[Value]) {
+fn assert_counted_once(prefix: &str, measured: &str, ours: &[Value]) -> String {
     let mesh = &*MESH;
     let namespace = mesh.cluster.namespace(prefix);
     let mut list = objects(&namespace, measured, mesh.port);
@@ -184,6 +193,7 @@ fn assert_counted_once(prefix: &str, measured: &str, ours: &[Value]) {
     }
     wait_until("all calls are counted", DEADLINE, || counted(&namespace) >= before + 20.0);
     assert_eq!(counted(&namespace), before + 20.0);
+    namespace
 }
 
 /// An object of the chart, changed to load the module from the file.
@@ -209,4 +219,11 @@ fn wasm_plugin_counts_calls_once() {
 fn envoy_filter_counts_calls_once() {
     let filter = rendered::object("istio-envoy-filter", "EnvoyFilter", "scoretap").unwrap();
     assert_counted_once("filter", "access-log", &[filter]);
+}
+
+#[test]
+fn insight_filter_reads_each_call() {
+    let filter = rendered::object("istio-envoy-filter", "EnvoyFilter", "scoretap-insight").unwrap();
+    let namespace = assert_counted_once("insight", "insight", &[filter]);
+    assert_eq!(sum(&namespace, "scoretap_insight_calls_seen_total"), counted(&namespace));
 }
