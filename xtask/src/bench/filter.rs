@@ -5,6 +5,7 @@
 //! them. The tables show medians over all rounds, with the quartiles. An absolute figure depends on the machine and on its
 //! other load; ratios within one run depend on them less.
 
+mod bodies;
 mod kind;
 mod load;
 mod memory;
@@ -57,6 +58,9 @@ pub(crate) struct Args {
     /// Only POST of 1 KB with one worker: leaves the table of all calls as it is
     #[arg(long)]
     quick: bool,
+    /// Measure Insight on bodies of answers instead
+    #[arg(long, conflicts_with = "quick")]
+    bodies: bool,
     /// Write the tables in docs/cost.md, and docs/cost.svg
     #[arg(long)]
     write: bool,
@@ -65,15 +69,22 @@ pub(crate) struct Args {
 impl Args {
     /// The command that repeats this run.
     fn command(&self) -> String {
-        let Self { epochs, rounds, calls, quick, .. } = self;
-        let quick = if *quick { " --quick" } else { "" };
+        let Self { epochs, rounds, calls, quick, bodies, .. } = self;
+        let only = match (quick, bodies) {
+            (true, _) => " --quick",
+            (false, true) => " --bodies",
+            (false, false) => "",
+        };
         format!(
-            "`cargo xtask bench filter{quick} --epochs {epochs} --rounds {rounds} --calls {calls} --write`"
+            "`cargo xtask bench filter{only} --epochs {epochs} --rounds {rounds} --calls {calls} --write`"
         )
     }
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.bodies {
+        return bodies::run(args);
+    }
     tools::envoy(ENVOY)?;
     tools::python()?;
     variant::build()?;

@@ -50,11 +50,15 @@ fn read_answer(stream: &mut TcpStream, answer: &mut Vec<u8>) -> Result<()> {
         let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
         let head = String::from_utf8_lossy(&answer[..end]);
         ensure!(head.starts_with("HTTP/1.1 200 "), "not answered with 200: {head}");
-        let length: usize = head
-            .lines()
-            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok())
-            .with_context(|| format!("no content-length: {head}"))?;
-        if answer.len() >= end + 4 + length {
+        let head = head.to_ascii_lowercase();
+        let is_over = if head.contains("transfer-encoding: chunked") {
+            answer.ends_with(b"\r\n0\r\n\r\n")
+        } else {
+            let length =
+                head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+            answer.len() >= end + 4 + length.with_context(|| format!("no content-length: {head}"))?
+        };
+        if is_over {
             return Ok(());
         }
     }

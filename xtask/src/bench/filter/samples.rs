@@ -124,7 +124,7 @@ impl Spread {
 }
 
 /// Where in so many sorted values this part of them ends.
-fn position(count: usize, part: f64) -> usize {
+pub(super) fn position(count: usize, part: f64) -> usize {
     (count.saturating_sub(1) as f64 * part).round() as usize
 }
 
