@@ -79,6 +79,11 @@ pub fn servers_python() -> Result<PathBuf> {
     Ok(pip::requirements("python-servers", "servers/requirements.txt")?.join("bin/python"))
 }
 
+/// The Python interpreter that has the instrumenting libraries of `tests/python/libraries`.
+pub fn libraries_python() -> Result<PathBuf> {
+    Ok(pip::requirements("python-libraries", "libraries/requirements.txt")?.join("bin/python"))
+}
+
 /// Prometheus itself.
 pub fn prometheus() -> Result<PathBuf> {
     apt::program("prometheus", "prometheus")

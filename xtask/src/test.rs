@@ -104,6 +104,7 @@ fn install() -> Result<()> {
     tools::python()?;
     tools::llm_python()?;
     tools::servers_python()?;
+    tools::libraries_python()?;
     tools::promtool()?;
     tools::shellcheck()?;
     tools::check_jsonschema()?;
