@@ -115,7 +115,13 @@ pub(crate) fn stats(input: &[u8]) {
             Vec::new(),
         );
     }
-    Landing { telemetry_path: "/metrics", read: Ok(&reading), missing_bounds: Vec::new() }.html();
+    Landing {
+        telemetry_path: "/metrics",
+        read: Ok(&reading),
+        missing_bounds: Vec::new(),
+        dialect_faults: &[],
+    }
+    .html();
 }
 
 /// A name that is understood is written back the same.

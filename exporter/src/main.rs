@@ -20,20 +20,31 @@ fn main() -> ExitCode {
     };
     scoretap_web::log::init(args.log);
     match Config::new(&args, |name| std::env::var_os(name)) {
-        Ok(_) if args.check_config => {
-            say("the configuration is valid");
-            ExitCode::SUCCESS
-        }
+        Ok(config) if args.check_config => checked(config.dialect_faults()),
         Ok(config) => match format {
             None => run(server::run(config)),
             Some(format) => run(scrape::print(config, format)),
         },
+        Err(faults) if args.check_config => checked(&faults),
         Err(faults) => {
-            for fault in &faults {
-                log::error!("{fault}");
-            }
-            if args.check_config { ExitCode::FAILURE } else { ExitCode::from(USAGE) }
+            report(&faults);
+            ExitCode::from(USAGE)
         }
+    }
+}
+
+fn checked(faults: &[String]) -> ExitCode {
+    if faults.is_empty() {
+        say("the configuration is valid");
+        return ExitCode::SUCCESS;
+    }
+    report(faults);
+    ExitCode::FAILURE
+}
+
+fn report(faults: &[String]) {
+    for fault in faults {
+        log::error!("{fault}");
     }
 }
 

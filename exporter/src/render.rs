@@ -21,6 +21,8 @@ pub struct RenderConfig {
     pub constants: Vec<(String, String)>,
     /// Whether OpenMetrics has `_created` lines.
     pub created_samples: bool,
+    /// Whether the dialect of the environment is served; `None` if there is none.
+    pub dialect_valid: Option<bool>,
 }
 
 /// Renders one exposition into `buffer`, which must be empty. Without a reading it has only the self metrics.
@@ -52,6 +54,7 @@ fn encoded(
     }
     let mut self_metrics = SelfMetrics::new(&mut encoder, &config.constants);
     self_metrics.always(reading.is_some(), state);
+    self_metrics.dialect(config.dialect_valid);
     if let Some(reading) = reading {
         self_metrics.of_reading(reading);
     }

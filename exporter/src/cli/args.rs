@@ -126,6 +126,8 @@ Environment:
   MODEL_NAME, MODEL_VERSION         the model of calls that do not name one
   DEPLOYMENT_NAME, MODEL_FRAMEWORK  labels of model_info
   TENANT                            label of every series
+  DIALECT_FILE                      a dialect whose families replace others of their names; if it cannot be
+                                    served, the log says why, and the other dialects are served
 
 Example:
   scoretap-exporter --dialect prediction,fastapi --expect-route score --label env=prod";

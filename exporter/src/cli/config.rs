@@ -30,8 +30,14 @@ pub struct Config {
     /// The path and query of a read of Envoy.
     pub(crate) stats: String,
     pub(crate) render: RenderConfig,
+    /// Why the dialect of [`DIALECT_FILE`] is not served; empty if it is, or if there is none.
+    pub(crate) dialect_faults: Vec<String>,
     pub(crate) expected_routes: Vec<String>,
 }
+
+/// The variable that names a tenant's dialect. A fault in that file never keeps the exporter from starting, because a
+/// container that ends makes its pod unready.
+const DIALECT_FILE: &str = "DIALECT_FILE";
 
 impl Config {
     /// The configuration, or every fault in it: where, what was found, what is allowed.
@@ -46,7 +52,8 @@ impl Config {
             faults.take(Endpoint::parse(&args.admin).map_err(|fault| format!("--envoy.admin {fault}")));
         faults.take(regex("--envoy.stat-prefix", &args.stat_prefix));
         faults.take(regex("--envoy.app-cluster", &args.app_cluster));
-        let families = faults.take_all(families(args)).unwrap_or_default();
+        let dialects = faults.take_all(dialects(args)).unwrap_or_default();
+        let mut families = faults.take_all(dialect::merge(&dialects)).unwrap_or_default();
         for route in &args.expected_routes {
             faults.take(route_name(route));
         }
@@ -58,8 +65,17 @@ impl Config {
             framework: variable("MODEL_FRAMEWORK"),
         };
         let tenant = variable("TENANT");
+        let own = variable(DIALECT_FILE);
         let constants = labels::constants(&args.labels, tenant.as_deref(), &families);
         let constants = faults.take_all(constants).unwrap_or_default();
+        let with_own = own.as_deref().map(|path| with_own(dialects, path, &args.labels, tenant.as_deref()));
+        let dialect_valid = with_own.as_ref().map(Result::is_ok);
+        let mut dialect_faults = Vec::new();
+        match with_own {
+            Some(Ok(all)) => families = all,
+            Some(Err(faults)) => dialect_faults = faults,
+            None => {}
+        }
         match (telemetry_path, admin, faults.0) {
             (Some(telemetry_path), Some(admin), faults) if faults.is_empty() => Ok(Self {
                 listen,
@@ -69,7 +85,14 @@ impl Config {
                 web_config: args.web_config.clone(),
                 admin,
                 stats: query::everything(&args.stat_prefix, &args.app_cluster),
-                render: RenderConfig { families, identity, constants, created_samples: args.created_samples },
+                render: RenderConfig {
+                    families,
+                    identity,
+                    constants,
+                    created_samples: args.created_samples,
+                    dialect_valid,
+                },
+                dialect_faults,
                 expected_routes: args.expected_routes.clone(),
             }),
             (_, _, faults) => Err(faults),
@@ -81,6 +104,11 @@ impl Config {
     /// The settings for rendering.
     pub const fn render(&self) -> &RenderConfig {
         &self.render
+    }
+
+    /// Why the dialect of the environment is not served.
+    pub fn dialect_faults(&self) -> &[String] {
+        &self.dialect_faults
     }
 
     /// The identity of this pod.
@@ -136,11 +164,12 @@ fn regex(flag: &str, text: &str) -> Result<(), String> {
 /// The dialect that is served if none is chosen.
 const DEFAULT_DIALECT: &str = "prediction";
 
-/// The families of all selected dialects. Those from files come last.
-fn families(args: &Args) -> Result<Vec<Family>, Vec<String>> {
+/// The selected dialects. Those from files come last.
+fn dialects(args: &Args) -> Result<Vec<Dialect>, Vec<String>> {
     let mut faults = Faults::default();
+    let files = args.dialect_files.iter();
     let files: Vec<Dialect> =
-        args.dialect_files.iter().filter_map(|path| faults.take_all(dialect_file(path))).collect();
+        files.filter_map(|path| faults.take_all(dialect_file("--dialect-file ", path))).collect();
     let is_default = args.dialects.is_empty();
     let default = [DEFAULT_DIALECT.to_owned()];
     let names = if is_default { &default[..] } else { &args.dialects };
@@ -158,8 +187,30 @@ fn families(args: &Args) -> Result<Vec<Family>, Vec<String>> {
         dialects.iter_mut().for_each(|dialect| give_way(dialect, &files));
     }
     dialects.extend(files);
-    let merged = faults.take_all(dialect::merge(&dialects));
-    merged.filter(|_| faults.0.is_empty()).ok_or(faults.0)
+    if faults.0.is_empty() { Ok(dialects) } else { Err(faults.0) }
+}
+
+/// The exporter's container has memory for the expositions of so many families.
+const MOST_OWN_FAMILIES: usize = 200;
+
+/// The families with those of a tenant's dialect, which replace others of their names.
+fn with_own(
+    mut dialects: Vec<Dialect>,
+    path: &str,
+    labels: &[String],
+    tenant: Option<&str>,
+) -> Result<Vec<Family>, Vec<String>> {
+    const ORIGIN: &str = "environment DIALECT_FILE=";
+    let own = dialect_file(ORIGIN, Path::new(path))?;
+    if own.families.len() > MOST_OWN_FAMILIES {
+        let found = own.families.len();
+        return Err(vec![format!("{ORIGIN}{path}: has {found} families; write at most {MOST_OWN_FAMILIES}")]);
+    }
+    dialects.iter_mut().for_each(|dialect| give_way(dialect, std::slice::from_ref(&own)));
+    dialects.push(own);
+    let families = dialect::merge(&dialects)?;
+    labels::constants(labels, tenant, &families)?;
+    Ok(families)
 }
 
 /// Removes the families that a file defines in another way.
@@ -171,12 +222,13 @@ fn give_way(dialect: &mut Dialect, files: &[Dialect]) {
     });
 }
 
-fn dialect_file(path: &Path) -> Result<Dialect, Vec<String>> {
+/// `origin` begins each fault.
+fn dialect_file(origin: &str, path: &Path) -> Result<Dialect, Vec<String>> {
     let file = path.display();
     let text = std::fs::read_to_string(path).map_err(|cause| {
-        vec![format!("--dialect-file {file}: cannot be read: {cause}; give the path of a YAML file")]
+        vec![format!("{origin}{file}: cannot be read: {cause}; give the path of a YAML file")]
     })?;
-    Dialect::parse(&format!("--dialect-file {file}"), &text)
+    Dialect::parse(&format!("{origin}{file}"), &text)
 }
 
 fn route_name(name: &str) -> Result<(), String> {
@@ -286,6 +338,49 @@ mod tests {
         give_way(&mut default, std::slice::from_ref(&file));
         assert_eq!(default.families.len(), before - 1);
         assert!(dialect::merge(&[default, file]).is_ok());
+    }
+
+    /// A dialect of the environment with these families.
+    fn with_dialect(name: &str, families: &str) -> Config {
+        let file = std::env::temp_dir().join(format!("scoretap-{}-{name}.yaml", std::process::id()));
+        std::fs::write(&file, format!("{{dialect: mine, families: [{families}]}}")).unwrap();
+        let path = file.display().to_string();
+        let environment = [(DIALECT_FILE, path.as_bytes()), ("TENANT", b"acme")];
+        let config = config(&["--dialect", "prediction,fastapi"], &environment).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        config
+    }
+
+    #[test]
+    fn dialect_of_the_environment_replaces_families() {
+        let config = with_dialect("own", "{name: http_requests_total, help: A., measure: calls}");
+        assert_eq!((config.dialect_faults.as_slice(), config.render.dialect_valid), (&[][..], Some(true)));
+        let named = config.render.families.iter().filter(|family| family.name == "http_requests_total");
+        assert_eq!(named.map(|family| family.labels.len()).collect::<Vec<_>>(), [0]);
+    }
+
+    #[test]
+    fn invalid_dialect_of_the_environment_changes_nothing() {
+        let families = |config: &Config| config.render.families.clone();
+        let without = config(&["--dialect", "prediction,fastapi"], &[("TENANT", b"acme")]).unwrap();
+        assert_eq!(without.render.dialect_valid, None);
+        let tenant = "{name: a_total, help: A., measure: calls, labels: [{name: tenant, value: model}]}";
+        let many: Vec<String> =
+            (0..201).map(|number| format!("{{name: a{number}_total, help: A., measure: calls}}")).collect();
+        for (name, written, fault) in [
+            ("many", many.join(", ").as_str(), "has 201 families; write at most 200"),
+            ("no-help", "{name: a_total, measure: calls}", "families[0]: has no help"),
+            ("tenant", tenant, "a dialect has a label \"tenant\" of its own"),
+        ] {
+            let config = with_dialect(name, written);
+            assert!(config.dialect_faults[0].contains(fault), "{:?}", config.dialect_faults);
+            assert_eq!((families(&config), config.render.dialect_valid), (families(&without), Some(false)));
+        }
+        let absent = config(&[], &[(DIALECT_FILE, b"/nonexistent.yaml")]).unwrap();
+        assert!(
+            absent.dialect_faults[0]
+                .starts_with("environment DIALECT_FILE=/nonexistent.yaml: cannot be read")
+        );
     }
 
     #[test]

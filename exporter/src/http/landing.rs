@@ -29,6 +29,8 @@ pub struct Landing<'a> {
     pub read: Result<&'a Reading, String>,
     /// Families, and the bounds that each asks for but the filter does not have.
     pub missing_bounds: Vec<(&'a str, Vec<u64>)>,
+    /// Why the dialect of the environment is not served.
+    pub dialect_faults: &'a [String],
 }
 
 impl Landing<'_> {
@@ -72,6 +74,8 @@ impl Landing<'_> {
             }
             Some(true) => {}
         }
+        let not_served = |fault| format!("The pod's own dialect is not served: {fault}");
+        warnings.extend(self.dialect_faults.iter().map(not_served));
         warnings.extend(blind(reading));
         if reading.in_flight.is_none() {
             warnings.push("Calls in flight are unknown: no cluster matches --envoy.app-cluster.".to_owned());
@@ -327,7 +331,13 @@ mod tests {
         let mut decoder = Decoder::new(&identity);
         lines.iter().for_each(|line| decoder.line(line).unwrap());
         let reading = decoder.finish(&[]);
-        Landing { telemetry_path: "/metrics", read: Ok(&reading), missing_bounds: Vec::new() }.html()
+        Landing {
+            telemetry_path: "/metrics",
+            read: Ok(&reading),
+            missing_bounds: Vec::new(),
+            dialect_faults: &[],
+        }
+        .html()
     }
 
     #[track_caller]
@@ -355,7 +365,8 @@ mod tests {
     #[test]
     fn page_without_envoy_has_links_and_reason() {
         let read = Err("cannot <connect>".to_owned());
-        let page = Landing { telemetry_path: "/m", read, missing_bounds: Vec::new() }.html();
+        let page =
+            Landing { telemetry_path: "/m", read, missing_bounds: Vec::new(), dialect_faults: &[] }.html();
         let reason = "cannot be read: cannot &lt;connect&gt;";
         assert!(
             page.contains("href=\"/m\"") && page.contains(reason) && !page.contains("<section>"),

@@ -55,6 +55,12 @@ const BUILD: Family = Family {
     kind: Kind::Info,
     label: Some(("version", "as `--version` says")),
 };
+const DIALECT: Family = Family {
+    name: "scoretap_dialect_valid",
+    help: "0 where the dialect of DIALECT_FILE cannot be served; only with such a dialect.",
+    kind: Kind::Gauge,
+    label: None,
+};
 const VALID: Family = Family {
     name: "scoretap_config_valid",
     help: "0 where the filter runs without its configuration, which is not valid.",
@@ -169,7 +175,7 @@ const START: Family = Family {
 };
 
 /// All of them, in the order in which they are written.
-pub const FAMILIES: [Family; 22] = [
+pub const FAMILIES: [Family; 23] = [
     UP,
     DURATION,
     ERRORS,
@@ -184,6 +190,7 @@ pub const FAMILIES: [Family; 22] = [
     OPEN_FDS,
     MAX_FDS,
     START,
+    DIALECT,
     VALID,
     SEEN,
     ENVOYS,
@@ -257,6 +264,13 @@ impl<'a, E: Encoder> SelfMetrics<'a, E> {
             self.one(MAX_FDS, Value::Count(max_fds));
         }
         self.one(START, Value::Float(start_seconds));
+    }
+
+    /// Writes whether the dialect of the environment is served.
+    pub fn dialect(&mut self, is_valid: Option<bool>) {
+        if let Some(is_valid) = is_valid {
+            self.one(DIALECT, Value::Count(u64::from(is_valid)));
+        }
     }
 
     /// Writes the families that come from Envoy.

@@ -14,8 +14,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::envoy::{self, Fake};
-use crate::exporter::{Exporter, run};
-use crate::{STATS, healthy_envoy};
+use crate::exporter::{Exporter, program, run};
+use crate::{REQUESTS, STATS, healthy_envoy};
 
 /// htpasswd -nbBC 4 alice secret
 fn hash(password: &str) -> String {
@@ -400,6 +400,27 @@ fn dialect_file_faults_name_their_place() {
         "families[3].labels[0].from_the_start[1]: found 200; write each code once",
     ] {
         assert!(said.contains(words), "{words}\n{said}");
+    }
+}
+
+#[test]
+fn invalid_dialect_of_the_environment_never_stops_serving() {
+    let (envoy, folder) = (healthy_envoy(), Folder::new());
+    let file =
+        folder.write("dialect.yaml", "{dialect: mine, families: [{name: mine_total, measure: calls}]}");
+    let flags = ["--envoy.admin", envoy.url(), "--web.listen-address", "127.0.0.1:0"];
+    let start = || Exporter::start_as(program(&flags).env("DIALECT_FILE", &file));
+    let exporter = start();
+    exporter.wait_for_log("dialect.yaml: families[0]: has no help");
+    let body = exporter.get("/metrics", &[]).body;
+    assert!(body.contains("\nscoretap_dialect_valid 0\n") && body.contains(REQUESTS), "{body}");
+    assert!(exporter.get("/", &[]).body.contains("own dialect is not served"));
+    let (code, said) = run(&["--check-config"], &[("DIALECT_FILE", &file)]);
+    assert!(code == Some(1) && said.contains("has no help"), "{said}");
+    folder.write("dialect.yaml", "{dialect: mine, families: [{name: mine_total, help: M., measure: calls}]}");
+    let body = start().get("/metrics", &[]).body;
+    for line in ["\nscoretap_dialect_valid 1\n", "\nmine_total 12\n", REQUESTS] {
+        assert!(body.contains(line), "{body}");
     }
 }
 

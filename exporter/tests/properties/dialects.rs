@@ -136,7 +136,13 @@ fn check(text: &str, lines: &[String], tenant: Option<&str>, beside: &str) {
         Ok(constants) => constants,
         Err(faults) => return check_origin(&faults, &["--label \"env=prod\": ", "environment TENANT="]),
     };
-    let config = RenderConfig { families, identity: Identity::default(), constants, created_samples: false };
+    let config = RenderConfig {
+        families,
+        identity: Identity::default(),
+        constants,
+        created_samples: false,
+        dialect_valid: None,
+    };
     let said = samples(Format::Text, &exposition(&config, lines, Text::new(Syntax::Prometheus, Vec::new())));
     let openmetrics = exposition(&config, lines, Text::new(Syntax::OpenMetrics, Vec::new()));
     assert_eq!(samples(Format::OpenMetrics, &openmetrics), said);
@@ -177,6 +183,7 @@ fn statuses_of_one_name_are_one_histogram() {
         identity: Identity::default(),
         constants: Vec::new(),
         created_samples: false,
+        dialect_valid: None,
     };
     let line = |status| format!("wasmcustom.scoretap.cell.r.~.~.POST./r.duration.{status}.inf: 1\n");
     let lines = [line("failure"), line("cancelled"), line("success")];
