@@ -7,7 +7,7 @@ use scoretap_tests::tools::{self, EnvoyVersion, Tier};
 
 use crate::package;
 use crate::run::{cargo, visibly};
-use crate::test::{Outcome, created};
+use crate::test::{Outcome, with_prometheus_3};
 
 /// The module of the tests that need the full tier.
 const FULL: &str = "full::";
@@ -39,7 +39,7 @@ pub(crate) fn full(tests: &[String]) -> Result<Outcome> {
     if !tests.is_empty() {
         return run(tests, &[]);
     }
-    created()?;
+    with_prometheus_3()?;
     run(&[FULL.to_owned()], &[])
 }
 

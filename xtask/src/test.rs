@@ -23,6 +23,8 @@ pub(crate) const SEED: &str = "1";
 
 /// The module of the tests that need Prometheus 3, which the stage `cluster-full` builds.
 const CREATED: &str = "created::";
+/// The tests of rules and dashboards that run on each Prometheus that is there.
+const HAVE_DATA: &str = "have_data";
 
 /// The result of a stage that did not fail.
 pub(crate) enum Outcome {
@@ -184,7 +186,9 @@ fn envoy() -> Result<Outcome> {
     }
     if let Err(missing) = tools::cluster_program("prometheus") {
         command.args(["--skip", CREATED]);
-        not_run.push(format!("the test of created timestamps, as {missing:#}"));
+        not_run.push(format!(
+            "the test of created timestamps, and Prometheus 3 in the tests of rules and dashboards, as {missing:#}"
+        ));
     }
     if !tools::can_build_cluster_programs() {
         command.args(["--skip", "textparse::"]);
@@ -210,9 +214,12 @@ fn servers() -> Result<()> {
     crate::demo::check_llm()
 }
 
-/// Runs the tests of the exporter that need Prometheus 3.
-pub(crate) fn created() -> Result<()> {
-    visibly(&mut cargo(&["test", "--package", "scoretap-tests", "--test", "exporter", "--", CREATED]))
+/// Runs the tests that need Prometheus 3.
+pub(crate) fn with_prometheus_3() -> Result<()> {
+    for (test, names) in [("exporter", CREATED), ("monitoring", HAVE_DATA)] {
+        visibly(&mut cargo(&["test", "--package", "scoretap-tests", "--test", test, "--", names]))?;
+    }
+    Ok(())
 }
 
 /// Checks that the generated files are up to date.

@@ -47,11 +47,28 @@ impl Prometheus {
         Self::with(folders, port, &config_of(targets, alertmanager, &rules), &[])
     }
 
+    /// Like [`start`](Self::start), with the Prometheus 3 of the clusters, if it is built, and without an Alertmanager.
+    pub fn start_newest(folders: &Folders, port: u16, targets: &[Target]) -> Result<Option<Self>> {
+        let Ok(program) = tools::cluster_program("prometheus") else { return Ok(None) };
+        let rules = write_rules(folders)?;
+        Self::run(Command::new(program), folders, port, &config_of(targets, None, &rules), &[]).map(Some)
+    }
+
     /// Starts it with a configuration and flags of the caller's, and waits until it is ready.
     pub fn with(folders: &Folders, port: u16, content: &Value, flags: &[&str]) -> Result<Self> {
+        Self::run(Self::debian()?, folders, port, content, flags)
+    }
+
+    /// Debian's Prometheus 2, and the Prometheus 3 of the clusters, if it is built, for [`run`](Self::run).
+    pub fn commands() -> Result<Vec<Command>> {
+        let newest = tools::cluster_program("prometheus").ok().map(Command::new);
+        Ok([Self::debian()?].into_iter().chain(newest).collect())
+    }
+
+    fn debian() -> Result<Command> {
         let mut command = Command::new(relocated(&tools::prometheus()?, "/usr/share/prometheus/web")?);
         command.current_dir(tools::tools_dir().join("debian-prometheus/root"));
-        Self::run(command, folders, port, content, flags)
+        Ok(command)
     }
 
     /// Like [`with`](Self::with), with the Prometheus that this command starts.
@@ -81,6 +98,17 @@ impl Prometheus {
         ensure!(answer["status"] == "success", "{expr}: {answer}");
         let result = &answer["data"]["result"];
         result.as_array().cloned().with_context(|| format!("{expr}: no series but {result}"))
+    }
+
+    /// The last errors of rules that could not be evaluated.
+    pub fn failed_rules(&self) -> Result<Vec<String>> {
+        let answer = http::get(&Endpoint::Tcp(self.address), "/api/v1/rules")?;
+        let answer: Value = serde_json::from_str(&answer)?;
+        let groups =
+            answer["data"]["groups"].as_array().with_context(|| format!("no groups but {answer}"))?;
+        let rules = groups.iter().flat_map(|group| group["rules"].as_array().into_iter().flatten());
+        let failed = rules.filter(|rule| rule["health"] == "err");
+        Ok(failed.map(|rule| format!("{}: {}", rule["name"], rule["lastError"])).collect())
     }
 }
 

@@ -93,6 +93,8 @@ fn alerts_fire_resolve_and_panels_have_data() {
     ];
     let port = ports::free();
     let prometheus = Prometheus::start(&folders, port, &targets, Some(alertmanager.address)).unwrap();
+    let newest_folders = Folders::create("monitoring-newest").unwrap();
+    let newest = Prometheus::start_newest(&newest_folders, ports::free(), &targets).unwrap();
 
     let stage = Stage(AtomicU8::new(Phase::Faults as u8));
     let start = Instant::now();
@@ -109,7 +111,10 @@ fn alerts_fire_resolve_and_panels_have_data() {
         for expected in &LATE {
             wait_for(&receiver, &prometheus, expected, "firing");
         }
-        dashboards::check_queries(&prometheus, &dashboards::all());
+        for prometheus in newest.iter().chain([&prometheus]) {
+            dashboards::check_queries(prometheus, &dashboards::all());
+            assert_eq!(prometheus.failed_rules().unwrap(), [""; 0]);
+        }
         stage.enter(Phase::Well);
         for expected in EARLY.iter().chain(&LATE) {
             wait_for(&receiver, &prometheus, expected, "resolved");

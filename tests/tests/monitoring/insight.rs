@@ -62,14 +62,16 @@ fn exposition() -> String {
 
 #[test]
 fn insight_dashboards_have_data() {
-    let folders = Folders::create("monitoring-insight").unwrap();
-    let samples = folders.run.join("samples");
-    fs::write(&samples, exposition()).unwrap();
-    let mut promtool = Command::new(tools::promtool().unwrap());
-    promtool.args(["tsdb", "create-blocks-from", "openmetrics"]).arg(&samples);
-    succeed(promtool.arg(folders.run.join("tsdb")));
-    let prometheus = Prometheus::with(&folders, ports::free(), &json!({}), &[]).unwrap();
-    dashboards::check_queries(&prometheus, &dashboards::INSIGHT.map(dashboards::read));
+    for (number, command) in Prometheus::commands().unwrap().into_iter().enumerate() {
+        let folders = Folders::create(&format!("monitoring-insight-{number}")).unwrap();
+        let samples = folders.run.join("samples");
+        fs::write(&samples, exposition()).unwrap();
+        let mut promtool = Command::new(tools::promtool().unwrap());
+        promtool.args(["tsdb", "create-blocks-from", "openmetrics"]).arg(&samples);
+        succeed(promtool.arg(folders.run.join("tsdb")));
+        let prometheus = Prometheus::run(command, &folders, ports::free(), &json!({}), &[]).unwrap();
+        dashboards::check_queries(&prometheus, &dashboards::INSIGHT.map(dashboards::read));
+    }
 }
 
 #[test]
