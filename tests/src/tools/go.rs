@@ -119,7 +119,8 @@ pub fn cluster_sources(name: &str) -> Result<PathBuf> {
     module.with_context(|| format!("tests/cluster/versions.yaml names no module {name}"))?.sources()
 }
 
-/// Files with the definitions of every custom resource that the chart creates. Downloads them the first time.
+/// Files with the definitions of every custom resource of the chart and of `examples/steering`. Downloads them the first
+/// time.
 pub fn custom_resource_definitions() -> Result<Vec<PathBuf>> {
     let operator = cluster_sources("prometheus-operator")?.join("example/prometheus-operator-crd");
     let file = |kind: &str| operator.join(format!("monitoring.coreos.com_{kind}.yaml"));
@@ -128,7 +129,14 @@ pub fn custom_resource_definitions() -> Result<Vec<PathBuf>> {
     let certificates = cluster_sources("cert-manager")?.join("deploy/crds");
     let kept =
         ["certificates", "issuers"].map(|kind| certificates.join(format!("cert-manager.io_{kind}.yaml")));
-    Ok(kinds.map(file).into_iter().chain([istio]).chain(kept).collect())
+    let rollouts = cluster_sources("argo-rollouts")?.join("manifests/crds");
+    let steering = [
+        cluster_sources("keda")?.join("config/crd/bases/keda.sh_scaledobjects.yaml"),
+        rollouts.join("analysis-template-crd.yaml"),
+        rollouts.join("rollout-crd.yaml"),
+        cluster_sources("flagger")?.join("artifacts/flagger/crd.yaml"),
+    ];
+    Ok(kinds.map(file).into_iter().chain([istio]).chain(kept).chain(steering).collect())
 }
 
 fn modules(tier: Tier) -> Result<&'static [Module]> {

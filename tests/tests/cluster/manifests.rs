@@ -1,7 +1,9 @@
 //! A real API server accepts every object of the chart and drops no field.
 
-use scoretap_tests::rendered;
+use std::fs;
+
 use scoretap_tests::wait::{STARTUP, wait_until};
+use scoretap_tests::{rendered, workspace};
 use serde_json::{Value, json};
 
 use crate::chart::{CLUSTER, turn};
@@ -23,12 +25,29 @@ fn every_rendered_case_is_accepted() {
     }
 }
 
-/// Strict validation reaches each of our kinds, so the test above would notice a misspelled field.
+const STEERING: [&str; 4] = ["keda.yaml", "hpa.yaml", "argo-rollouts.yaml", "flagger.yaml"];
+
+fn steering() -> Vec<Value> {
+    let folder = workspace::root().join("examples/steering");
+    let read = |file| rendered::documents(&fs::read_to_string(folder.join(file)).unwrap()).unwrap();
+    STEERING.into_iter().flat_map(read).collect()
+}
+
+#[test]
+fn objects_that_steer_are_accepted() {
+    let _turn = turn();
+    let objects = steering();
+    let accepted = dry_run(&objects).unwrap();
+    assert_eq!(accepted.lines().count(), objects.len(), "{accepted}");
+}
+
+/// Strict validation reaches each of our kinds, so the tests above would notice a misspelled field.
 #[test]
 fn misspelled_field_is_rejected_in_every_kind() {
     let _turn = turn();
     let mut kinds = Vec::new();
-    for mut object in rendered::CASES.iter().flat_map(|case| rendered::objects(case).unwrap()) {
+    let rendered = rendered::CASES.iter().flat_map(|case| rendered::objects(case).unwrap());
+    for mut object in rendered.chain(steering()) {
         let kind = (object["apiVersion"].clone(), object["kind"].clone());
         if kinds.contains(&kind) {
             continue;

@@ -15,6 +15,7 @@ mod objects;
 mod plain;
 mod routes;
 mod rules;
+mod steering;
 
 use std::path::PathBuf;
 use std::process::Command;
