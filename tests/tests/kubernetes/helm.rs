@@ -170,6 +170,8 @@ fn links_and_thresholds_come_from_values() {
     for name in ["scoretap-insight", "scoretap-dashboard-predictions", "scoretap-dashboard-llm"] {
         assert!(rule(name).is_some(), "{name}");
     }
+    let dashboard = rule("scoretap-dashboard-llm").unwrap().to_string();
+    assert!(dashboard.contains("https://r.example/books.md#scoretapslowtokens"), "{dashboard}");
     assert!(rule("scoretap-optional").is_some() && rule("scoretap-calls").is_none());
 }
 

@@ -27,6 +27,23 @@ fn alerts_and_runbooks_match() {
     }
 }
 
+#[test]
+fn panels_link_to_existing_runbooks() {
+    let mut count = 0;
+    for dashboard in dashboards::with_insight() {
+        for panel in dashboard["panels"].as_array().unwrap() {
+            for link in panel["links"].as_array().into_iter().flatten() {
+                let url = link["url"].as_str().unwrap();
+                let anchor =
+                    url.strip_prefix("https://runbooks.example.com/scoretap/runbooks.md#").expect(url);
+                assert!(anchors().iter().any(|found| found == anchor), "{}: {anchor}", panel["title"]);
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 30, "{count}");
+}
+
 /// On call, nobody reads further.
 #[test]
 fn runbooks_begin_with_effect_evidence_and_action() {
