@@ -74,7 +74,7 @@ pub(super) const ONLY_THE_APP: [(&str, &str); 12] = [
     (
         "the model's quality, which takes labels that arrive later",
         "accuracy auc roc f1 precision recall loss mae mse rmse mape r2 correct incorrect feedback \
-         actual actuals truth quality metric metrics bias fairness residual",
+         actual actuals truth quality metric metrics bias fairness residual brier absolute squared over under",
     ),
     (
         "drift, which takes a reference data set",
@@ -85,7 +85,7 @@ pub(super) const ONLY_THE_APP: [(&str, &str); 12] = [
         "feature features missing null nulls outlier outliers column columns nan",
     ),
     ("a database", "db database sql postgres mongo"),
-    ("a cache inside the app", "cache cached hit hits miss misses redis evictions"),
+    ("a cache inside the app", "cache cached redis evictions"),
     (
         "a queue or worker inside the app",
         "queue queued pending waiting wait worker workers job jobs task tasks backlog",
@@ -113,7 +113,8 @@ pub(super) const ONLY_THE_APP: [(&str, &str); 12] = [
          extraction compile stage step phase serialization retry retries fallback fallbacks circuit \
          breaker external upstream downstream outbound client agent tool websocket connection \
          connections session sessions login logins auth rag chunk chunks document documents shadow \
-         canary ab experiment",
+         canary ab experiment compute logging log logs kafka consumer producer webhook email notification \
+         storage registry sync backup",
     ),
     (
         "one kind of prediction",
@@ -126,6 +127,23 @@ pub(super) const ONLY_THE_APP: [(&str, &str); 12] = [
          rps tps throughput last latest max min minimum maximum availability timestamp daily hourly \
          quantile",
     ),
+];
+
+/// Metrics about the inside of a server, by how their names begin. Their words would say otherwise.
+pub(super) const INSIDE_SERVERS: [&str; 13] = [
+    "vllm:iteration_",
+    "vllm:request_inference_time",
+    "vllm:request_max_",
+    "vllm:request_params_",
+    "vllm:lora_",
+    "sglang:token_usage",
+    "nv_inference_count",
+    "nv_inference_exec_count",
+    "nv_inference_load_ratio",
+    "tgi_batch_",
+    "tgi_request_inference_",
+    "tgi_request_input_length",
+    "tgi_request_max_",
 ];
 
 /// Words for people and business. They only block a name without a word for calls: `house_price_predictions_total`.
@@ -191,7 +209,7 @@ pub(super) const KINDS_OF_CALL: [(&str, &str); 17] = [
 ];
 
 /// Words for calls.
-pub(super) const CALLS: [&str; 24] = [
+pub(super) const CALLS: [&str; 25] = [
     "request",
     "requests",
     "reqs",
@@ -216,6 +234,7 @@ pub(super) const CALLS: [&str; 24] = [
     "completions",
     "generations",
     "recommendations",
+    "hits",
 ];
 
 /// Words for calls that a counter has only if they succeeded, unless a label tells how they ended.
@@ -275,7 +294,9 @@ pub(super) const MILLISECONDS: [&str; 3] = ["ms", "millis", "milliseconds"];
 pub(super) const MICROSECONDS: [&str; 3] = ["us", "micros", "microseconds"];
 pub(super) const NANOSECONDS: [&str; 3] = ["ns", "nanos", "nanoseconds"];
 
-pub(super) const SIZES: [&str; 5] = ["size", "bytes", "payload", "body", "length"];
+pub(super) const SIZES: [&str; 4] = ["size", "bytes", "payload", "body"];
+/// Words by which a gauge counts since the start.
+pub(super) const COUNTS: [&str; 4] = ["count", "total", "counter", "number"];
 pub(super) const REQUESTS: [&str; 7] =
     ["request", "requests", "input", "received", "payload", "in", "upload"];
 pub(super) const RESPONSES: [&str; 6] = ["response", "responses", "output", "sent", "out", "transmitted"];
@@ -382,6 +403,8 @@ pub(super) const LABELS: [(&[&str], &[Dimension]); 13] = [
             "prediction_label",
             "species",
             "intent",
+            "decision",
+            "risk_level",
         ],
         &[Dimension::Class, Dimension::Status],
     ),

@@ -108,16 +108,22 @@ fn refuse(name: &Name, shape: Shape) -> Result<(), Declined> {
             "a time in nanoseconds; a dialect has seconds, milliseconds and microseconds".to_owned(),
         );
     }
-    if let Some((_, instead)) = map::KINDS_OF_CALL.iter().find(|(word, _)| name.has(&[*word])) {
-        return unknowable(format!("one kind of call has no family of its own; write {instead}"));
+    if map::INSIDE_SERVERS.iter().any(|server| name.text.starts_with(server)) {
+        return unknowable("it is about the inside of the server".to_owned());
     }
+    let kind = map::KINDS_OF_CALL.iter().find(|(word, _)| name.has(&[*word]));
     let is_flight = shape == Shape::Gauge && name.has(&map::IN_FLIGHT) && name.has(&map::CALLS);
     let is_tokens = name.has(&["tokens", "token"]);
     for (what, words) in &map::ONLY_THE_APP {
-        let found = name.words.iter().find(|word| words.split(' ').any(|known| known == *word));
+        let is_kind = |word: &str| kind.is_some_and(|(kind, _)| *kind == word);
+        let mut rest = name.words.iter().filter(|word| !is_kind(word));
+        let found = rest.find(|word| words.split(' ').any(|known| known == *word));
         if let Some(found) = found.filter(|_| !is_flight && !is_tokens) {
             return unknowable(format!("only the app knows it: {found:?} is about {what}"));
         }
+    }
+    if let Some((_, instead)) = kind {
+        return unknowable(format!("one kind of call has no family of its own; write {instead}"));
     }
     let calls = [&map::CALLS[..], &map::TIMES, &map::VALUES, &map::FAILURES, &map::SUCCESSES];
     if name.has(&map::BUSINESS) && !calls.iter().any(|words| name.has(words)) {
@@ -158,10 +164,18 @@ fn distribution(name: &Name, shape: Shape, hints: &Hints) -> Result<Chosen, Decl
 
 fn duration(name: &Name, shape: Shape, hints: &Hints) -> Result<Chosen, Declined> {
     let rest: Vec<&String> = name.words.iter().filter(|word| !map::TIMES.contains(&word.as_str())).collect();
-    if !rest.is_empty() && !name.has(&map::CALLS) && !name.has(&map::SERVICES) {
+    let is_of_calls = rest.is_empty() || name.has(&map::CALLS) || name.has(&map::SERVICES);
+    if !is_of_calls && !name.has(&["processing"]) {
         return undecided();
     }
-    timed(name, shape, Measure::Distribution(Histogram::Duration), hints)
+    let mut chosen = timed(name, shape, Measure::Distribution(Histogram::Duration), hints)?;
+    if !is_of_calls {
+        chosen.questions.push(
+            "shows the time of a whole call; leave this family out if the app measured a part of it"
+                .to_owned(),
+        );
+    }
+    Ok(chosen)
 }
 
 /// A time, with its unit.
@@ -235,6 +249,11 @@ fn counter(name: &Name, hints: &Hints) -> Result<Chosen, Declined> {
     let mut chosen = chosen(Measure::Calls, Kind::Counter);
     if name.has(&map::FAILURES) {
         chosen.only = vec![Status::Failure];
+        if !name.has(&map::CALLS) && !name.has(&map::SERVICES) {
+            let question =
+                "counts every call that failed; leave this family out if the app counted other errors";
+            chosen.questions.push(question.to_owned());
+        }
     } else if name.has(&map::SUCCESSES) {
         chosen.only = vec![Status::Success];
     } else if name.has(&map::CANCELLED) {
@@ -261,6 +280,13 @@ fn gauge(name: &Name, hints: &Hints) -> Result<Chosen, Declined> {
     }
     if name.has(&map::TIMES) {
         return timed(name, Shape::Gauge, Measure::Distribution(Histogram::Duration), hints);
+    }
+    if name.has(&map::CALLS) && (hints.has_class || name.has(&map::COUNTS)) {
+        let mut chosen = counter(name, hints)?;
+        chosen.questions.push(
+            "counts since Envoy started; leave this family out if the app set another value".to_owned(),
+        );
+        return Ok(chosen);
     }
     if name.has(&map::VALUES) {
         return Err(Declined::Unknowable(
@@ -339,6 +365,7 @@ mod tests {
         {
             check(name, Shape::Histogram, "duration");
         }
+        check("fraud_processing_seconds", Shape::Histogram, "duration");
         check("inference_latency_ms", Shape::Histogram, "duration milliseconds");
         check("http_request_size_bytes", Shape::Summary, "request_bytes");
         check("prediction_confidence", Shape::Histogram, "value");
@@ -355,6 +382,8 @@ mod tests {
         check("prediction_latency_seconds", Shape::Gauge, "-");
         check("prediction_score", Shape::Gauge, "-");
         check("active_users", Shape::Gauge, "?");
+        check("request_count", Shape::Gauge, "calls");
+        check("predictions_per_minute", Shape::Gauge, "?");
     }
 
     #[test]
@@ -368,6 +397,14 @@ mod tests {
         check("preprocessing_duration_seconds", Shape::Histogram, "-");
         check("batch_training_duration_seconds", Shape::Histogram, "-");
         check("cache_hits_total", Shape::Counter, "-");
+        check("api_hits_total", Shape::Counter, "calls");
+        check("forecast_squared_error_total", Shape::Counter, "-");
+        check("tracking_logging_errors_total", Shape::Counter, "-");
+        check("vllm:request_max_num_generation_tokens", Shape::Histogram, "-");
+        check("vllm:iteration_tokens_total", Shape::Histogram, "-");
+        check("tgi_request_input_length", Shape::Histogram, "-");
+        check("nv_inference_compute_duration_us", Shape::Counter, "-");
+        check("invalid_feedback_total", Shape::Counter, "-");
         check("positive_predictions_total", Shape::Counter, "-");
         check("timeout_errors_total", Shape::Counter, "-");
         check("fraud_total", Shape::Counter, "?");
