@@ -18,7 +18,7 @@ use scoretap_core::outcome::{Outcome, Status};
 use scoretap_core::reading::{StreamEnd, TokenType, Usage};
 use scoretap_scan::record::{Finish, Kind as ValueKind};
 
-pub use merge::merge;
+pub use merge::{merge, sample_names};
 
 use crate::bodies::{BodyCount, BodyHistogram};
 

@@ -49,11 +49,12 @@ fn is_same(one: &Family, other: &Family) -> bool {
 
 /// Whether two families share the name of a sample or a heading.
 fn clashes(one: &Family, other: &Family) -> bool {
-    let names = names(other);
-    self::names(one).iter().any(|name| names.contains(name))
+    let names = sample_names(other);
+    sample_names(one).iter().any(|name| names.contains(name))
 }
 
-fn names(family: &Family) -> Vec<String> {
+/// The names of a family's samples and headings. No other family can have one of them.
+pub fn sample_names(family: &Family) -> Vec<String> {
     let name = &family.name;
     let with = |suffixes: &[&str]| suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect();
     // In OpenMetrics a heading has no suffix.

@@ -7,6 +7,7 @@ mod check;
 mod judge;
 mod labels;
 mod map;
+mod matching;
 mod measure;
 pub(crate) mod model;
 mod plan;

@@ -1,6 +1,8 @@
 //! Judges one selector against the family that fills it.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use regex::Regex;
 use scoretap_core::histogram::{DEFAULT_TIME_BOUNDS, Histogram, SIZE_BOUNDS};
@@ -355,7 +357,7 @@ const fn status_of(code: u16) -> Status {
 }
 
 /// Whether a label with this value passes all the matchers. A variable can have any value but none.
-fn accepts(matchers: &[&Matcher], value: &str) -> bool {
+pub(super) fn accepts(matchers: &[&Matcher], value: &str) -> bool {
     matchers.iter().all(|matcher| {
         let is_equal =
             || if matcher.is_open() { open(&matcher.value, value) } else { matcher.value == value };
@@ -377,8 +379,19 @@ fn matches(pattern: &str, value: &str) -> bool {
     whole(&pattern.replace(ANY, ".*")).is_some_and(|pattern| pattern.is_match(value))
 }
 
-fn whole(pattern: &str) -> Option<Regex> {
-    Regex::new(&format!("^(?s:{pattern})$")).ok()
+/// A pattern that matches whole values. Dashboards repeat few patterns in many queries, so each is compiled once.
+fn whole(pattern: &str) -> Option<Rc<Regex>> {
+    thread_local! {
+        static COMPILED: RefCell<BTreeMap<String, Option<Rc<Regex>>>> = const { RefCell::new(BTreeMap::new()) };
+    }
+    COMPILED.with_borrow_mut(|compiled| {
+        if let Some(known) = compiled.get(pattern) {
+            return known.clone();
+        }
+        let regex = Regex::new(&format!("^(?s:{pattern})$")).ok().map(Rc::new);
+        compiled.insert(pattern.to_owned(), regex.clone());
+        regex
+    })
 }
 
 /// A value that the matchers require; `None` if any will do.

@@ -119,16 +119,48 @@ fn label(family: &Family, name: &str, seen: &BTreeSet<String>, questions: &mut V
     };
     let possible: Vec<Dimension> = meanings(name).into_iter().filter(fits).collect();
     let value = decide(family, name, &possible, seen, questions)?;
-    let from_the_start = match (family.measure, value) {
-        (Measure::Calls, Dimension::Code | Dimension::CodeClass) => match family.only.as_slice() {
-            [] => vec![200, 500],
-            [Status::Failure] => vec![500],
-            _ => Vec::new(),
-        },
-        _ => Vec::new(),
-    };
+    let from_the_start = from_the_start(family, value);
     let rename = renames(name, value, seen);
     Some(Label { name: name.to_owned(), value, rename, text: String::new(), from_the_start })
+}
+
+/// Adds labels of another family, so that the series of both find each other.
+pub(super) fn add(family: &mut Family, labels: Vec<Label>) {
+    for mut label in labels {
+        let is_known = family.labels.iter().any(|own| own.name == label.name)
+            || label.value != Dimension::Fixed && family.has(label.value);
+        let is_failure = family.only == [Status::Failure];
+        let fits = family.measure.dimensions().contains(&label.value)
+            && (label.value != Dimension::ErrorType || is_failure);
+        if is_known || !fits {
+            continue;
+        }
+        label.from_the_start = from_the_start(family, label.value);
+        family.labels.push(label);
+    }
+}
+
+/// Whether a label's name tells a dimension of calls, and not of what their bodies hold.
+pub(super) fn is_of_calls(label: &str) -> bool {
+    meanings(label).first().is_some_and(|value| !value.is_of_body() && !is_ambiguous(label))
+}
+
+/// Whether only values could tell if a label is the end of a call or a predicted class.
+fn is_ambiguous(label: &str) -> bool {
+    let meanings = meanings(label);
+    meanings.contains(&Dimension::Status) && meanings.contains(&Dimension::Class)
+}
+
+/// The codes that have a series before their first call.
+fn from_the_start(family: &Family, value: Dimension) -> Vec<u16> {
+    if family.measure != Measure::Calls || !value.is_code() {
+        return Vec::new();
+    }
+    match family.only.as_slice() {
+        [] => vec![200, 500],
+        [Status::Failure] => vec![500],
+        _ => Vec::new(),
+    }
 }
 
 /// Whether the name of a label tells a dimension.
@@ -191,7 +223,15 @@ fn decide(
         return Some(value);
     }
     if words.is_empty() {
-        return possible.first().copied();
+        if is_ambiguous(name) && family.measure == Measure::Calls {
+            questions.push(format!(
+                "no query tells the values of {name}; it shows how calls ended. For predicted classes write `measure: \
+                 classes` and `value: class`"
+            ));
+        }
+        // The type of an error is no plain success or failure.
+        let is_type = is_about_errors(name) && possible.first() == Some(&Dimension::Status);
+        return possible.first().filter(|_| !is_type).copied();
     }
     // Words that are no ending: the type of a failure, a class, a model.
     let is_worded = |value: &&Dimension| !matches!(value, Dimension::Code | Dimension::CodeClass);

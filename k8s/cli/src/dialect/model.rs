@@ -15,14 +15,18 @@ pub(crate) struct Query {
     pub(crate) expr: String,
     /// The name under which a recording rule stores the result.
     pub(crate) records: Option<String>,
+    /// Labels that a recording rule adds to its result.
+    pub(crate) adds: BTreeSet<String>,
+    /// Labels that a panel's legend names.
+    pub(crate) legend: BTreeSet<String>,
     pub(crate) content: Content,
 }
 
 /// The selectors of a query.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Content {
-    /// PromQL: its selectors, and how they depend on each other.
-    PromQl { uses: Vec<Use>, tree: Tree },
+    /// PromQL: its selectors, how they depend on each other, and the labels of the result.
+    PromQl { uses: Vec<Use>, tree: Tree, labels: Labels },
     /// Something else, and why.
     Other(String),
 }
@@ -32,10 +36,57 @@ pub(crate) enum Content {
 pub(crate) enum Tree {
     /// The selector with this index.
     Use(usize),
+    /// Two expressions whose series find each other by their labels.
+    Pair(Box<Pair>),
+    /// An expression whose series must have `le`.
+    Bounded(Labels),
     /// All of these. An empty list needs no series, such as `vector(0)`.
     All(Vec<Tree>),
     /// One of these, as with `or`.
     Any(Vec<Tree>),
+}
+
+impl Tree {
+    /// All pairs in it.
+    pub(crate) fn pairs(&self) -> Vec<&Pair> {
+        match self {
+            Self::Pair(pair) => vec![pair],
+            Self::All(trees) | Self::Any(trees) => trees.iter().flat_map(Self::pairs).collect(),
+            Self::Use(_) | Self::Bounded(_) => Vec::new(),
+        }
+    }
+}
+
+/// The labels of the series that an expression yields, as far as the query tells.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Labels {
+    /// The labels of the selector with this index.
+    Of(usize),
+    /// No others than these.
+    Only(BTreeSet<String>, Box<Labels>),
+    Without(BTreeSet<String>, Box<Labels>),
+    With(BTreeSet<String>, Box<Labels>),
+    /// One series without labels, such as `vector(0)`.
+    Empty,
+    /// A number, which matches every series.
+    Scalar,
+    Unknown,
+}
+
+/// Two sides of a binary operator.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Pair {
+    pub(crate) operator: String,
+    pub(crate) sides: [Labels; 2],
+    pub(crate) matching: Matching,
+}
+
+/// The labels by which the series of two sides find each other.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Matching {
+    All,
+    On(BTreeSet<String>),
+    Ignoring(BTreeSet<String>),
 }
 
 /// One vector selector.
@@ -143,6 +194,8 @@ pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
     /// The measure's name in a dialect.
     pub(crate) measure: Option<&'static str>,
+    /// The labels that the dialect gives to the series. `None` if the series are another's.
+    pub(crate) labels: Option<BTreeSet<String>>,
 }
 
 /// The dialect that the queries want.

@@ -1,17 +1,21 @@
 //! Plans a dialect: which family fills each selector, and the verdict on it.
 
+mod family;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use scoretap_core::histogram::{DEFAULT_TIME_BOUNDS, Histogram, MOST_BOUNDS, time_bound};
 use scoretap_dialect::names::is_name;
-use scoretap_dialect::{BUILT_IN, Dialect, Family, Kind as FamilyKind, Measure, Unit, merge};
+use scoretap_dialect::{BUILT_IN, Dialect, Family, Kind as FamilyKind, Measure, Unit, sample_names};
 
+use self::family::{family, needs_of};
 use super::judge::{Series, judge};
 use super::labels::{self, Origin, Values};
 use super::map;
 use super::measure::{Chosen, Declined, Hints, Shape, choose};
 use super::model::{
-    Content, Exposed, Input, Judgement, Kind, Needs, Op, Plan, Planned, Query, Role, Use, Verdict,
+    Content, Exposed, Input, Judgement, Kind, Labels, Matching, Needs, Op, Plan, Planned, Query, Role, Use,
+    Verdict,
 };
 use super::write::Earlier;
 
@@ -31,6 +35,8 @@ struct Wanted<'a> {
     /// Query, selector and the part of the family.
     uses: Vec<(usize, usize, Series)>,
     exposed: Option<&'a Exposed>,
+    /// Labels that legends show.
+    shown: BTreeSet<String>,
 }
 
 /// A family, or why there is none.
@@ -40,13 +46,35 @@ struct Decision {
     is_choice: bool,
 }
 
+impl Decision {
+    fn judge(&self, used: &Use, series: Series, needs: &mut Needs) -> Judgement {
+        let nothing = |why: String| Judgement { verdict: Verdict::Empty(why), measure: None, labels: None };
+        match &self.family {
+            Err(why) => nothing(why.clone()),
+            Ok(family) if self.is_choice => nothing(choice_reason(family)),
+            Ok(family) => {
+                let mut labels: BTreeSet<String> =
+                    family.labels.iter().map(|label| label.name.clone()).collect();
+                if series == Series::Bucket {
+                    labels.insert("le".to_owned());
+                }
+                let verdict = judge(used, series, family, needs);
+                Judgement { verdict, measure: Some(family.measure.as_str()), labels: Some(labels) }
+            }
+        }
+    }
+}
+
 struct Planner<'a> {
     input: &'a Input,
     dialect: &'a str,
-    kept: &'a [Family],
+    kept: BTreeMap<&'a str, &'a Family>,
     /// Families that the user commented out.
     declined: BTreeSet<String>,
     built_in: Vec<Family>,
+    exposed: BTreeMap<&'a str, Kind>,
+    /// Names that recording rules of the input make.
+    recorded: BTreeSet<&'a str>,
     /// Bases of names that end in _bucket or _sum.
     bases: BTreeSet<&'a str>,
 }
@@ -60,15 +88,36 @@ impl<'a> Planner<'a> {
         Self {
             input,
             dialect,
-            kept,
+            kept: kept.iter().map(|family| (family.name.as_str(), family)).collect(),
             declined,
             built_in: built_in.flat_map(|dialect| dialect.families).collect(),
+            exposed: input.exposed.iter().map(|exposed| (exposed.name.as_str(), exposed.kind)).collect(),
+            recorded: input.queries.iter().filter_map(|query| query.records.as_deref()).collect(),
             bases: bases.collect(),
         }
     }
 
     fn plan(&self) -> Plan {
         let mut plan = Plan { judgements: self.input.queries.iter().map(blank).collect(), ..Plan::default() };
+        let wanted = self.wanted(&mut plan);
+        let mut decisions: BTreeMap<&str, Decision> =
+            wanted.iter().map(|(name, wanted)| (name.as_str(), self.decide(name, wanted))).collect();
+        self.pair(&mut decisions);
+        let mut order: Vec<(&String, &Wanted<'a>)> = wanted.iter().collect();
+        // If two names clash, the one with more queries stays.
+        order.sort_by_key(|(name, wanted)| (!self.is_kept(name), std::cmp::Reverse(wanted.uses.len())));
+        let mut taken = BTreeSet::new();
+        for (name, wanted) in order {
+            if let Some(decision) = decisions.remove(name.as_str()) {
+                self.add(&mut plan, name, wanted, decision, &mut taken);
+            }
+        }
+        plan.families.sort_by(|one, other| one.family.name.cmp(&other.family.name));
+        plan
+    }
+
+    /// The demands on each family, while selectors of other exporters get their verdict.
+    fn wanted(&self, plan: &mut Plan) -> BTreeMap<String, Wanted<'a>> {
         let mut wanted: BTreeMap<String, Wanted<'a>> = BTreeMap::new();
         for exposed in &self.input.exposed {
             let is_ours = exposed.name.starts_with("scoretap_") || exposed.name.ends_with("_created");
@@ -78,35 +127,81 @@ impl<'a> Planner<'a> {
         }
         for (query, index, used) in uses(self.input) {
             match self.foreign(used) {
-                Some(verdict) => set(&mut plan, query, index, Judgement { verdict, measure: None }),
+                Some(verdict) => {
+                    set(plan, query, index, Judgement { verdict, measure: None, labels: None });
+                }
                 None => {
                     let (base, series) = self.base(used);
                     wanted.entry(base).or_default().uses.push((query, index, series));
                 }
             }
         }
-        for family in self.kept {
+        self.legends(&mut wanted);
+        for family in self.kept.values() {
             wanted.entry(family.name.clone()).or_default();
         }
-        let mut order: Vec<(&String, &Wanted<'a>)> = wanted.iter().collect();
-        // If two names clash, the one with more queries stays.
-        order.sort_by_key(|(name, wanted)| (!self.is_kept(name), std::cmp::Reverse(wanted.uses.len())));
-        for (name, wanted) in order {
-            self.add(&mut plan, name, wanted);
+        wanted
+    }
+
+    /// Adds the labels that legends name, if no operator needs a family to have the labels of another.
+    fn legends(&self, wanted: &mut BTreeMap<String, Wanted<'a>>) {
+        let pairs: BTreeSet<String> = self.pairs().into_iter().flatten().collect();
+        for query in &self.input.queries {
+            let Content::PromQl { uses, labels, .. } = &query.content else { continue };
+            for label in query.legend.iter().filter(|label| labels::is_of_calls(label)) {
+                let used = reached(labels, label).and_then(|index| uses.get(index));
+                let base = used.map(|used| self.base(used).0).filter(|base| !pairs.contains(base));
+                if let Some(wanted) = base.and_then(|base| wanted.get_mut(&base)) {
+                    wanted.shown.insert(label.clone());
+                }
+            }
         }
-        plan.families.sort_by(|one, other| one.family.name.cmp(&other.family.name));
-        plan
+    }
+
+    /// Different families whose series must find each other by all their labels.
+    fn pairs(&self) -> BTreeSet<[String; 2]> {
+        let mut pairs = BTreeSet::new();
+        for query in &self.input.queries {
+            let Content::PromQl { uses, tree, .. } = &query.content else { continue };
+            let base = |labels: &Labels| match labels {
+                Labels::Of(index) => uses.get(*index).map(|used| self.base(used).0),
+                _ => None,
+            };
+            for pair in tree.pairs().into_iter().filter(|pair| pair.matching == Matching::All) {
+                let [left, right] = &pair.sides;
+                let both = base(left).zip(base(right));
+                pairs.extend(both.filter(|(left, right)| left != right).map(|(left, right)| [left, right]));
+            }
+        }
+        pairs
+    }
+
+    /// Gives the labels of each family to those that are divided by it or by which it is divided.
+    fn pair(&self, decisions: &mut BTreeMap<&str, Decision>) {
+        for [left, right] in self.pairs() {
+            for (from, to) in [(&left, &right), (&right, &left)] {
+                let labels = match decisions.get(from.as_str()) {
+                    Some(Decision { family: Ok(family), is_choice: false, .. }) => family.labels.clone(),
+                    _ => continue,
+                };
+                if let Some(Decision { family: Ok(family), is_choice: false, .. }) =
+                    decisions.get_mut(to.as_str())
+                    && !self.is_kept(to)
+                {
+                    labels::add(family, labels);
+                }
+            }
+        }
     }
 
     fn is_kept(&self, name: &str) -> bool {
-        self.kept.iter().any(|family| family.name == name)
+        self.kept.contains_key(name)
     }
 
     /// The verdict on a metric that no dialect has.
     fn foreign(&self, used: &Use) -> Option<Verdict> {
         let metric = used.metric.as_str();
-        let is_recorded = |query: &Query| query.records.as_deref() == Some(metric);
-        if metric.starts_with("scoretap_") || self.input.queries.iter().any(is_recorded) {
+        if metric.starts_with("scoretap_") || self.recorded.contains(metric) {
             return Some(Verdict::Works);
         }
         if !is_name(metric) {
@@ -130,14 +225,13 @@ impl<'a> Planner<'a> {
     /// The family that a metric belongs to, and the part of it.
     fn base(&self, used: &Use) -> (String, Series) {
         let metric = used.metric.as_str();
-        let exposed = |name: &str, kinds: &[Kind]| {
-            self.input.exposed.iter().any(|exposed| exposed.name == name && kinds.contains(&exposed.kind))
-        };
+        let exposed =
+            |name: &str, kinds: &[Kind]| self.exposed.get(name).is_some_and(|kind| kinds.contains(kind));
         let known = |name: &str| {
             let is_shaped = |family: &&Family| {
                 family.name == name && matches!(family.kind, FamilyKind::Histogram | FamilyKind::Summary)
             };
-            self.kept.iter().chain(&self.built_in).any(|family| is_shaped(&family))
+            self.kept.get(name).copied().into_iter().chain(&self.built_in).any(|family| is_shaped(&family))
         };
         let whole = (metric.to_owned(), Series::Plain);
         if exposed(metric, &[Kind::Counter, Kind::Gauge]) || self.is_kept(metric) {
@@ -164,33 +258,30 @@ impl<'a> Planner<'a> {
         whole
     }
 
-    fn add(&self, plan: &mut Plan, name: &str, wanted: &Wanted<'_>) {
-        let mut decision = self.decide(name, wanted);
-        if let Ok(family) = decision.family.clone()
+    fn add(
+        &self,
+        plan: &mut Plan,
+        name: &str,
+        wanted: &Wanted<'_>,
+        mut decision: Decision,
+        taken: &mut BTreeSet<String>,
+    ) {
+        if let Ok(family) = &decision.family
             && !decision.is_choice
         {
-            let mut families: Vec<Family> = plan
-                .families
-                .iter()
-                .filter(|planned| !planned.is_choice)
-                .map(|planned| planned.family.clone())
-                .collect();
-            families.push(family);
-            let whole = Dialect { name: self.dialect.to_owned(), about: String::new(), families };
-            if merge(&[whole]).is_err() {
+            let samples = sample_names(family);
+            if samples.iter().any(|sample| taken.contains(sample)) {
                 decision.family = Err("another family of the dialect has samples of this name".to_owned());
+            } else {
+                taken.extend(samples);
             }
         }
         let mut is_used = wanted.uses.is_empty() || wanted.exposed.is_some() || self.is_kept(name);
         for (query, index, series) in &wanted.uses {
             let Some(used) = self.used(*query, *index) else { continue };
-            let (verdict, measure) = match &decision.family {
-                Err(why) => (Verdict::Empty(why.clone()), None),
-                Ok(family) if decision.is_choice => (Verdict::Empty(choice_reason(family)), None),
-                Ok(family) => (judge(used, *series, family, &mut plan.needs), Some(family.measure.as_str())),
-            };
-            is_used |= !matches!(verdict, Verdict::Empty(_)) || decision.is_choice;
-            set(plan, *query, *index, Judgement { verdict, measure });
+            let judgement = decision.judge(used, *series, &mut plan.needs);
+            is_used |= !matches!(judgement.verdict, Verdict::Empty(_)) || decision.is_choice;
+            set(plan, *query, *index, judgement);
         }
         if let Ok(family) = decision.family
             && is_used
@@ -218,15 +309,20 @@ impl<'a> Planner<'a> {
     }
 
     fn decide(&self, name: &str, wanted: &Wanted<'_>) -> Decision {
-        let Some(kept) = self.kept.iter().find(|family| family.name == name) else {
+        let Some(kept) = self.kept.get(name) else {
             return self.propose(name, wanted);
         };
         let proposal = self.propose(name, wanted);
-        if proposal.family.as_ref() == Ok(kept) {
+        // The labels at its end are those of families that it is divided by.
+        let is_same = |family: &Family| {
+            let labels = kept.labels.clone();
+            labels.starts_with(&family.labels) && Family { labels, ..family.clone() } == **kept
+        };
+        if proposal.family.as_ref().is_ok_and(is_same) {
             // Nobody has answered its questions yet.
-            return Decision { is_choice: false, ..proposal };
+            return Decision { family: Ok((*kept).clone()), is_choice: false, ..proposal };
         }
-        Decision { family: Ok(kept.clone()), questions: Vec::new(), is_choice: false }
+        Decision { family: Ok((*kept).clone()), questions: Vec::new(), is_choice: false }
     }
 
     fn propose(&self, name: &str, wanted: &Wanted<'_>) -> Decision {
@@ -367,6 +463,9 @@ impl<'a> Planner<'a> {
                 );
             }
         }
+        for label in &wanted.shown {
+            values.entry(label.clone()).or_default();
+        }
         for (label, seen) in wanted.exposed.iter().flat_map(|exposed| &exposed.labels) {
             values.entry(label.clone()).or_default().extend(seen.iter().cloned());
         }
@@ -375,6 +474,16 @@ impl<'a> Planner<'a> {
                 && !matches!(labels::origin(label), Origin::Target | Origin::Tenant)
         });
         values
+    }
+}
+
+/// The selector whose series have a label that the result has, if no aggregation is between.
+fn reached(labels: &Labels, label: &str) -> Option<usize> {
+    match labels {
+        Labels::Of(index) => Some(*index),
+        Labels::Without(dropped, inner) if !dropped.contains(label) => reached(inner, label),
+        Labels::With(added, inner) if !added.contains(label) => reached(inner, label),
+        _ => None,
     }
 }
 
@@ -397,7 +506,7 @@ fn blank(query: &Query) -> Vec<Judgement> {
         Content::PromQl { uses, .. } => uses.len(),
         Content::Other(_) => 0,
     };
-    vec![Judgement { verdict: Verdict::Works, measure: None }; count]
+    vec![Judgement { verdict: Verdict::Works, measure: None, labels: None }; count]
 }
 
 fn set(plan: &mut Plan, query: usize, index: usize, judgement: Judgement) {
@@ -443,66 +552,10 @@ fn hints(values: &Values, wanted: &Wanted<'_>, compared: Vec<f64>) -> Hints {
     }
 }
 
-fn family(name: &str, chosen: Chosen) -> Family {
-    let Chosen { measure, kind, unit, only, values, questions: _ } = chosen;
-    let help = help(measure, &only).to_owned();
-    Family {
-        name: name.to_owned(),
-        help,
-        measure,
-        kind,
-        unit,
-        only,
-        values,
-        bounds: None,
-        labels: Vec::new(),
-    }
-}
-
-fn help(measure: Measure, only: &[scoretap_core::outcome::Status]) -> &'static str {
-    use scoretap_core::outcome::Status;
-    match (measure, only) {
-        (Measure::Calls, [Status::Failure]) => "Calls that failed.",
-        (Measure::Calls, [Status::Success]) => "Calls that succeeded.",
-        (Measure::Calls, [Status::Cancelled]) => "Calls that the caller cancelled.",
-        (Measure::Calls, _) => "Finished calls.",
-        (Measure::Distribution(histogram), _) => match histogram {
-            Histogram::Duration => "Time that a call took.",
-            Histogram::BackendDuration => "Time that the app took.",
-            Histogram::RequestBytes => "Size of the request's body.",
-            Histogram::ResponseBytes => "Size of the response's body.",
-        },
-        (Measure::InFlight, _) => "Calls that the app is working on.",
-        (Measure::Models, _) => "The models that this pod serves or was asked for.",
-        (Measure::Bodies(_) | Measure::BodyDistribution(_) | Measure::ValueCells, _) => {
-            "Read from bodies by Insight."
-        }
-    }
-}
-
 fn choice_reason(family: &Family) -> String {
     let what =
         if family.measure == Measure::Calls { "each call counts once" } else { "it is the time of a call" };
     format!("not decided: uncomment {} in the dialect if {what}", family.name)
-}
-
-/// The bounds that a family has and the filter has not by default.
-fn needs_of(family: &Family) -> Needs {
-    let bounds = match family.measure {
-        Measure::Distribution(histogram) if histogram.is_time() => family.bounds.clone().unwrap_or_default(),
-        _ => Vec::new(),
-    };
-    let missing = bounds.into_iter().filter(|bound| !DEFAULT_TIME_BOUNDS.contains(bound));
-    #[expect(clippy::cast_precision_loss, reason = "bounds are far below 2^53")]
-    let mut needs =
-        Needs { bounds_seconds: missing.map(|bound| bound as f64 / 1e9).collect(), ..Needs::default() };
-    match family.measure {
-        Measure::Bodies(_) | Measure::BodyDistribution(_) | Measure::ValueCells => needs.insight = true,
-        Measure::Distribution(Histogram::Duration) => needs.duration_codes = family.is_by_code(),
-        Measure::Distribution(histogram) => drop(needs.extra.insert(histogram.as_str())),
-        Measure::Calls | Measure::InFlight | Measure::Models => {}
-    }
-    needs
 }
 
 #[cfg(test)]

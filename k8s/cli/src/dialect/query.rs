@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use promql_parser::label::{METRIC_NAME, MatchOp};
 use promql_parser::parser::{
-    AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, StringLiteral, VectorSelector,
+    AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, StringLiteral, VectorMatchCardinality,
+    VectorSelector,
 };
 
-use super::model::{ANY, Content, Matcher, Op, Role, Tree, Use};
+use super::model::{ANY, Content, Labels, Matcher, Matching, Op, Pair, Role, Tree, Use};
 use super::variables::{ANY_NAME, Variables, replace};
 
 /// Longer expressions are rejected, as are more deeply nested ones.
@@ -25,21 +26,32 @@ pub(super) struct Invalid {
 /// Understands a query of a dashboard with these variables.
 pub(super) fn understand(expr: &str, variables: &Variables) -> Result<Content, Invalid> {
     check_size(expr)?;
-    let (mut uses, mut trees) = (Vec::new(), Vec::new());
+    let (mut uses, mut trees, mut labels) = (Vec::new(), Vec::new(), Vec::new());
     for readings in replace(expr, variables).readings {
-        let mut parsed = readings.iter().map(|reading| promql_parser::parser::parse(reading));
+        let mut parsed = readings.iter().map(|reading| parse(reading));
         let first = parsed.next().unwrap_or_else(|| Err("empty".to_owned()));
         let parsed = first.or_else(|error| parsed.find_map(Result::ok).ok_or(error));
-        let parsed = parsed.map_err(|reason| Invalid { column: unbalanced(expr), reason })?;
+        let parsed = parsed.map_err(|reason| Invalid { column: column(expr, &reason), reason })?;
         let mut reader = Reader { uses, problem: None };
-        trees.push(reader.read(&parsed, &Context::default()));
+        let part = reader.read(&parsed, &Context::default());
+        trees.push(part.tree);
+        labels.push(part.labels);
         if let Some(problem) = reader.problem {
             return Ok(Content::Other(problem));
         }
         uses = reader.uses;
     }
     let tree = if trees.len() == 1 { trees.remove(0) } else { Tree::All(trees) };
-    Ok(Content::PromQl { uses, tree })
+    let labels = if labels.len() == 1 { labels.remove(0) } else { Labels::Unknown };
+    Ok(Content::PromQl { uses, tree, labels })
+}
+
+/// Parses PromQL, also that of Prometheus 2, which had another name for one function.
+fn parse(expr: &str) -> Result<Expr, String> {
+    promql_parser::parser::parse(expr).or_else(|error| {
+        let renamed = expr.replace("holt_winters(", "double_exponential_smoothing(");
+        if renamed == expr { Err(error) } else { promql_parser::parser::parse(&renamed) }
+    })
 }
 
 fn check_size(expr: &str) -> Result<(), Invalid> {
@@ -62,6 +74,23 @@ fn check_size(expr: &str) -> Result<(), Invalid> {
         }
     }
     Ok(())
+}
+
+/// The column of an error. The parser does not tell it, but its reason quotes what it stumbled on.
+fn column(expr: &str, reason: &str) -> Option<usize> {
+    let quoted = reason.split('\'').nth(1).filter(|text| !text.is_empty());
+    let regex = reason.strip_prefix("illegal regex for ").and_then(|text| expr.find(&format!("~\"{text}\"")));
+    let place = regex.map(|place| place + 1).or_else(|| expr.find(quoted?));
+    let counted = place.map(|place| expr.get(..place).unwrap_or_default().chars().count() + 1);
+    unbalanced(expr).or(counted).or_else(|| longest_beginning(expr))
+}
+
+/// The column after the longest beginning that is valid itself.
+fn longest_beginning(expr: &str) -> Option<usize> {
+    const LONGEST: usize = 500;
+    let ends = expr.char_indices().map(|(end, _)| end).zip(1..).take(LONGEST);
+    let valid = ends.filter(|(end, _)| expr.get(..*end).is_some_and(|part| parse(part).is_ok()));
+    valid.last().map(|(_, column)| column)
 }
 
 /// The column of the first bracket or quote without its counterpart.
@@ -103,32 +132,42 @@ struct Reader {
     problem: Option<String>,
 }
 
+/// The demands of an expression, and the labels of its series.
+struct Part {
+    tree: Tree,
+    labels: Labels,
+}
+
 impl Reader {
-    fn read(&mut self, expr: &Expr, context: &Context) -> Tree {
+    fn read(&mut self, expr: &Expr, context: &Context) -> Part {
         match expr {
             Expr::Aggregate(aggregate) => self.aggregate(aggregate, context),
             Expr::Unary(unary) => self.read(&unary.expr, context),
             Expr::Binary(binary) => self.binary(binary, context),
             Expr::Paren(paren) => self.read(&paren.expr, context),
             Expr::Subquery(subquery) => self.read(&subquery.expr, context),
-            Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => Tree::All(Vec::new()),
+            Expr::NumberLiteral(_) | Expr::StringLiteral(_) => {
+                Part { tree: all(Vec::new()), labels: Labels::Scalar }
+            }
+            Expr::Extension(_) => Part { tree: all(Vec::new()), labels: Labels::Unknown },
             Expr::VectorSelector(selector) => self.selector(selector, context),
             Expr::MatrixSelector(selector) => self.selector(&selector.vs, context),
             Expr::Call(call) => self.call(call, context),
         }
     }
 
-    fn aggregate(&mut self, aggregate: &AggregateExpr, context: &Context) -> Tree {
+    fn aggregate(&mut self, aggregate: &AggregateExpr, context: &Context) -> Part {
         let mut inner = context.clone();
         if let Some(LabelModifier::Include(labels)) = &aggregate.modifier {
             inner.labels.extend(labels.labels.iter().cloned());
         }
-        let mut trees = vec![self.read(&aggregate.expr, &inner)];
-        trees.extend(aggregate.param.iter().map(|param| self.read(param, context)));
-        all(trees)
+        let part = self.read(&aggregate.expr, &inner);
+        let mut trees = vec![part.tree];
+        trees.extend(aggregate.param.iter().map(|param| self.read(param, context).tree));
+        Part { tree: all(trees), labels: aggregated(aggregate, part.labels) }
     }
 
-    fn binary(&mut self, binary: &BinaryExpr, context: &Context) -> Tree {
+    fn binary(&mut self, binary: &BinaryExpr, context: &Context) -> Part {
         let mut inner = context.clone();
         if let Some(modifier) = &binary.modifier {
             if let Some(LabelModifier::Include(labels)) = &modifier.matching {
@@ -138,19 +177,28 @@ impl Reader {
                 inner.labels.extend(copied.labels.iter().cloned());
             }
         }
-        let sides = vec![self.read(&binary.lhs, &inner), self.read(&binary.rhs, &inner)];
-        let needs_none = |tree: &Tree| *tree == Tree::All(Vec::new());
+        let (left, right) = (self.read(&binary.lhs, &inner), self.read(&binary.rhs, &inner));
+        let labels = paired(binary, &left.labels, &right.labels);
+        let operator = binary.op.to_string();
+        let needs_none = |part: &Part| part.tree == all(Vec::new());
         // `x or vector(0)` shows 0 where there is no x, so x is what it asks for.
-        if binary.op.to_string() == "or" && !sides.iter().any(needs_none) {
-            Tree::Any(sides)
-        } else {
-            all(sides)
+        if operator == "or" && !needs_none(&left) && !needs_none(&right) {
+            return Part { tree: Tree::Any(vec![left.tree, right.tree]), labels };
         }
+        let mut trees = vec![left.tree, right.tree];
+        if !matches!(operator.as_str(), "or" | "unless") {
+            let sides = [left.labels, right.labels];
+            if !sides.iter().any(|side| matches!(side, Labels::Scalar | Labels::Unknown)) {
+                trees.push(Tree::Pair(Box::new(Pair { operator, sides, matching: matching(binary) })));
+            }
+        }
+        Part { tree: all(trees), labels }
     }
 
-    fn call(&mut self, call: &Call, context: &Context) -> Tree {
+    fn call(&mut self, call: &Call, context: &Context) -> Part {
         let mut inner = context.clone();
-        match call.func.name {
+        let name = call.func.name;
+        match name {
             "rate" | "irate" | "increase" | "resets" => inner.in_rate = true,
             "histogram_quantile" | "histogram_fraction" | "histogram_avg" | "histogram_sum"
             | "histogram_count" => {
@@ -159,10 +207,29 @@ impl Reader {
             "label_replace" | "label_join" => relabel(call, &mut inner),
             _ => {}
         }
-        all(call.args.args.iter().map(|argument| self.read(argument, &inner)).collect())
+        let parts: Vec<Part> = call.args.args.iter().map(|argument| self.read(argument, &inner)).collect();
+        let series = parts.iter().map(|part| &part.labels).find(|labels| **labels != Labels::Scalar).cloned();
+        let series = series.unwrap_or(Labels::Scalar);
+        let mut trees: Vec<Tree> = parts.into_iter().map(|part| part.tree).collect();
+        let le = || BTreeSet::from(["le".to_owned()]);
+        let labels = match name {
+            "scalar" => Labels::Scalar,
+            "vector" => Labels::Empty,
+            "absent" | "absent_over_time" | "info" => Labels::Unknown,
+            "histogram_quantile" | "histogram_fraction" => {
+                trees.push(Tree::Bounded(series.clone()));
+                Labels::Without(le(), Box::new(series))
+            }
+            "label_replace" | "label_join" => match text(call, 1) {
+                Some(target) => Labels::With(BTreeSet::from([target]), Box::new(series)),
+                None => Labels::Unknown,
+            },
+            _ => series,
+        };
+        Part { tree: all(trees), labels }
     }
 
-    fn selector(&mut self, selector: &VectorSelector, context: &Context) -> Tree {
+    fn selector(&mut self, selector: &VectorSelector, context: &Context) -> Part {
         let mut name = selector.name.clone();
         let mut matchers = Vec::new();
         for matcher in &selector.matchers.matchers {
@@ -180,31 +247,92 @@ impl Reader {
         }
         let Some(metric) = name else {
             self.problem = Some("it selects metrics by a pattern, not by a name".to_owned());
-            return all(Vec::new());
+            return Part { tree: all(Vec::new()), labels: Labels::Unknown };
         };
         if metric.contains(ANY_NAME) || metric.contains(ANY) {
             self.problem = Some("the name of its metric is a variable of the dashboard".to_owned());
-            return all(Vec::new());
+            return Part { tree: all(Vec::new()), labels: Labels::Unknown };
         }
         let mut labels = context.labels.clone();
         labels.retain(|label| label != "le" && !label.contains(ANY_NAME));
         let role = role(&metric, &matchers, context);
         self.uses.push(Use { metric, matchers, labels, role });
-        Tree::Use(self.uses.len() - 1)
+        let index = self.uses.len() - 1;
+        Part { tree: Tree::Use(index), labels: Labels::Of(index) }
+    }
+}
+
+/// The labels of an aggregation over series with these labels.
+fn aggregated(aggregate: &AggregateExpr, inner: Labels) -> Labels {
+    let operator = aggregate.op.to_string();
+    if matches!(operator.as_str(), "topk" | "bottomk" | "limitk" | "limit_ratio") {
+        return inner;
+    }
+    let labels = match &aggregate.modifier {
+        None => Labels::Only(BTreeSet::new(), Box::new(inner)),
+        Some(LabelModifier::Include(by)) => Labels::Only(set(&by.labels), Box::new(inner)),
+        Some(LabelModifier::Exclude(without)) => Labels::Without(set(&without.labels), Box::new(inner)),
+    };
+    match aggregate.param.as_deref() {
+        Some(Expr::StringLiteral(StringLiteral { val })) if operator == "count_values" => {
+            Labels::With(BTreeSet::from([val.clone()]), Box::new(labels))
+        }
+        _ => labels,
+    }
+}
+
+fn set(labels: &[String]) -> BTreeSet<String> {
+    labels.iter().cloned().collect()
+}
+
+fn matching(binary: &BinaryExpr) -> Matching {
+    match binary.modifier.as_ref().and_then(|modifier| modifier.matching.as_ref()) {
+        None => Matching::All,
+        Some(LabelModifier::Include(on)) => Matching::On(set(&on.labels)),
+        Some(LabelModifier::Exclude(ignoring)) => Matching::Ignoring(set(&ignoring.labels)),
+    }
+}
+
+/// The labels of a binary operator's result.
+fn paired(binary: &BinaryExpr, left: &Labels, right: &Labels) -> Labels {
+    match (left, right) {
+        (Labels::Scalar, other) | (other, Labels::Scalar) => return other.clone(),
+        _ => {}
+    }
+    match binary.op.to_string().as_str() {
+        "and" | "unless" => return left.clone(),
+        "or" if left != right => return Labels::Unknown,
+        _ => {}
+    }
+    let card = binary.modifier.as_ref().map(|modifier| &modifier.card);
+    match (card, matching(binary)) {
+        (Some(VectorMatchCardinality::ManyToOne(copied)), _) => {
+            Labels::With(set(&copied.labels), Box::new(left.clone()))
+        }
+        (Some(VectorMatchCardinality::OneToMany(copied)), _) => {
+            Labels::With(set(&copied.labels), Box::new(right.clone()))
+        }
+        (_, Matching::All) => left.clone(),
+        (_, Matching::On(on)) => Labels::Only(on, Box::new(left.clone())),
+        (_, Matching::Ignoring(ignoring)) => Labels::Without(ignoring, Box::new(left.clone())),
+    }
+}
+
+/// A call's argument that is a text.
+fn text(call: &Call, position: usize) -> Option<String> {
+    match call.args.args.get(position).map(AsRef::as_ref) {
+        Some(Expr::StringLiteral(StringLiteral { val })) => Some(val.clone()),
+        _ => None,
     }
 }
 
 /// The target label is made, so it need not exist. The source labels must.
 fn relabel(call: &Call, context: &mut Context) {
-    let text = |position: usize| match call.args.args.get(position).map(AsRef::as_ref) {
-        Some(Expr::StringLiteral(StringLiteral { val })) => Some(val.clone()),
-        _ => None,
-    };
-    if let Some(target) = text(1) {
+    if let Some(target) = text(call, 1) {
         context.labels.remove(&target);
     }
     let sources = if call.func.name == "label_replace" { 3..4 } else { 3..call.args.args.len() };
-    context.labels.extend(sources.filter_map(text).filter(|label| !label.is_empty()));
+    context.labels.extend(sources.filter_map(|place| text(call, place)).filter(|label| !label.is_empty()));
 }
 
 fn role(metric: &str, matchers: &[Matcher], context: &Context) -> Role {
@@ -308,7 +436,7 @@ mod tests {
         let [a, b] = [0, 1].map(Tree::Use);
         check_tree("a or b", &Tree::Any(vec![a.clone(), b.clone()]));
         check_tree("a or vector(0)", &a);
-        check_tree("a / b", &Tree::All(vec![a, b]));
+        check_tree("a unless b", &Tree::All(vec![a, b]));
         check_tree("vector(1)", &Tree::All(Vec::new()));
     }
 
@@ -317,10 +445,18 @@ mod tests {
         check_invalid("sum(rate(a[5m])", Some(4), "");
         check_invalid("a{b=\"c}", Some(5), "");
         check_invalid("sum(a))", Some(7), "");
-        check_invalid("a b", None, "");
+        check_invalid("a b", Some(3), "");
+        check_invalid("1 + rate(a_total)", Some(5), "matrix");
+        check_invalid("é + foo(a)", Some(1), "");
+        check_invalid(r#"(a{b="("}) + c{d=~"("}"#, Some(19), "illegal regex");
         check_invalid(" ", None, "is empty");
         check_invalid(&"(".repeat(200), None, "nested");
         check_invalid(&format!("a{}", "+a".repeat(10_000)), None, "16 KB");
+    }
+
+    #[test]
+    fn old_name_of_a_function_is_understood() {
+        check("holt_winters(a_total[5m], 0.5, 0.5)", &["Counter a_total{} "]);
     }
 
     proptest! {

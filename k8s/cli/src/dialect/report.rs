@@ -5,11 +5,9 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::matching::{Rules, Selectors};
 use super::model::{Content, Input, Judgement, Needs, Plan, Query, Tree, Use, Verdict};
 use crate::text::{clean, count};
-
-/// Recorded names can depend on recorded names, but not deeper than this.
-const DEEPEST_RECORD: usize = 16;
 
 /// The verdicts of all queries of an input.
 pub(super) struct Report<'a> {
@@ -27,7 +25,7 @@ pub(super) struct Judged<'a> {
 
 impl<'a> Report<'a> {
     pub(super) fn new(dialect: &'a str, input: &'a Input, plan: &'a Plan) -> Self {
-        let judge = Judge { input, plan };
+        let judge = Judge { rules: Rules::new(input, plan) };
         let queries = input.queries.iter().zip(&plan.judgements);
         let queries = queries.map(|(query, judgements)| {
             let verdict = judge.query(query, judgements, 0);
@@ -170,8 +168,7 @@ impl Verdict {
 }
 
 struct Judge<'a> {
-    input: &'a Input,
-    plan: &'a Plan,
+    rules: Rules<'a>,
 }
 
 impl Judge<'_> {
@@ -181,19 +178,22 @@ impl Judge<'_> {
             Content::PromQl { uses, .. } if uses.is_empty() => {
                 Verdict::NotOurs("it asks for no series".to_owned())
             }
-            Content::PromQl { uses, tree } => self.tree(tree, uses, judgements, depth),
+            Content::PromQl { uses, tree, .. } => self.tree(tree, Selectors { uses, judgements, depth }),
         }
     }
 
-    fn tree(&self, tree: &Tree, uses: &[Use], judgements: &[Judgement], depth: usize) -> Verdict {
-        let judge = |tree: &Tree| self.tree(tree, uses, judgements, depth);
+    fn tree(&self, tree: &Tree, selectors: Selectors<'_>) -> Verdict {
+        let judge = |tree: &Tree| self.tree(tree, selectors);
+        let fault = |why: Option<String>| why.map_or(Verdict::Works, Verdict::Empty);
         match tree {
-            Tree::Use(index) => match (uses.get(*index), judgements.get(*index)) {
+            Tree::Use(index) => match (selectors.uses.get(*index), selectors.judgements.get(*index)) {
                 (Some(used), Some(judgement)) => {
-                    self.recorded(used, depth).unwrap_or_else(|| judgement.verdict.clone())
+                    self.recorded(used, selectors.depth).unwrap_or_else(|| judgement.verdict.clone())
                 }
                 _ => Verdict::Works,
             },
+            Tree::Pair(pair) => fault(self.rules.unpaired(pair, selectors)),
+            Tree::Bounded(labels) => fault(self.rules.unbounded(labels, selectors)),
             Tree::All(trees) => trees.iter().map(judge).reduce(Verdict::and).unwrap_or(Verdict::Works),
             Tree::Any(trees) => trees.iter().map(judge).min().unwrap_or(Verdict::Works),
         }
@@ -201,12 +201,14 @@ impl Judge<'_> {
 
     /// The verdict of the rule of this input that records the metric.
     fn recorded(&self, used: &Use, depth: usize) -> Option<Verdict> {
-        let records = |query: &Query| query.records.as_ref() == Some(&used.metric);
-        let index = self.input.queries.iter().position(records)?;
-        if depth > DEEPEST_RECORD {
-            return Some(Verdict::Empty("recording rules depend on each other in a circle".to_owned()));
-        }
-        let (rule, judgements) = (self.input.queries.get(index)?, self.plan.judgements.get(index)?);
-        Some(self.query(rule, judgements, depth + 1))
+        let (rule, judgements) = match self.rules.rule(used, depth)? {
+            Ok(rule) => rule,
+            Err(why) => return Some(Verdict::Empty(why)),
+        };
+        let lost = self.rules.lost_label(used, depth).map_or(Verdict::Works, Verdict::Empty);
+        Some(self.query(rule, judgements, depth + 1).and(lost))
     }
 }
+
+#[cfg(test)]
+mod tests;

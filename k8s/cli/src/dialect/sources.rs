@@ -5,7 +5,9 @@
 mod documents;
 mod exposition;
 mod grafana;
+mod yaml;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -36,13 +38,7 @@ pub(super) fn read(from: &[PathBuf]) -> Input {
                 Err(error) => reader.fault("-", &format!("cannot read standard input: {error}")),
             }
         } else if path.is_dir() {
-            let before = reader.files;
-            reader.folder(path, 0);
-            if reader.files == before {
-                let extensions = EXTENSIONS.join(", .");
-                reader
-                    .fault(&path.display().to_string(), &format!("holds no file with one of .{extensions}"));
-            }
+            reader.whole_folder(path);
         } else {
             reader.file(path);
         }
@@ -53,13 +49,35 @@ pub(super) fn read(from: &[PathBuf]) -> Input {
 #[derive(Default)]
 struct Reader {
     input: Input,
-    /// Files that were looked at.
-    files: usize,
+    /// Files that were looked at, so that none counts twice.
+    files: BTreeSet<PathBuf>,
+    /// Whether the file was found in a folder, where other files are expected.
+    in_folder: bool,
 }
 
 impl Reader {
     fn fault(&mut self, place: &str, reason: &str) {
         self.input.faults.push(format!("{place}: {reason}"));
+    }
+
+    fn whole_folder(&mut self, folder: &Path) {
+        let found = |reader: &Self| {
+            let Input { queries, exposed, faults } = &reader.input;
+            (reader.files.len(), queries.len() + exposed.len() + faults.len())
+        };
+        let (files, contents) = found(self);
+        self.in_folder = true;
+        self.folder(folder, 0);
+        self.in_folder = false;
+        let shown = folder.display().to_string();
+        if found(self).0 == files {
+            self.fault(&shown, &format!("holds no other file with one of .{}", EXTENSIONS.join(", .")));
+        } else if found(self).1 == contents {
+            self.fault(
+                &shown,
+                "holds no query; expected Grafana dashboards, rule files or Kubernetes objects",
+            );
+        }
     }
 
     fn folder(&mut self, folder: &Path, depth: usize) {
@@ -78,7 +96,10 @@ impl Reader {
                 continue;
             } else if path.is_dir() {
                 self.folder(&path, depth + 1);
-            } else if extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str())) {
+            } else if extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+                // Reading a pipe would wait for its writer.
+                && fs::metadata(&path).map_or(true, |metadata| metadata.is_file())
+            {
                 self.file(&path);
             }
         }
@@ -86,7 +107,9 @@ impl Reader {
 
     fn file(&mut self, path: &Path) {
         let shown = path.display().to_string();
-        self.files += 1;
+        if !self.files.insert(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())) {
+            return;
+        }
         let read = fs::File::open(path).and_then(|file| {
             let mut bytes = Vec::new();
             file.take(LARGEST + 1).read_to_end(&mut bytes).map(|_| bytes)
@@ -136,12 +159,22 @@ impl Reader {
     }
 
     fn yaml(&mut self, file: &str, within: &str, text: &str) {
-        use serde::Deserialize;
-        for document in serde_norway::Deserializer::from_str(text) {
-            match Value::deserialize(document) {
+        let mut is_empty = true;
+        for (index, document) in serde_norway::Deserializer::from_str(text).enumerate() {
+            let value = yaml::strict(document).or_else(|error| {
+                let lenient = yaml::lenient(text, index).ok_or_else(|| error.clone())?;
+                let advice = "the last value counts; leave one out";
+                self.fault(&place(file, within), &format!("is no valid YAML: {error}; {advice}"));
+                Ok(lenient)
+            });
+            match value {
                 Ok(Value::Null) => {}
-                Ok(value) => self.document(file, within, &value),
+                Ok(value) => {
+                    is_empty = false;
+                    self.document(file, within, &value);
+                }
                 Err(error) => {
+                    let error: String = error;
                     let expected = "a dashboard, rules, a Kubernetes object or an exposition";
                     let template = if text.contains("{{") { "; render Helm templates first" } else { "" };
                     let reason = format!(
@@ -151,11 +184,21 @@ impl Reader {
                 }
             }
         }
+        if is_empty {
+            self.no_query(file, within, "is empty");
+        }
+    }
+
+    /// A fault of a file that the user named. A folder can hold others.
+    fn no_query(&mut self, file: &str, within: &str, reason: &str) {
+        if !self.in_folder {
+            self.fault(&place(file, within), reason);
+        }
     }
 
     /// Adds a query, or a fault if it is no PromQL.
     fn query(&mut self, found: Found<'_>, variables: &Variables) {
-        let Found { file, place, expr, records } = found;
+        let Found { file, place, expr, .. } = &found;
         let content = match understand(expr, variables) {
             Ok(content) => content,
             Err(Invalid { column, reason }) => {
@@ -166,7 +209,7 @@ impl Reader {
                 Content::Other(format!("it is no valid PromQL: {reason}"))
             }
         };
-        self.push(Found { file, place, expr, records }, content);
+        self.push(found, content);
     }
 
     /// Adds a query of another language.
@@ -175,9 +218,9 @@ impl Reader {
     }
 
     fn push(&mut self, found: Found<'_>, content: Content) {
-        let Found { file, place, expr, records } = found;
-        let (file, expr) = (file.to_owned(), expr.to_owned());
-        let query = Query { file, place, expr, records: records.map(str::to_owned), content };
+        let Found { file, place, expr, records, adds, legend } = found;
+        let (file, expr, records) = (file.to_owned(), expr.to_owned(), records.map(str::to_owned));
+        let query = Query { file, place, expr, records, adds, legend, content };
         self.input.queries.push(query);
     }
 }
@@ -188,6 +231,14 @@ struct Found<'a> {
     place: String,
     expr: &'a str,
     records: Option<&'a str>,
+    adds: BTreeSet<String>,
+    legend: BTreeSet<String>,
+}
+
+impl<'a> Found<'a> {
+    fn new(file: &'a str, place: String, expr: &'a str) -> Self {
+        Self { file, place, expr, records: None, adds: BTreeSet::new(), legend: BTreeSet::new() }
+    }
 }
 
 /// A place within a file, for people.

@@ -57,6 +57,45 @@ pub(super) fn replace(expr: &str, variables: &Variables) -> Replaced {
     Replaced { readings }
 }
 
+/// The variables with the values of those that they refer to.
+pub(super) fn resolved(variables: &Variables) -> Variables {
+    let expand_all = |values: &Vec<String>| {
+        let expanded = values.iter().flat_map(|value| expanded(value, variables, 0));
+        expanded.take(MOST_VALUES.max(values.len())).collect()
+    };
+    variables.iter().map(|(name, values)| (name.clone(), expand_all(values))).collect()
+}
+
+/// A text for each value of the variables in it. References that lead nowhere stay.
+fn expanded(text: &str, variables: &Variables, depth: usize) -> Vec<String> {
+    const DEEPEST: usize = 5;
+    let mut references =
+        text.match_indices(['$', '[']).filter_map(|(at, _)| Some((at, variable(&text[at..])?)));
+    let known = references.find_map(|(at, (name, length))| Some((at, length, variables.get(name)?)));
+    match known {
+        Some((at, length, values)) if depth < DEEPEST => {
+            let (before, after) = (&text[..at], &text[at + length..]);
+            let texts = values.iter().take(MOST_VALUES).map(|value| format!("{before}{value}{after}"));
+            let expanded = texts.flat_map(|text| expanded(&text, variables, depth + 1));
+            expanded.take(MOST_VALUES).collect()
+        }
+        _ => vec![text.to_owned()],
+    }
+}
+
+/// Replaces all variables in the value of a variable.
+fn open(text: &str, with: &str) -> String {
+    let mut open = String::new();
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let (piece, length) =
+            variable(rest).map_or((None, next.len_utf8()), |(_, length)| (Some(with), length));
+        open.push_str(piece.unwrap_or(&rest[..length]));
+        rest = &rest[length..];
+    }
+    open
+}
+
 /// All readings of the variables without a value: as a number and as a name, or a part of one.
 fn readings(pieces: &[Piece<'_>], given: Option<(&str, &str)>) -> Vec<String> {
     let is_undecided = |piece: &&Piece<'_>| matches!(piece, Piece::Open { name, in_name: false } if given.is_none_or(|(given, _)| given != *name));
@@ -69,7 +108,7 @@ fn readings(pieces: &[Piece<'_>], given: Option<(&str, &str)>) -> Vec<String> {
                 Piece::Text(piece) => text.push_str(piece),
                 Piece::Fixed(piece) => text.push_str(piece),
                 Piece::Open { name, .. } if given.is_some_and(|(given, _)| given == *name) => {
-                    text.push_str(given.map(|(_, value)| value).unwrap_or_default());
+                    text.push_str(&given.map(|(_, value)| open(value, ANY_NAME)).unwrap_or_default());
                 }
                 Piece::Open { in_name: true, .. } => text.push_str(ANY_NAME),
                 Piece::Open { .. } => {
@@ -115,7 +154,7 @@ fn piece<'a>(name: &'a str, before: &str, after: &str, quoted: bool, variables: 
     }
     if quoted {
         return Piece::Fixed(match variables.get(name).map(Vec::as_slice) {
-            Some([only]) => only.clone(),
+            Some([only]) => open(only, ANY),
             _ => ANY.to_owned(),
         });
     }
@@ -182,6 +221,20 @@ mod tests {
             expected.iter().map(|text| text.replace('?', ANY)).collect::<Vec<_>>(),
             "{expr}"
         );
+    }
+
+    #[test]
+    fn variables_refer_to_each_other() {
+        let values = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+        let variables = Variables::from([
+            ("app".to_owned(), values(&["churn"])),
+            ("metric".to_owned(), values(&["${app}_requests_total", "b_total"])),
+            ("circle".to_owned(), values(&["$circle"])),
+            ("path".to_owned(), values(&["/$app/$unknown"])),
+        ]);
+        let read = |expr: &str| replace(expr, &resolved(&variables)).readings.concat();
+        assert_eq!(read("rate($metric[5m])"), ["rate(churn_requests_total[5m])", "rate(b_total[5m])"]);
+        assert_eq!(read(r#"a{b="$path", c="$circle"}"#), [format!(r#"a{{b="/churn/{ANY}", c="{ANY}"}}"#)]);
     }
 
     #[test]

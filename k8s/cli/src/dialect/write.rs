@@ -1,6 +1,6 @@
 //! Writes a dialect's file, and keeps what a user edited in an earlier one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use scoretap_core::histogram::{DEFAULT_TIME_BOUNDS, MOST_BOUNDS};
@@ -110,11 +110,13 @@ pub(super) fn write(plan: &Plan, dialect: &str, earlier: Option<&Earlier>) -> St
         }
     }
     let mut kept = BTreeSet::new();
+    let by_name: BTreeMap<&str, &Planned> =
+        plan.families.iter().map(|planned| (planned.family.name.as_str(), planned)).collect();
     if let Some(earlier) = earlier {
         for (block, family) in earlier.blocks.iter().zip(&earlier.dialect.families) {
             kept.insert(family.name.as_str());
             block.before.iter().for_each(|line| line_to(&mut text, line));
-            if let Some(planned) = plan.families.iter().find(|planned| planned.family.name == family.name) {
+            if let Some(planned) = by_name.get(family.name.as_str()) {
                 comments(&mut text, indent, planned);
             }
             block.lines.iter().for_each(|line| line_to(&mut text, line));

@@ -11,6 +11,8 @@ fn input(exprs: &[&str]) -> Input {
         place: format!("panel {expr:?}"),
         expr: (*expr).to_owned(),
         records: None,
+        adds: BTreeSet::new(),
+        legend: BTreeSet::new(),
         content: understand(expr, &Variables::new()).unwrap(),
     };
     Input { queries: exprs.iter().map(query).collect(), ..Input::default() }
@@ -70,6 +72,48 @@ fn check(cases: &[(&str, &str)]) {
     let expected: BTreeMap<&str, String> =
         cases.iter().map(|(expr, verdict)| (*expr, (*verdict).to_owned())).collect();
     assert_eq!(verdicts, expected, "{text}");
+}
+
+#[test]
+fn divided_families_get_the_same_labels() {
+    let input = input(&[
+        "rate(churn_errors_total[5m]) / rate(churn_requests_total[5m])",
+        "sum by (endpoint) (rate(churn_requests_total[5m]))",
+    ]);
+    let (_, text) = planned(&input);
+    assert_eq!(text.matches("{name: endpoint, value: template}").count(), 2, "{text}");
+}
+
+#[test]
+fn legends_name_labels() {
+    let mut input = input(&["rate(churn_requests_total[5m])", "sum(rate(churn_errors_total[5m]))"]);
+    for query in &mut input.queries {
+        query.legend = ["endpoint", "team", "result"].map(str::to_owned).into();
+    }
+    let (plan, text) = planned(&input);
+    let labels = |name: &str| {
+        let planned = plan.families.iter().find(|planned| planned.family.name == name).unwrap();
+        planned.family.labels.iter().map(|label| label.name.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(labels("churn_requests_total"), ["endpoint"], "{text}");
+    assert_eq!(labels("churn_errors_total"), [""; 0], "{text}");
+}
+
+#[test]
+fn decisions_and_risks_are_classes() {
+    check(&[
+        (
+            r#"rate(a_predictions_total{decision="BLOCK"}[5m])"#,
+            "with Insight, and answers that hold it; answers that hold \"BLOCK\" as a string",
+        ),
+        ("sum by (risk_level) (rate(b_predictions_total[5m]))", "with Insight, and answers that hold it"),
+    ]);
+}
+
+#[test]
+fn ambiguous_label_is_a_question() {
+    let (_, text) = planned(&input(&["sum by (result) (rate(churn_predictions_total[5m]))"]));
+    assert!(text.contains("CHOOSE: no query tells the values of result"), "{text}");
 }
 
 #[test]

@@ -12,7 +12,9 @@ impl Reader {
     /// Reads one JSON or YAML document.
     pub(super) fn document(&mut self, file: &str, within: &str, value: &Value) {
         let kind = text_of(value, "kind");
-        if is_dashboard(value) {
+        if is_own(value) {
+            // A second run in the same folder finds what the first one wrote.
+        } else if is_dashboard(value) {
             self.dashboard(file, within, value);
         } else if let Some(inner) = value.get("dashboard").filter(|inner| inner.is_object()) {
             self.document(file, within, inner);
@@ -20,7 +22,9 @@ impl Reader {
             self.groups(file, within, value);
         } else if matches!(kind, "ConfigMap" | "Secret") {
             let name = join(within, &format!("ConfigMap {}", quoted(text_of(&value["metadata"], "name"))));
-            let data = value.get("data").and_then(Value::as_object);
+            // The data of a Secret is encoded.
+            let data = if kind == "Secret" { "stringData" } else { "data" };
+            let data = value.get(data).and_then(Value::as_object);
             for (key, text) in
                 data.into_iter().flatten().filter_map(|(key, text)| Some((key, text.as_str()?)))
             {
@@ -41,11 +45,11 @@ impl Reader {
                 .any(|key| value.get(key).is_some());
             if self.input.queries.len() == before && !is_configuration {
                 let expected = "a Grafana dashboard, a rule file, or a Kubernetes object with one of these";
-                self.fault(&place(file, within), &format!("holds no query; expected {expected}"));
+                self.no_query(file, within, &format!("holds no query; expected {expected}"));
             }
         } else {
             let expected = "a Grafana dashboard, a rule file, a Kubernetes object or an exposition";
-            self.fault(&place(file, within), &format!("is a text, a number or a list; expected {expected}"));
+            self.no_query(file, within, &format!("is a text, a number or a list; expected {expected}"));
         }
     }
 
@@ -84,7 +88,9 @@ impl Reader {
                 let place = join(within, &name);
                 if let Some(expr) = rule.get("expr").and_then(Value::as_str) {
                     let records = (!record.is_empty()).then_some(record);
-                    self.query(Found { file, place, expr, records }, &Variables::new());
+                    let labels = rule.get("labels").and_then(Value::as_object);
+                    let adds = labels.into_iter().flatten().map(|(label, _)| label.clone()).collect();
+                    self.query(Found { records, adds, ..Found::new(file, place, expr) }, &Variables::new());
                 } else {
                     list_of(rule, "data")
                         .iter()
@@ -132,9 +138,14 @@ impl Reader {
                 text = format!("{before}{}{after}", if inside_range { "5m" } else { "$template" });
             }
         }
-        let query = Found { file, place: place.to_owned(), expr: &text, records: None };
-        self.query(query, &Variables::new());
+        self.query(Found::new(file, place.to_owned(), &text), &Variables::new());
     }
+}
+
+/// Whether a document is a dialect or a report.
+fn is_own(value: &Value) -> bool {
+    let has = |key: &str| value.get(key).is_some();
+    has("dialect") && (has("families") || has("needs") && has("queries"))
 }
 
 /// Whether a document is a dashboard or a library panel, of any of Grafana's schemas.

@@ -1,10 +1,12 @@
 //! Grafana: dashboards of the classic schema and of schema v2, library panels, variables, annotations and alerts.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::documents::quoted;
 use super::{DEEPEST_OBJECT, Found, Reader, join, list_of, place, text_of};
-use crate::dialect::variables::Variables;
+use crate::dialect::variables::{Variables, resolved};
 
 impl Reader {
     /// Reads a dashboard or a library panel.
@@ -13,6 +15,7 @@ impl Reader {
             value.get("templating").map(|templating| list_of(templating, "list")).unwrap_or_default();
         let definitions: Vec<&Value> = classic.iter().chain(list_of(value, "variables")).collect();
         let variables: Variables = definitions.iter().filter_map(|definition| listed(definition)).collect();
+        let variables = resolved(&variables);
         for definition in &definitions {
             self.variable(file, within, definition, &variables);
         }
@@ -41,7 +44,8 @@ impl Reader {
                     None => within.to_owned(),
                 };
                 if let Some(expr) = object.get("expr").and_then(Value::as_str) {
-                    self.target(Found { file, place: within.clone(), expr, records: None }, &inner);
+                    let legend = legend(text_of(value, "legendFormat"));
+                    self.target(Found { legend, ..Found::new(file, within.clone(), expr) }, &inner);
                 }
                 // Variables are read apart. The other keys hold no targets.
                 let skipped = ["templating", "variables", "fieldConfig", "options", "vizConfig", "links"];
@@ -67,6 +71,9 @@ impl Reader {
 
     /// The query that fills a variable.
     fn variable(&mut self, file: &str, within: &str, definition: &Value, variables: &Variables) {
+        if !matches!(text_of(definition, "kind"), "" | "QueryVariable") {
+            return;
+        }
         // Schema v2 has a `spec`.
         let definition = definition.get("spec").unwrap_or(definition);
         let kind = text_of(definition, "type");
@@ -94,7 +101,7 @@ impl Reader {
         }
         let place = join(within, &format!("variable {}", quoted(text_of(definition, "name"))));
         let (function, inner) = call(text);
-        let found = |expr| Found { file, place: place.clone(), expr, records: None };
+        let found = |expr| Found::new(file, place.clone(), expr);
         match (function, inner) {
             ("label_values", Some(inner)) => match split_last(inner) {
                 // The label must be there, or the variable has no values.
@@ -128,6 +135,12 @@ fn datasource(value: &Value) -> Option<&str> {
     {
         return Some(group);
     }
+    // Its first version has the type as the kind.
+    let holds_query =
+        |spec: &Value| spec.get("expr").or_else(|| spec.get("query")).is_some_and(Value::is_string);
+    if value.get("spec").is_some_and(holds_query) && value.get("datasource").is_none() {
+        return value.get("kind").and_then(Value::as_str);
+    }
     let source =
         value.get("datasource").or_else(|| value.get("query").and_then(|query| query.get("datasource")))?;
     Some(match source {
@@ -143,6 +156,12 @@ fn datasource(value: &Value) -> Option<&str> {
     })
 }
 
+/// The labels in a legend such as `{{method}} of {{ path }}`.
+fn legend(text: &str) -> BTreeSet<String> {
+    let parts = text.split("{{").skip(1).filter_map(|part| part.split_once("}}"));
+    parts.map(|(label, _)| label.trim().to_owned()).collect()
+}
+
 /// The name of a panel, annotation or library panel.
 fn panel_name(value: &Value) -> Option<String> {
     let title = text_of(value, "title");
@@ -153,6 +172,9 @@ fn panel_name(value: &Value) -> Option<String> {
     }
     if is_panel {
         return value.get("id").and_then(Value::as_i64).map(|id| format!("panel {id}"));
+    }
+    if text_of(value, "kind") == "AnnotationQuery" {
+        return Some(format!("annotation {}", quoted(text_of(&value["spec"], "name"))));
     }
     let is_annotation = value.get("expr").is_some() && value.get("iconColor").is_some();
     is_annotation.then(|| format!("annotation {}", quoted(text_of(value, "name"))))

@@ -145,12 +145,70 @@ fn expositions_have_types_labels_and_bounds() {
 }
 
 #[test]
+fn first_version_of_schema_v2_has_kinds() {
+    check(
+        r#"{"elements": {
+            "a": {"kind": "Panel", "spec": {"title": "Rate", "data": {"kind": "QueryGroup", "spec": {"queries":
+            [{"kind": "PanelQuery", "spec": {"query": {"kind": "prometheus", "spec": {"expr": "a"}}}}]}}}},
+            "b": {"kind": "Panel", "spec": {"title": "Logs", "data": {"kind": "QueryGroup", "spec": {"queries":
+            [{"kind": "PanelQuery", "spec": {"query": {"kind": "loki", "spec": {"expr": "c"}}}}]}}}}},
+            "annotations": [{"kind": "AnnotationQuery", "spec": {"name": "n", "query": {"kind": "prometheus",
+            "spec": {"expr": "d"}}}}],
+            "variables": [{"kind": "CustomVariable", "spec": {"name": "c", "query": "1,2"}}]}"#,
+        &[
+            "annotation \"n\": d",
+            "panel \"Rate\": a",
+            "panel \"Logs\": c (it is for a data source of type loki)",
+        ],
+    );
+}
+
+#[test]
+fn merge_keys_are_merged() {
+    check(
+        "x: &rule {alert: A, expr: a}\ngroups:\n- rules: [*rule, {<<: *rule, alert: B}]",
+        &["alert \"A\": a", "alert \"B\": a"],
+    );
+}
+
+#[test]
+fn repeated_key_is_a_fault_beside_the_rest() {
+    let input = read_text("groups:\n- rules:\n  - {alert: A, expr: a, expr: b}\n  - {alert: B, expr: c}\n");
+    assert!(input.faults[0].contains("duplicate entry with key \"expr\""), "{:?}", input.faults);
+    let exprs: Vec<&str> = input.queries.iter().map(|query| query.expr.as_str()).collect();
+    assert_eq!(exprs, ["b", "c"]);
+}
+
+#[test]
+fn own_files_are_no_queries() {
+    check("dialect: x\nfamilies: [{name: a_total, measure: calls}]", &[]);
+    check(r#"{"dialect": "x", "needs": {}, "queries": [{"expr": "a"}]}"#, &[]);
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_hold_other_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("compose.yml"), "services: {app: {image: x}}").unwrap();
+    let only_others = read(&[folder.path().to_path_buf()]).faults;
+    assert!(only_others[0].contains("holds no query"), "{only_others:?}");
+    fs::write(path("a.yml"), "groups: [{rules: [{alert: A, expr: a}]}]").unwrap();
+    std::os::unix::fs::symlink(folder.path(), path("loop")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(path("pipe.json")).status().unwrap().success());
+    let twice = read(&[folder.path().to_path_buf(), path("a.yml")]);
+    assert_eq!((twice.queries.len(), twice.faults), (1, Vec::new()));
+}
+
+#[test]
 fn broken_documents_are_faults_with_a_place() {
     check_fault("{\"panels\": [", "f: is no valid JSON: EOF while parsing a list at line 1 column 12");
     check_fault("a: [", "f: is neither JSON, YAML nor an exposition");
     check_fault("a: {{ .Values.x }}", "render Helm templates first");
     check_fault("{\"name\": \"x\"}", "holds no query; expected a Grafana dashboard");
     check_fault("", "f: is empty");
+    check_fault("null", "f: is empty");
+    check_fault("# nothing", "f: is empty");
     check_fault(
         r#"{"panels": [{"title": "p", "targets": [{"expr": "sum(a"}, {"expr": "b"}]}]}"#,
         "f: panel \"p\", column 4: no valid PromQL",
