@@ -4,6 +4,7 @@ pub mod encode;
 pub mod families;
 pub mod self_metrics;
 
+use crate::cli::baseline::BaselineCount;
 use crate::reading::identity::Identity;
 use crate::reading::measured::Reading;
 use crate::render::encode::{Encoder, Format, Protobuf, Syntax, Text};
@@ -15,6 +16,8 @@ use scoretap_dialect::Family;
 pub struct RenderConfig {
     /// The families of all chosen dialects.
     pub families: Vec<Family>,
+    /// The distribution of predictions to compare with.
+    pub baseline: Vec<BaselineCount>,
     /// The identity of the pod.
     pub identity: Identity,
     /// The labels of every series.
@@ -55,6 +58,7 @@ fn encoded(
     let mut self_metrics = SelfMetrics::new(&mut encoder, &config.constants);
     self_metrics.always(reading.is_some(), state);
     self_metrics.dialect(config.dialect_valid);
+    self_metrics.baseline(&config.baseline);
     if let Some(reading) = reading {
         self_metrics.of_reading(reading);
     }

@@ -25,9 +25,13 @@ fn insight() -> String {
     format!("{HEAD}{of_bodies}{}", own.map(own_row).collect::<String>())
 }
 
-/// The exporter's own metrics about the insight module.
-const INSIGHT: [&str; 3] =
-    ["scoretap_insight_calls_seen_total", "scoretap_insight_records_lost_total", "scoretap_bodies_total"];
+/// The exporter's own metrics about what the insight module reads.
+const INSIGHT: [&str; 4] = [
+    "scoretap_insight_calls_seen_total",
+    "scoretap_insight_records_lost_total",
+    "scoretap_bodies_total",
+    "scoretap_baseline_predictions",
+];
 
 const fn is_of_bodies(family: &Family) -> bool {
     matches!(family.measure, Measure::Bodies(_) | Measure::BodyDistribution(_) | Measure::ValueCells)

@@ -39,18 +39,25 @@ def series(name, labels, past, now):
     return {"series": name, "values": f"0+{past}x{WEEK} {past * WEEK + now}+{now}x{WINDOW}"}
 
 
-def promtool_test(name, label, past, now):
+def promtool_test(name, label, past, now, baseline=None):
+    """With a baseline, that is the reference, and the week before does not matter."""
     cells = BINS if label == "bin" else [f"class-{index}" for index in range(len(BINS))]
     metric = "prediction_value_cells_total" if label == "bin" else "prediction_classes_total"
     inputs = [series(metric, {label: cell}, p, n) for cell, p, n in zip(cells, past, now)]
     kind = "value" if label == "bin" else "class"
+    before = past * WINDOW if baseline is None else baseline
+    if baseline is not None:
+        own = 'namespace="a",model_name="m",route="r"'
+        for cell, count in zip(cells, baseline):
+            name_of_cell = f'scoretap_baseline_predictions{{{own},pod="p",of="{kind}",cell="{cell}"}}'
+            inputs.append({"series": name_of_cell, "values": f"{count}x{WEEK + WINDOW + 1}"})
     of = f'{{namespace="a",model_name="m",route="r",of="{kind}"}}'
     expected = {
-        "prediction_psi": (psi(now, past), of),
-        "prediction_js": (jensenshannon(now, past, base=2) ** 2, of),
-        "prediction_psi_noise": (noise(now * WINDOW, past * WINDOW), of),
+        "prediction_psi": (psi(now, before), of),
+        "prediction_js": (jensenshannon(now, before, base=2) ** 2, of),
+        "prediction_psi_noise": (noise(now * WINDOW, before), of),
     }
-    if label == "bin":
+    if label == "bin" and baseline is None:
         for bound, p, n in zip(cells, np.cumsum(past), np.cumsum(now)):
             inputs.append(series("prediction_value_bucket", {"le": bound}, p, n))
         samples = [np.repeat(np.arange(len(counts)), counts) for counts in (now, past)]
@@ -73,6 +80,9 @@ def promtool():
         # Dirichlet shares this sparse leave cells empty in one window, in the other and in both.
         past, now = (rng.multinomial(1000, rng.dirichlet([0.4] * len(BINS))) for _ in range(2))
         tests.append(promtool_test(f"random {index}", "bin" if index % 2 else "class", past, now))
+    for label in ("bin", "class"):
+        counts = (rng.multinomial(1000, rng.dirichlet([0.4] * len(BINS))) for _ in range(3))
+        tests.append(promtool_test(f"{label} with a baseline", label, *counts))
     same = rng.multinomial(1000, [1 / len(BINS)] * len(BINS))
     tests.append(promtool_test("equal", "bin", same, same))
     print(json.dumps(tests))

@@ -96,6 +96,10 @@ pub struct Args {
     #[arg(long = "dialect-file", value_name = "FILE", help_heading = METRICS)]
     pub dialect_files: Vec<PathBuf>,
 
+    /// File of `scoretap baseline make`, to serve as scoretap_baseline_predictions
+    #[arg(long = "baseline", value_name = "FILE", help_heading = METRICS)]
+    pub baseline: Option<PathBuf>,
+
     /// Route whose series exist before its first call; may be repeated
     #[arg(long = "expect-route", value_name = "ROUTE", default_value = "score", help_heading = METRICS)]
     pub expected_routes: Vec<String>,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use scoretap_web::listen::Listen;
 
 use crate::cli::args::Args;
-use crate::cli::labels;
+use crate::cli::{baseline, labels};
 use crate::envoy::admin::Endpoint;
 use crate::envoy::query;
 use crate::http::pages;
@@ -66,6 +66,8 @@ impl Config {
         };
         let tenant = variable("TENANT");
         let own = variable(DIALECT_FILE);
+        let baseline = args.baseline.as_deref().map(|path| baseline::read(path, &identity));
+        let baseline = baseline.and_then(|read| faults.take_all(read)).unwrap_or_default();
         let constants = labels::constants(&args.labels, tenant.as_deref(), &families);
         let constants = faults.take_all(constants).unwrap_or_default();
         let with_own = own.as_deref().map(|path| with_own(dialects, path, &args.labels, tenant.as_deref()));
@@ -87,6 +89,7 @@ impl Config {
                 stats: query::everything(&args.stat_prefix, &args.app_cluster),
                 render: RenderConfig {
                     families,
+                    baseline,
                     identity,
                     constants,
                     created_samples: args.created_samples,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::cli::baseline::BaselineCount;
 use crate::envoy::errors::{Reason, ScrapeErrors};
 use crate::process::Resources;
 use scoretap_dialect::bodies::BodyCount;
@@ -15,8 +16,8 @@ use scoretap_web::counts::Counts;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The labels of these families.
-pub const LABELS: [&str; 8] =
-    ["code", "model_name", "model_version", "reason", "result", "route", "scanned", "version"];
+pub const LABELS: [&str; 10] =
+    ["cell", "code", "model_name", "model_version", "of", "reason", "result", "route", "scanned", "version"];
 
 /// A family, for tables and for headings.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +61,12 @@ const DIALECT: Family = Family {
     help: "0 where the dialect of DIALECT_FILE cannot be served; only with such a dialect.",
     kind: Kind::Gauge,
     label: None,
+};
+const BASELINE: Family = Family {
+    name: "scoretap_baseline_predictions",
+    help: "Predictions in the baseline file, by model_name, route, cell or class; only with --baseline.",
+    kind: Kind::Gauge,
+    label: Some(("of", "value, class")),
 };
 const VALID: Family = Family {
     name: "scoretap_config_valid",
@@ -175,7 +182,7 @@ const START: Family = Family {
 };
 
 /// All of them, in the order in which they are written.
-pub const FAMILIES: [Family; 23] = [
+pub const FAMILIES: [Family; 24] = [
     UP,
     DURATION,
     ERRORS,
@@ -191,6 +198,7 @@ pub const FAMILIES: [Family; 23] = [
     MAX_FDS,
     START,
     DIALECT,
+    BASELINE,
     VALID,
     SEEN,
     ENVOYS,
@@ -270,6 +278,16 @@ impl<'a, E: Encoder> SelfMetrics<'a, E> {
     pub fn dialect(&mut self, is_valid: Option<bool>) {
         if let Some(is_valid) = is_valid {
             self.one(DIALECT, Value::Count(u64::from(is_valid)));
+        }
+    }
+
+    /// Writes the distribution of predictions to compare with.
+    pub fn baseline(&mut self, counts: &[BaselineCount]) {
+        self.created = None;
+        self.head(BASELINE);
+        for BaselineCount { model, route, of, cell, count } in counts {
+            let own = [("model_name", model.as_str()), ("route", route), ("of", of.as_str()), ("cell", cell)];
+            self.sample(own, Value::Float(*count));
         }
     }
 

@@ -138,6 +138,7 @@ fn check(text: &str, lines: &[String], tenant: Option<&str>, beside: &str) {
     };
     let config = RenderConfig {
         families,
+        baseline: Vec::new(),
         identity: Identity::default(),
         constants,
         created_samples: false,
@@ -180,6 +181,7 @@ fn statuses_of_one_name_are_one_histogram() {
     let families = Dialect::parse("mine.yaml", text).unwrap().families;
     let config = RenderConfig {
         families,
+        baseline: Vec::new(),
         identity: Identity::default(),
         constants: Vec::new(),
         created_samples: false,

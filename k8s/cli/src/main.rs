@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod baseline;
 mod chart;
 mod check;
 mod dialect;
@@ -64,6 +65,8 @@ enum Command {
     Inject(inject::Args),
     /// Keep dashboards and alerts: make a dialect that serves the names that they ask for, and check it
     Dialect(dialect::Args),
+    /// Compare predictions with those of a time when the model was right
+    Baseline(baseline::Args),
 }
 
 /// How facts are printed.
@@ -142,6 +145,7 @@ fn run(cli: Cli) -> Result<Status> {
         Command::PortForward(args) => forward::run(cluster, &args),
         Command::Inject(args) => inject::run(&args),
         Command::Dialect(args) => dialect::run(&args),
+        Command::Baseline(args) => baseline::run(&args),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `scoretap top`: calls per second, outcomes and latency of each model and version.
 
-mod exposition;
+pub(crate) mod exposition;
 mod rows;
 mod source;
 mod table;

@@ -1,7 +1,10 @@
 //! The metrics of bodies, as a real Prometheus and other people's dashboards see them.
 
+use std::process::Command;
+
 use scoretap_tests::http::{self, Call, Endpoint, Protocol};
 use scoretap_tests::monitoring::serve;
+use scoretap_tests::stack::Folders;
 use scoretap_tests::workspace;
 
 use crate::support::{Made, Prometheus};
@@ -46,6 +49,33 @@ fn values_have_the_same_buckets_in_every_format() {
         assert!(sum.is_none_or(f64::is_nan), "{job}: {sum:?}");
         prometheus.check(&of("tokens_total", ",token_type=\"output\",source=\"usage\""), 240.0);
         prometheus.check(&of("call_tokens_sum", ",token_type=\"output\""), 240.0);
+    }
+}
+
+/// Makes a baseline of what one exporter has counted, and serves it with another one.
+#[test]
+fn baseline_has_the_cells_of_the_counters() {
+    let folders = Folders::create("exporter-baseline").unwrap();
+    let (counted, file) = (folders.run.join("metrics.txt"), folders.run.join("baseline.yaml"));
+    let exposition = made("exporter-baseline-counted", &[]).scrape("text/plain;version=0.0.4");
+    std::fs::write(&counted, exposition).unwrap();
+    let mut make = Command::new(workspace::cli());
+    make.args(["baseline", "make"]).arg(&counted).arg("--output").arg(&file);
+    assert!(make.status().unwrap().success());
+    let made = made("exporter-baseline-served", &["--baseline", file.to_str().unwrap()]);
+    let prometheus = Prometheus::start("exporter-baseline", &[("model", made.exporter)], &[]);
+    prometheus.wait_for("scoretap_up", 1.0);
+    for (of, family, label) in
+        [("value", "prediction_value_cells_total", "bin"), ("class", "prediction_classes_total", "class")]
+    {
+        let counted = format!(
+            "sum by (model_name, route, cell) (label_replace({family} > 0, \"cell\", \"$1\", \"{label}\", \"(.*)\"))"
+        );
+        let baseline =
+            format!("sum by (model_name, route, cell) (scoretap_baseline_predictions{{of=\"{of}\"}})");
+        let cells = prometheus.value(&format!("count({counted})")).unwrap();
+        prometheus.check(&format!("count({baseline} == {counted})"), cells);
+        prometheus.check(&format!("count({baseline})"), cells);
     }
 }
 

@@ -15,7 +15,7 @@ fn computed(what: &str) -> String {
 #[test]
 fn psi_js_and_ks_equal_scipy() {
     let tests: Value = serde_json::from_str(&computed("promtool")).unwrap();
-    assert_eq!(tests.as_array().unwrap().len(), 5);
+    assert_eq!(tests.as_array().unwrap().len(), 7);
     cases::succeeds("drift", &["insight.yaml"], "2h", &tests);
 }
 
