@@ -47,7 +47,7 @@ const STAGES: [Stage; 15] = [
     Stage { name: "portable", run: |_| whole(portable) },
     Stage { name: "node", run: |_| whole(node) },
     Stage { name: "package", run: |_| whole(package::build_if_stale) },
-    Stage { name: "reproduce", run: |_| whole(package::reproduce) },
+    Stage { name: "reproduce", run: |_| whole(reproduce) },
     Stage { name: "envoy", run: |_| envoy() },
     Stage { name: "servers", run: |_| whole(servers) },
     Stage { name: "cluster", run: cluster::core },
@@ -161,6 +161,11 @@ fn portable() -> Result<()> {
         visibly(&mut cargo(&["check", "--locked", "--package", "scoretap-cli", "--target", target]))
     };
     TARGETS.iter().try_for_each(check)
+}
+
+fn reproduce() -> Result<()> {
+    package::build_if_stale()?;
+    package::reproduce()
 }
 
 /// Runs the core's own tests again, as WebAssembly.
