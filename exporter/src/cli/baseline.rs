@@ -18,7 +18,7 @@ pub struct BaselineCount {
     pub model: String,
     /// The route's name.
     pub route: String,
-    /// What is counted.
+    /// Numbers or classes.
     pub of: Predictions,
     /// The label `bin` of the cell, or the class.
     pub cell: String,
