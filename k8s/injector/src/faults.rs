@@ -7,8 +7,8 @@
 use scoretap_core::config::{Config, Fault as ConfigFault};
 
 use crate::annotations::{
-    APP_PORT, CONFIG, DIALECT, INJECT, INSIGHT, INSIGHT_PERCENT, MODEL_NAME, MODEL_VERSION, MOVE_APP,
-    PRE_STOP,
+    APP_PORT, CONFIG, DIALECT, DIALECT_CONFIG, INJECT, INSIGHT, INSIGHT_PERCENT, MODEL_NAME, MODEL_VERSION,
+    MOVE_APP, PRE_STOP,
 };
 use crate::dialect;
 use crate::moving::Move;
@@ -40,7 +40,7 @@ const LONGEST_NAME: usize = 256;
 pub const LONGEST_SHOWN: usize = 60;
 
 /// Reasons not to inject, except faults in the filter's configuration, which CEL cannot read.
-pub const FAULTS: [Fault; 29] = [
+pub const FAULTS: [Fault; 30] = [
     Fault {
         holds: |pod, _| !["true", "false"].contains(&pod.annotation(INJECT).unwrap_or("false")),
         cel: "!(variables.inject in ['true', 'false'])",
@@ -104,8 +104,8 @@ pub const FAULTS: [Fault; 29] = [
     Fault {
         holds: |pod, _| pod.uses_our_volumes(),
         cel: "variables.volumesTaken",
-        message: "the sidecar uses the volume names scoretap, scoretap-no-token and scoretap-pod; rename the pod's own \
-                  volume and its mounts",
+        message: "the sidecar uses the volume names scoretap, scoretap-no-token, scoretap-pod and scoretap-dialect; rename the \
+                  pod's own volume and its mounts",
     },
     Fault {
         holds: |pod, _| pod.moves().is_none() && pod.shares_its_port_name(),
@@ -188,6 +188,16 @@ pub const FAULTS: [Fault; 29] = [
         holds: |pod, _| dialect::conflict(pod.annotation(DIALECT).unwrap_or(dialect::DEFAULT)),
         cel: "variables.dialectsConflict",
         message: "scoretap.dev/dialect names two dialects that define the same metric differently; remove one of them",
+    },
+    Fault {
+        holds: |pod, _| {
+            let name = pod.annotation(DIALECT_CONFIG).unwrap_or_default();
+            !name.is_empty() && !dialect::is_config_map(name)
+        },
+        cel: "variables.dialectConfig != '' && (size(variables.dialectConfig) > 253 || \
+              !variables.dialectConfig.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))",
+        message: "scoretap.dev/dialect-config is no name of a ConfigMap; write the name of one in the pod's namespace with the key \
+                  dialect.yaml, or remove the annotation",
     },
     Fault {
         holds: |pod, _| pod.annotation(CONFIG).is_some_and(|config| config.chars().count() > LONGEST_CONFIG),

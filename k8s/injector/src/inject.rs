@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::annotations::{CONFIG, DIALECT, INSIGHT};
+use crate::annotations::{CONFIG, DIALECT, DIALECT_CONFIG, INSIGHT};
 use crate::dialect;
 use crate::faults;
 use crate::moving::open_low_ports;
@@ -109,6 +109,9 @@ fn value(
         Slot::AppPortName => pod.app_port().name,
         Slot::Insight => pod.annotation(INSIGHT).unwrap_or("false").to_owned(),
         Slot::Dialect => pod.annotation(DIALECT).unwrap_or(dialect::DEFAULT).to_owned(),
+        Slot::DialectConfig => {
+            return pod.annotation(DIALECT_CONFIG).filter(|name| !name.is_empty()).map(str::to_owned);
+        }
         Slot::Config => pod.annotation(CONFIG).unwrap_or_default().to_owned(),
         Slot::ModelName => pod.identity(&MODEL).to_owned(),
         Slot::ModelVersion => pod.identity(&VERSION).to_owned(),

@@ -267,6 +267,7 @@ impl Slot {
             | Self::ModelFramework
             | Self::Insight
             | Self::Dialect
+            | Self::DialectConfig
             | Self::Deployment => None,
         }
     }

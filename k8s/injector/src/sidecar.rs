@@ -32,8 +32,8 @@ impl Sidecar {
     /// The definition for one pod.
     pub fn render(slots: &Slots) -> Self {
         let mut sidecar = TEMPLATE.clone();
-        let lists = [&mut sidecar.volumes, &mut sidecar.init_containers];
-        lists.into_iter().flatten().for_each(|item| slots.fill(item));
+        slots.fill_items(&mut sidecar.volumes);
+        slots.fill_items(&mut sidecar.init_containers);
         sidecar
     }
 
@@ -120,6 +120,23 @@ mod tests {
         assert_eq!(envoy["startupProbe"]["tcpSocket"], json!({"port": 80}));
         assert_eq!(envoy["readinessProbe"]["tcpSocket"], json!({}));
         assert_eq!(envoy["securityContext"].get("runAsUser"), None);
+    }
+
+    #[test]
+    fn dialect_is_mounted_in_the_exporter_only() {
+        let mut slots = Slots::default();
+        let volumes =
+            |sidecar: &Sidecar| sidecar.volumes.iter().map(|volume| volume["name"].clone()).collect();
+        let without = Sidecar::render(&slots);
+        let names: Vec<Value> = volumes(&without);
+        assert_eq!(names, &VOLUMES[..3]);
+        assert!(!json!(without.init_containers).to_string().contains("dialect.yaml"));
+        slots.set(Slot::DialectConfig, "churn");
+        let with = Sidecar::render(&slots);
+        let config = json!({"name": "scoretap-dialect", "configMap": {"name": "churn", "optional": true}});
+        assert_eq!(with.volumes.last(), Some(&config));
+        let has = |index: usize| with.init_containers[index].to_string().contains("scoretap-dialect");
+        assert_eq!([has(0), has(1), has(2)], [false, false, true]);
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub enum Slot {
     Insight,
     /// The dialects of the exporter.
     Dialect,
+    /// The ConfigMap with the tenant's own dialect.
+    DialectConfig,
     /// The pod's model.
     ModelName,
     /// The version of that model.
@@ -83,6 +85,7 @@ impl Slot {
             Self::Config,
             Self::Insight,
             Self::Dialect,
+            Self::DialectConfig,
             Self::ModelName,
             Self::ModelVersion,
             Self::ModelFramework,
@@ -113,6 +116,7 @@ impl Slot {
             Self::Config => "config",
             Self::Insight => "insight",
             Self::Dialect => "dialect",
+            Self::DialectConfig => "dialect-config",
             Self::ModelName => "model-name",
             Self::ModelVersion => "model-version",
             Self::ModelFramework => "model-framework",
@@ -142,6 +146,7 @@ impl Slot {
             | Self::AppPort
             | Self::Insight
             | Self::Dialect
+            | Self::DialectConfig
             | Self::Quantity(..) => false,
         }
     }
@@ -166,6 +171,12 @@ impl Reference {
     }
 }
 
+/// Removes the condition `when: ${NAME}` of a list's item.
+pub fn condition(item: &mut Value) -> Option<Slot> {
+    let condition = item.as_object_mut()?.remove("when")?;
+    condition.as_str().and_then(Reference::parse).map(|reference| reference.slot)
+}
+
 /// A value for each slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slots(BTreeMap<Slot, String>);
@@ -179,10 +190,17 @@ impl Slots {
     /// Fills every slot below `value`. Removes fields and items whose slot has no value.
     pub fn fill(&self, value: &mut Value) {
         match value {
-            Value::Array(items) => items.retain_mut(|item| self.fill_part(item)),
+            Value::Array(items) => self.fill_items(items),
             Value::Object(fields) => fields.retain(|_, field| self.fill_part(field)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
+    }
+
+    /// Fills the items of a list. Removes those whose condition has no value.
+    pub fn fill_items(&self, items: &mut Vec<Value>) {
+        items.retain_mut(|item| {
+            condition(item).is_none_or(|slot| self.0.contains_key(&slot)) && self.fill_part(item)
+        });
     }
 
     /// Fills a part. Returns whether it stays.

@@ -180,6 +180,8 @@ fn hooks() -> Vec<Case> {
         case("insight-switched-wrongly", SCORER, |pod| annotate(pod, "insight-percent", "off"))
             .warns("scoretap.dev/insight-percent is no whole number"),
         case("dialects-wanted", SCORER, |pod| annotate(pod, "dialect", "fastapi,mlflow")),
+        case("own-dialect", SCORER, |pod| annotate(pod, "dialect-config", "churn.v2"))
+            .with("/spec/initContainers/2/volumeMounts/2/name", "scoretap-dialect".into()),
         case("no-time-for-a-hook", SCORER, |pod| pod["spec"]["terminationGracePeriodSeconds"] = 9.into()),
         case("hook-of-the-second", Injected { port: "9000", model: "scorer" }, |pod| {
             second(pod, &json!({"name": "b", "ports": [{"name": "score", "containerPort": 9000}]}));
@@ -503,6 +505,9 @@ fn refused() -> Vec<Case> {
         }),
         case("conflicting-dialects", Refused("remove one of them"), |pod| {
             annotate(pod, "dialect", "prediction,model");
+        }),
+        case("impossible-dialect-config", Refused("no name of a ConfigMap"), |pod| {
+            annotate(pod, "dialect-config", "Churn");
         }),
         case("endless-config", Refused("write a shorter configuration"), |pod| {
             annotate(pod, "config", &format!("{{}}{}", " ".repeat(16_384)));

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::values::Values;
 use crate::quantity::NONE;
-use crate::slots::{Reference, Slot};
+use crate::slots::{self, Reference, Slot};
 
 /// Fields that are maps. Their keys are data; the keys of all other objects are field names.
 const MAPS: [&str; 2] = ["requests", "limits"];
@@ -16,12 +16,29 @@ pub(super) fn of(value: &Value, kind: &str, values: Values<'_>) -> String {
         Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::String(string) => Reference::parse(string).map_or_else(|| text(string), variable),
         Value::Array(items) => {
-            let items: Vec<_> = items.iter().map(|item| list_item(item, kind, values)).collect();
-            format!("[{}]", items.join(", "))
+            let items = items.iter().map(|item| conditional(item, |item| list_item(item, kind, values)));
+            lists(items, ", ")
         }
         Value::Object(fields) if MAPS.iter().any(|map| kind.ends_with(&format!(".{map}"))) => map(fields),
         Value::Object(fields) => object(fields, kind, values),
     }
+}
+
+/// The condition of a list's item, and the item in CEL.
+pub(super) fn conditional(item: &Value, written: impl Fn(&Value) -> String) -> (Option<Slot>, String) {
+    let mut item = item.clone();
+    let condition = slots::condition(&mut item);
+    (condition, written(&item))
+}
+
+/// A list, and for each item with a condition another one behind it.
+pub(super) fn lists(items: impl Iterator<Item = (Option<Slot>, String)>, separator: &str) -> String {
+    let (conditional, items): (Vec<_>, Vec<_>) = items.partition(|(condition, _)| condition.is_some());
+    let items: Vec<_> = items.into_iter().map(|(_, item)| item).collect();
+    let optional = conditional.into_iter().filter_map(|(condition, item)| {
+        Some(format!(" + (variables.{} == '' ? [] : [{item}])", variable_name(condition?)))
+    });
+    format!("[{}]{}", items.join(separator), optional.collect::<String>())
 }
 
 /// An item of a list. All items have one type, and annotations have none.

@@ -24,21 +24,23 @@ fn add_sidecar(values: Values<'_>) -> String {
     let mut patches = Vec::new();
     for (name, value) in &sidecar.labels {
         let literal = literal::of(value, "", values);
-        patches.push(add(&literal::text(&format!("/metadata/labels/{}", escaped(name))), &literal));
+        patches.push((None, add(&literal::text(&format!("/metadata/labels/{}", escaped(name))), &literal)));
     }
     for (list, items) in [("volumes", &sidecar.volumes), ("initContainers", &sidecar.init_containers)] {
         for item in items {
-            let literal = literal::of(item, &format!("Object.spec.{list}"), values);
-            patches.push(add(&format!("'/spec/{list}/-'"), &literal));
+            patches.push(literal::conditional(item, |item| {
+                let literal = literal::of(item, &format!("Object.spec.{list}"), values);
+                add(&format!("'/spec/{list}/-'"), &literal)
+            }));
         }
     }
     format!(
         "(has(object.metadata.labels) ? [] : [{}]) +\n(has(object.spec.volumes) ? [] : [{}]) +\n\
-         (has(object.spec.initContainers) ? [] : [{}]) +\n[\n{}\n]",
+         (has(object.spec.initContainers) ? [] : [{}]) +\n{}",
         add("'/metadata/labels'", "{}"),
         add("'/spec/volumes'", "[]"),
         add("'/spec/initContainers'", "[]"),
-        patches.join(",\n"),
+        literal::lists(patches.into_iter(), ",\n"),
     )
 }
 

@@ -68,6 +68,7 @@ fn expression(slot: Slot) -> String {
         | Slot::Config
         | Slot::Insight
         | Slot::Dialect
+        | Slot::DialectConfig
         | Slot::ModelName
         | Slot::ModelVersion
         | Slot::ModelFramework
