@@ -203,7 +203,9 @@ fn ask_prometheus(cluster: &Cluster, snapshot: &Snapshot) -> Prometheus {
     let mut answers = Prometheus {
         targets: list("/api/v1/targets?state=active", "/activeTargets"),
         groups: list("/api/v1/rules", "/groups"),
-        up: server.query(cluster, "{__name__=~\"scoretap_up|scoretap_config_valid\"}").ok(),
+        up: server
+            .query(cluster, "{__name__=~\"scoretap_up|scoretap_config_valid|scoretap_dialect_valid\"}")
+            .ok(),
         metrics: None,
     };
     seen.prometheus = answers.clone();

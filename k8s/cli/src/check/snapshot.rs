@@ -157,7 +157,7 @@ pub(crate) struct Prometheus {
     pub(crate) targets: Option<Vec<Value>>,
     /// `/api/v1/rules`, its `data.groups`.
     pub(crate) groups: Option<Vec<Value>>,
-    /// Series of `scoretap_up` and `scoretap_config_valid`.
+    /// Series of `scoretap_up`, `scoretap_config_valid` and `scoretap_dialect_valid`.
     pub(crate) up: Option<Vec<Value>>,
     /// The metrics of our alerts that have series.
     pub(crate) metrics: Option<BTreeSet<String>>,

@@ -281,6 +281,12 @@ fn reading<'a>(
                 "the filter's configuration is invalid, so no call is measured; Envoy's log names each error";
             (why, format!("{log} -c {} | grep 'scoretap configuration'", envoy_of(pod)))
         }
+        _ if value("scoretap_dialect_valid") == Some("0") => {
+            let log = kubectl("logs", pod).replacen("logs pod ", "logs ", 1);
+            let why = "the dialect of scoretap.dev/dialect-config cannot be served, so its metrics are missing; the exporter's log \
+                       names each error";
+            (why, format!("{log} -c scoretap-exporter | grep DIALECT_FILE"))
+        }
         _ => return None,
     };
     Some(Finding::new(place(pod), why, command))

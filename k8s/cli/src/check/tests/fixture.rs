@@ -130,7 +130,7 @@ fn answers() -> Prometheus {
     Prometheus {
         targets: Some(vec![target]),
         groups: Some(vec![groups]),
-        up: Some(vec![up("scoretap_up"), up("scoretap_config_valid")]),
+        up: Some(["scoretap_up", "scoretap_config_valid", "scoretap_dialect_valid"].map(up).to_vec()),
         metrics: Some(BTreeSet::from(there.map(str::to_owned))),
     }
 }

@@ -189,6 +189,8 @@ fn target_that_is_up_and_says_nothing() {
     let logs =
         "kubectl logs scorer-6c9f7d5b84-x2lqp -n tenant-a -c scoretap-envoy | grep 'scoretap configuration'";
     check("configuration", says("scoretap_config_valid", Some("0")), id, "is invalid", logs);
+    let logs = "kubectl logs scorer-6c9f7d5b84-x2lqp -n tenant-a -c scoretap-exporter | grep DIALECT_FILE";
+    check("dialect", says("scoretap_dialect_valid", Some("0")), id, "cannot be served", logs);
 }
 
 #[test]
