@@ -11,7 +11,6 @@ use scoretap_injector::slots::Part;
 use scoretap_tests::apps::local;
 use scoretap_tests::child::most_memory;
 use scoretap_tests::http::{self, Call, Protocol};
-use scoretap_tests::ports;
 use scoretap_tests::stack::{Stack, Upstream};
 use scoretap_tests::wait::wait_until;
 
@@ -82,7 +81,7 @@ fn the_admin_interface_answers_nothing_but_statistics() {
 #[test]
 fn slow_app_slows_callers_without_filling_envoy() {
     const CALLERS: usize = 300;
-    let app = TcpListener::bind(local(ports::free())).unwrap();
+    let app = TcpListener::bind(local(0)).unwrap();
     let upstream = Upstream::Http1(app.local_addr().unwrap());
     let (accepted, connections) = mpsc::channel();
     std::thread::spawn(move || app.incoming().flatten().try_for_each(|stream| accepted.send(stream)));
@@ -112,8 +111,8 @@ fn memory_limit() -> u64 {
 
 /// An app that hands over the bytes of the first request and always answers [`RESPONSE`].
 fn recorder() -> (SocketAddr, mpsc::Receiver<String>) {
-    let address = local(ports::free());
-    let listener = TcpListener::bind(address).unwrap();
+    let listener = TcpListener::bind(local(0)).unwrap();
+    let address = listener.local_addr().unwrap();
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
