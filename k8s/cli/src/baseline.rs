@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use scoretap_core::config::Insight;
 use scoretap_scan::answer::{About, AnswerScanner};
 use scoretap_scan::cells::{VALUE_BOUNDS, VALUE_CELLS};
 use scoretap_scan::record::Rows;
@@ -15,9 +16,6 @@ use serde_norway::{Mapping, Value};
 use crate::text::clean;
 use crate::top::exposition::{self, Series};
 use crate::{Status, usage};
-
-/// How many classes get counters of their own by default (`insight.classes`).
-const MOST_CLASSES: usize = 20;
 
 /// The class of predictions beyond these.
 const OTHER: &str = "other";
@@ -164,9 +162,10 @@ fn scanned(field: &str) -> Rows {
 
 /// Keeps the most frequent classes. The filter keeps the first that it sees.
 fn limit_classes(classes: &mut BTreeMap<String, f64>) {
+    let most = Insight::default().classes as usize;
     let mut names: Vec<String> = classes.keys().filter(|name| *name != OTHER).cloned().collect();
     names.sort_by(|one, other| classes[other].total_cmp(&classes[one]));
-    for name in names.iter().skip(MOST_CLASSES) {
+    for name in names.iter().skip(most) {
         let count = classes.remove(name).unwrap_or_default();
         *classes.entry(OTHER.to_owned()).or_default() += count;
     }
@@ -272,7 +271,7 @@ mod tests {
         let rows: String = (0..25).map(|class| format!("c{class}\n").repeat(1 + class)).collect();
         let mut counts = Counts::default();
         csv(format!("p\n{rows}").as_bytes(), "p", &mut counts).unwrap();
-        assert_eq!(counts.classes.len(), MOST_CLASSES + 1);
+        assert_eq!(counts.classes.len(), 21);
         assert_eq!((counts.classes[OTHER], counts.classes["c24"]), (15.0, 25.0));
     }
 
