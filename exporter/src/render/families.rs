@@ -6,12 +6,11 @@ mod facts;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use hashbrown::HashMap;
 use scoretap_core::histogram::Histogram;
 use scoretap_core::name::Ended;
 use scoretap_core::outcome::{Outcome, Status};
 
-use self::facts::{Code, Facts, is_of_key};
+use self::facts::{Code, Facts, OF_KEY};
 use crate::as_float;
 use crate::reading::measured::{Calls, Distribution, Key, Measured, Reading, bucket_index, earlier};
 use crate::render::RenderConfig;
@@ -21,7 +20,8 @@ use scoretap_dialect::{Dimension, Family, Label, Measure};
 /// Writes the families of the configured dialects. A family without samples is left out.
 pub fn write(config: &RenderConfig, reading: &Reading, encoder: &mut impl Encoder) {
     for family in &config.families {
-        FamilyWriter { family, config, reading, encoder, labels: Vec::new(), common: 0 }.run();
+        let of_key = OF_KEY.into_iter().filter(|dimension| family.has(*dimension)).collect();
+        FamilyWriter { family, of_key, config, reading, encoder, labels: Vec::new(), common: 0 }.run();
     }
 }
 
@@ -60,6 +60,8 @@ pub fn missing_codes<'a>(config: &'a RenderConfig, reading: &Reading) -> Vec<&'a
 /// Writes one family.
 struct FamilyWriter<'a, E> {
     family: &'a Family,
+    /// The labels of a key that the family has, in the order of keys.
+    of_key: Vec<Dimension>,
     config: &'a RenderConfig,
     reading: &'a Reading,
     encoder: &'a mut E,
@@ -70,7 +72,7 @@ struct FamilyWriter<'a, E> {
 }
 
 /// All series with the same labels in this family.
-type Group<'a> = Vec<&'a (Key, Measured)>;
+type Group<'g, 'a> = &'g [&'a (Key, Measured)];
 
 impl<'a, E: Encoder> FamilyWriter<'a, E> {
     fn run(&mut self) {
@@ -135,47 +137,44 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         if self.family.measure.is_time() { self.family.unit.nanoseconds() } else { 1.0 }
     }
 
-    /// Groups the series by their labels, and sorts the groups by their labels.
-    fn groups(&self) -> Vec<Group<'a>> {
-        let dimensions: Vec<Dimension> =
-            self.family.labels.iter().map(|label| label.value).filter(|value| is_of_key(*value)).collect();
-        let by_endpoint =
-            dimensions.iter().any(|value| matches!(value, Dimension::Method | Dimension::Template));
-        let mut groups: Vec<Group<'a>> = Vec::new();
-        let mut known: HashMap<Facts<'a>, usize> = HashMap::new();
-        for entry in &self.reading.series {
-            if by_endpoint && entry.0.method.is_empty() {
-                continue;
-            }
-            let facts = Facts::of_key(&entry.0).only(&dimensions);
-            let next = groups.len();
-            let position = *known.entry(facts).or_insert(next);
-            match groups.get_mut(position) {
-                Some(group) => group.push(entry),
-                None => groups.push(vec![entry]),
-            }
-        }
-        let facts = |group: &Group<'a>| group.first().map(|(key, _)| Facts::of_key(key).only(&dimensions));
-        // Families with all labels of a key in order are already sorted.
-        if !groups.is_sorted_by_key(facts) {
-            groups.sort_by_key(facts);
-        }
-        groups
+    /// The series that this family can show, sorted by their labels.
+    fn series(&self) -> Vec<&'a (Key, Measured)> {
+        let by_endpoint = self.family.has(Dimension::Method) || self.family.has(Dimension::Template);
+        let of_bodies = matches!(
+            self.family.measure,
+            Measure::Bodies(_) | Measure::BodyDistribution(_) | Measure::ValueCells
+        );
+        let is_shown = |(key, measured): &&(Key, Measured)| {
+            !(by_endpoint && key.method.is_empty() || of_bodies && measured.bodies.is_empty())
+        };
+        let mut series: Vec<_> = self.reading.series.iter().filter(is_shown).collect();
+        // Stable and quick: families with all labels of a key in order are already sorted.
+        series.sort_by(|(one, _), (other, _)| self.labels_of(one).cmp(self.labels_of(other)));
+        series
+    }
+
+    fn groups<'g>(&self, series: &'g [&'a (Key, Measured)]) -> Vec<Group<'g, 'a>> {
+        series.chunk_by(|(one, _), (other, _)| self.labels_of(one).eq(self.labels_of(other))).collect()
+    }
+
+    fn labels_of<'k>(&self, key: &'k Key) -> impl Iterator<Item = &'k str> {
+        self.of_key.iter().map(|dimension| Facts::of_key(key).get(*dimension))
     }
 
     /// A known series has a sample for every status and kind of failure that can occur, and for the codes that the
     /// dialect names, even at 0. A family without labels has one series from the start.
     fn calls(&mut self) {
         let by_code = self.family.is_by_code();
-        let mut groups = self.groups();
+        let series = self.series();
+        let mut groups = self.groups(&series);
         if groups.is_empty() && self.family.labels.is_empty() {
-            groups.push(Vec::new());
+            groups.push(&[]);
         }
         let mut counted: Vec<(Facts<'a>, Total)> = Vec::new();
         for group in groups {
-            let key = group.first().map(|(key, _)| Facts::of_key(key)).unwrap_or_default();
+            let key = Facts::of_group(group);
             counted.clear();
-            let known = self.known_since(&group);
+            let known = self.known_since(group);
             self.begin(key, known, &mut counted);
             for Calls { outcome, code, count, created } in
                 group.iter().flat_map(|(_, measured)| &measured.calls)
@@ -202,7 +201,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
     }
 
     /// When the first series of a group appeared. A group without series exists since Envoy's start.
-    fn known_since(&self, group: &Group<'_>) -> Option<SystemTime> {
+    fn known_since(&self, group: Group<'_, '_>) -> Option<SystemTime> {
         let created = group.iter().map(|(_, measured)| measured.created);
         created.reduce(earlier).unwrap_or(self.reading.started)
     }
@@ -262,9 +261,10 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
 
     /// A known series has the durations of its successes, even at 0. Other distributions appear with their first value.
     fn distributions(&mut self, histogram: Histogram, bounds: &[u64]) {
-        let mut groups = self.groups();
+        let series = self.series();
+        let mut groups = self.groups(&series);
         if groups.is_empty() && self.family.labels.is_empty() && histogram == Histogram::Duration {
-            groups.push(Vec::new());
+            groups.push(&[]);
         }
         if self.family.is_by_code() {
             return self.distributions_by_code(groups, histogram, bounds);
@@ -280,7 +280,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         }
         let mut buckets = Buckets::default();
         for group in groups {
-            let key = group.first().map(|(key, _)| Facts::of_key(key)).unwrap_or_default();
+            let key = Facts::of_group(group);
             let prefix = self.prefix(key);
             for with in &statuses {
                 let expected = histogram == Histogram::Duration && with.contains(&Status::Success);
@@ -290,7 +290,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
                 let used = used.map(|(_, distribution)| distribution);
                 if fill(&mut buckets, used, bounds, self.per_unit(), self.is_native(histogram)) || expected {
                     if expected {
-                        buckets.created = earlier(buckets.created, self.known_since(&group));
+                        buckets.created = earlier(buckets.created, self.known_since(group));
                     }
                     let status =
                         with.first().map_or("", |status| self.named(Dimension::Status, status.as_str()));
@@ -301,10 +301,10 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
     }
 
     /// Only the values whose codes the filter counted: with `duration_codes` in its configuration.
-    fn distributions_by_code(&mut self, groups: Vec<Group<'a>>, histogram: Histogram, bounds: &[u64]) {
+    fn distributions_by_code(&mut self, groups: Vec<Group<'_, 'a>>, histogram: Histogram, bounds: &[u64]) {
         let mut buckets = Buckets::default();
         for group in groups {
-            let key = group.first().map(|(key, _)| Facts::of_key(key)).unwrap_or_default();
+            let key = Facts::of_group(group);
             let mut used: BTreeMap<_, (Facts<'a>, Vec<&'a Distribution>)> = BTreeMap::new();
             let expected: Vec<Facts<'a>> = self.samples_from_the_start(key).collect();
             for facts in &expected {
@@ -324,7 +324,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
             for (facts, values) in used.into_values() {
                 fill(&mut buckets, values.into_iter(), bounds, self.per_unit(), self.is_native(histogram));
                 if expected.contains(&facts) {
-                    buckets.created = earlier(buckets.created, self.known_since(&group));
+                    buckets.created = earlier(buckets.created, self.known_since(group));
                 }
                 self.distribution(facts, prefix, &buckets);
             }
@@ -350,8 +350,9 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
 
     fn models(&mut self) {
         let identity = &self.config.identity;
-        for group in self.groups() {
-            let key = group.first().map(|(key, _)| Facts::of_key(key)).unwrap_or_default();
+        let series = self.series();
+        for group in self.groups(&series) {
+            let key = Facts::of_group(group);
             let facts = Facts { deployment: identity.deployment(), framework: identity.framework(), ..key };
             self.labels.clear();
             self.sample(facts, 0, Value::Count(1), None);
@@ -362,7 +363,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
     fn prefix(&mut self, key: Facts<'_>) -> usize {
         self.labels.clear();
         let family = self.family;
-        let common = family.labels.iter().take_while(|label| is_of_key(label.value));
+        let common = family.labels.iter().take_while(|label| OF_KEY.contains(&label.value));
         let mut count = 0;
         for label in common {
             self.encoder.label(&label.name, key.get(label.value), &mut self.labels);

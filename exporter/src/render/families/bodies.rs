@@ -20,9 +20,10 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
 
     pub(super) fn body_counts(&mut self, of: BodyCount) {
         let mut counted: Vec<(&'a str, Count)> = Vec::new();
-        for group in self.groups() {
+        let series = self.series();
+        for group in self.groups(&series) {
             counted.clear();
-            for (_, measured) in &group {
+            for (_, measured) in group {
                 for (value, count) in measured.bodies.samples(of, measured.created) {
                     let Some(shown) = self.shown(value) else { continue };
                     match counted.iter_mut().find(|(known, _)| *known == shown) {
@@ -34,7 +35,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
                     }
                 }
             }
-            let key = key(&group);
+            let key = Facts::of_group(group);
             let prefix = self.prefix(key);
             for (value, Count { count, created }) in &counted {
                 self.sample(Facts { value, ..key }, prefix, Value::Count(*count), *created);
@@ -43,9 +44,10 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
     }
 
     pub(super) fn body_histograms(&mut self, of: BodyHistogram, bounds: &[(usize, f64)]) {
-        for group in self.groups() {
-            let merged = self.merged(&group, of);
-            let key = key(&group);
+        let series = self.series();
+        for group in self.groups(&series) {
+            let merged = self.merged(group, of);
+            let key = Facts::of_group(group);
             let prefix = self.prefix(key);
             for (value, FixedCells { cells, sum, created }) in &merged {
                 let mut below = 0_u64;
@@ -75,9 +77,10 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         let bounds = BodyHistogram::Value.bounds();
         let bins: Vec<String> =
             bounds.iter().map(|bound| bound_text(*bound)).chain(["+Inf".to_owned()]).collect();
-        for group in self.groups() {
-            let merged = self.merged(&group, BodyHistogram::Value);
-            let key = key(&group);
+        let series = self.series();
+        for group in self.groups(&series) {
+            let merged = self.merged(group, BodyHistogram::Value);
+            let key = Facts::of_group(group);
             let prefix = self.prefix(key);
             for (_, FixedCells { cells, created, .. }) in &merged {
                 if !self.family.has(Dimension::Bin) {
@@ -94,7 +97,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
     }
 
     /// The histograms of a group, added up for each value that this family shows.
-    fn merged(&self, group: &Group<'a>, of: BodyHistogram) -> Vec<(&'a str, FixedCells)> {
+    fn merged(&self, group: Group<'_, 'a>, of: BodyHistogram) -> Vec<(&'a str, FixedCells)> {
         let mut merged: Vec<(&'a str, FixedCells)> = Vec::new();
         for (value, cells) in group.iter().flat_map(|(_, measured)| measured.bodies.histograms_of(of)) {
             let Some(shown) = self.shown(value) else { continue };
@@ -115,8 +118,4 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         let label = family.labels.iter().find(|label| label.value.is_of_body());
         Some(label.map_or("", |label| label.renamed(value)))
     }
-}
-
-fn key<'a>(group: &Group<'a>) -> Facts<'a> {
-    group.first().map(|(key, _)| Facts::of_key(key)).unwrap_or_default()
 }

@@ -2,31 +2,12 @@
 
 use scoretap_dialect::Dimension;
 
+use super::Group;
 use crate::reading::measured::Key;
 
-pub(super) const fn is_of_key(dimension: Dimension) -> bool {
-    match dimension {
-        Dimension::Model
-        | Dimension::Version
-        | Dimension::Route
-        | Dimension::Method
-        | Dimension::Template => true,
-        Dimension::Status
-        | Dimension::ErrorType
-        | Dimension::Code
-        | Dimension::CodeClass
-        | Dimension::Deployment
-        | Dimension::Framework
-        | Dimension::ValueKind
-        | Dimension::Class
-        | Dimension::Bin
-        | Dimension::TokenType
-        | Dimension::Reason
-        | Dimension::Usage
-        | Dimension::End
-        | Dimension::Fixed => false,
-    }
-}
+/// The dimensions of a key, in its order.
+pub(super) const OF_KEY: [Dimension; 5] =
+    [Dimension::Model, Dimension::Version, Dimension::Route, Dimension::Method, Dimension::Template];
 
 /// An HTTP status, or a dialect's name for it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,17 +46,9 @@ impl<'a> Facts<'a> {
         Self { model, version, route, method, template, ..Self::default() }
     }
 
-    /// Only the dimensions that a label shows.
-    pub(super) fn only(self, dimensions: &[Dimension]) -> Self {
-        let keep = |dimension, value| if dimensions.contains(&dimension) { value } else { "" };
-        Self {
-            model: keep(Dimension::Model, self.model),
-            version: keep(Dimension::Version, self.version),
-            route: keep(Dimension::Route, self.route),
-            method: keep(Dimension::Method, self.method),
-            template: keep(Dimension::Template, self.template),
-            ..Self::default()
-        }
+    /// The labels that all series of a group share, among those of its first.
+    pub(super) fn of_group(group: Group<'_, 'a>) -> Self {
+        group.first().map(|(key, _)| Self::of_key(key)).unwrap_or_default()
     }
 
     /// Whether two samples of one group have the same labels.
