@@ -136,7 +136,7 @@ fn named(of: Predictions, cell: &str, field: &Field<'_>, faults: &mut Faults<'_>
             "is no cell; write the upper bound of one, as in the label `bin` of prediction_value_cells_total",
         );
     }
-    found.map(|bound| if bound.is_finite() { bound_text(bound) } else { "+Inf".to_owned() })
+    found.map(bound_text)
 }
 
 fn count(field: &Field<'_>, faults: &mut Faults<'_>) -> Option<f64> {

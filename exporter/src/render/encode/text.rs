@@ -103,8 +103,8 @@ impl Encoder for Text {
         self.kind = heading.kind;
         heading.name.clone_into(&mut self.name);
         self.bounds.clear();
-        self.bounds.extend(bounds.iter().map(|bound| format!("le=\"{}\"}} ", bound_text(*bound))));
-        self.bounds.push("le=\"+Inf\"} ".to_owned());
+        let bounds = bounds.iter().chain([&f64::INFINITY]);
+        self.bounds.extend(bounds.map(|bound| format!("le=\"{}\"}} ", bound_text(*bound))));
         match self.syntax {
             Syntax::Prometheus => prometheus_heading(heading, &mut self.out),
             Syntax::OpenMetrics => openmetrics_heading(heading, &mut self.out),
@@ -204,11 +204,14 @@ fn openmetrics_heading(heading: Heading<'_>, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Formats a bound as Prometheus does: `0.005`, `1.0`, `1.048576e+06`. So a series is the same in every format and in every
+/// Formats a bound as Prometheus does: `0.005`, `1.0`, `1.048576e+06`, `+Inf`. So a series is the same in every format and in every
 /// version of Prometheus.
 ///
 /// <https://pkg.go.dev/github.com/prometheus/prometheus/model/labels#FormatOpenMetricsFloat> (`labels` since 3.0)
 pub(crate) fn bound_text(bound: f64) -> String {
+    if bound == f64::INFINITY {
+        return "+Inf".to_owned();
+    }
     let scientific = format!("{bound:e}");
     let parts =
         scientific.split_once('e').and_then(|(digits, power)| Some((digits, power.parse::<i32>().ok()?)));
@@ -243,6 +246,7 @@ mod tests {
         check_bound(1_000_000.0, "1e+06");
         check_bound(1_048_576.0, "1.048576e+06");
         check_bound(67_108_864.0, "6.7108864e+07");
+        check_bound(f64::INFINITY, "+Inf");
     }
 
     const fn heading(name: &str, kind: Kind) -> Heading<'_> {

@@ -75,8 +75,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
     /// label for the cell, their sum.
     pub(super) fn value_cells(&mut self) {
         let bounds = BodyHistogram::Value.bounds();
-        let bins: Vec<String> =
-            bounds.iter().map(|bound| bound_text(*bound)).chain(["+Inf".to_owned()]).collect();
+        let bins: Vec<String> = bounds.into_iter().chain([f64::INFINITY]).map(bound_text).collect();
         let series = self.series();
         for group in self.groups(&series) {
             let merged = self.merged(group, BodyHistogram::Value);
