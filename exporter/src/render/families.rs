@@ -10,7 +10,7 @@ use scoretap_core::histogram::Histogram;
 use scoretap_core::name::Ended;
 use scoretap_core::outcome::{Outcome, Status};
 
-use self::facts::{Code, Facts, OF_KEY};
+use self::facts::{Code, End, Facts, OF_KEY};
 use crate::as_float;
 use crate::reading::measured::{Calls, Distribution, Key, Measured, Reading, bucket_index, earlier};
 use crate::render::RenderConfig;
@@ -170,32 +170,33 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         if groups.is_empty() && self.family.labels.is_empty() {
             groups.push(&[]);
         }
-        let mut counted: Vec<(Facts<'a>, Total)> = Vec::new();
+        let expected = self.expected_calls();
+        let mut counted: Vec<(End<'a>, Total)> = Vec::new();
         for group in groups {
-            let key = Facts::of_group(group);
+            let zero = Total { count: 0, created: self.known_since(group) };
             counted.clear();
-            let known = self.known_since(group);
-            self.begin(key, known, &mut counted);
+            counted.extend(expected.iter().map(|end| (*end, zero)));
             for Calls { outcome, code, count, created } in
                 group.iter().flat_map(|(_, measured)| &measured.calls)
             {
                 if self.family.shows(outcome.status()) {
-                    let facts = self.facts_of_call(key, *outcome, Some(*code));
-                    match counted.iter_mut().find(|(known, _)| known.same_call(&facts)) {
+                    let end = self.end_of_call(*outcome, Some(*code));
+                    match counted.iter_mut().find(|(known, _)| *known == end) {
                         Some((_, total)) => {
                             total.count = total.count.saturating_add(*count);
                             total.created = earlier(total.created, *created);
                         }
-                        None => counted.push((facts, Total { count: *count, created: *created })),
+                        None => counted.push((end, Total { count: *count, created: *created })),
                     }
                 }
             }
             if by_code {
-                counted.sort_unstable_by_key(|(facts, _)| facts.end());
+                counted.sort_unstable_by_key(|(end, _)| *end);
             }
+            let key = Facts::of_group(group);
             let prefix = self.prefix(key);
-            for (facts, Total { count, created }) in &counted {
-                self.sample(*facts, prefix, Value::Count(*count), *created);
+            for (end, Total { count, created }) in &counted {
+                self.sample(Facts { end: *end, ..key }, prefix, Value::Count(*count), *created);
             }
         }
     }
@@ -206,51 +207,41 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         created.reduce(earlier).unwrap_or(self.reading.started)
     }
 
-    fn begin(&self, key: Facts<'a>, created: Option<SystemTime>, counted: &mut Vec<(Facts<'a>, Total)>) {
-        let total = Total { count: 0, created };
+    /// The samples that a known series has even before their first call.
+    fn expected_calls(&self) -> Vec<End<'a>> {
         if self.family.is_by_code() {
-            for facts in self.samples_from_the_start(key) {
-                if !counted.iter().any(|(known, _)| known.same_call(&facts)) {
-                    counted.push((facts, total));
-                }
-            }
-            return;
+            return self.expected_codes();
         }
         // Without insight, no body can report an error.
         let occurs = |outcome| outcome != Outcome::ReportedError || self.reading.insight_seen.is_some();
         let shown = |outcome: &Outcome| occurs(*outcome) && self.family.shows(outcome.status());
-        for outcome in Outcome::ALL.into_iter().filter(shown) {
-            let facts = self.facts_of_call(key, outcome, None);
-            if !counted.iter().any(|(known, _)| known.same_call(&facts)) {
-                counted.push((facts, total));
-            }
-        }
+        let outcomes = Outcome::ALL.into_iter().filter(shown);
+        distinct(outcomes.map(|outcome| self.end_of_call(outcome, None)))
     }
 
-    /// The samples by code that exist before their first call.
-    fn samples_from_the_start(&self, key: Facts<'a>) -> impl Iterator<Item = Facts<'a>> {
+    fn expected_codes(&self) -> Vec<End<'a>> {
         let codes = self.family.labels.iter().flat_map(|label| &label.from_the_start);
-        codes.map(move |code| self.with_code(key, *code))
+        distinct(codes.map(|code| self.with_code(End::default(), *code)))
     }
 
-    fn facts_of_call(&self, key: Facts<'a>, outcome: Outcome, code: Option<u16>) -> Facts<'a> {
-        let facts = Facts {
+    fn end_of_call(&self, outcome: Outcome, code: Option<u16>) -> End<'a> {
+        let end = End {
             status: self.named(Dimension::Status, outcome.status().as_str()),
             error_type: outcome.error_type().map_or("", |kind| self.named(Dimension::ErrorType, kind)),
-            ..key
+            ..End::default()
         };
-        code.map_or(facts, |code| self.with_code(facts, code))
+        code.map_or(end, |code| self.with_code(end, code))
     }
 
-    fn with_code(&self, mut facts: Facts<'a>, code: u16) -> Facts<'a> {
+    fn with_code(&self, mut end: End<'a>, code: u16) -> End<'a> {
         for label in self.family.labels.iter().filter(|label| label.value.is_code()) {
             let name = label.renamed_code(code);
             match label.value {
-                Dimension::CodeClass => facts.code_class = name.unwrap_or_default(),
-                _ => facts.code = name.map_or(Code::Number(code), Code::Named),
+                Dimension::CodeClass => end.code_class = name.unwrap_or_default(),
+                _ => end.code = name.map_or(Code::Number(code), Code::Named),
             }
         }
-        facts
+        end
     }
 
     /// This family's name for a value; empty if it has no label for it.
@@ -281,7 +272,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         let mut buckets = Buckets::default();
         for group in groups {
             let key = Facts::of_group(group);
-            let prefix = self.prefix(key);
+            let mut prefix = None;
             for with in &statuses {
                 let expected = histogram == Histogram::Duration && with.contains(&Status::Success);
                 let used = group.iter().flat_map(|(_, measured)| {
@@ -294,7 +285,9 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
                     }
                     let status =
                         with.first().map_or("", |status| self.named(Dimension::Status, status.as_str()));
-                    self.distribution(Facts { status, ..key }, prefix, &buckets);
+                    let facts = Facts { end: End { status, ..End::default() }, ..key };
+                    let prefix = *prefix.get_or_insert_with(|| self.prefix(key));
+                    self.distribution(facts, prefix, &buckets);
                 }
             }
         }
@@ -302,31 +295,29 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
 
     /// Only the values whose codes the filter counted: with `duration_codes` in its configuration.
     fn distributions_by_code(&mut self, groups: Vec<Group<'_, 'a>>, histogram: Histogram, bounds: &[u64]) {
+        let expected = self.expected_codes();
         let mut buckets = Buckets::default();
         for group in groups {
             let key = Facts::of_group(group);
-            let mut used: BTreeMap<_, (Facts<'a>, Vec<&'a Distribution>)> = BTreeMap::new();
-            let expected: Vec<Facts<'a>> = self.samples_from_the_start(key).collect();
-            for facts in &expected {
-                used.entry(facts.end()).or_insert((*facts, Vec::new()));
-            }
+            let mut used: BTreeMap<End<'a>, Vec<&'a Distribution>> =
+                expected.iter().map(|end| (*end, Vec::new())).collect();
             let shown = Status::ALL.into_iter().filter(|status| self.family.shows(*status));
             let values = shown.flat_map(|status| {
                 group.iter().flat_map(move |(_, measured)| measured.distributions(histogram, status))
             });
             for (Ended { status, code }, distribution) in values {
                 let Some(code) = code else { continue };
-                let facts = Facts { status: self.named(Dimension::Status, status.as_str()), ..key };
-                let facts = self.with_code(facts, code);
-                used.entry(facts.end()).or_insert((facts, Vec::new())).1.push(distribution);
+                let status = self.named(Dimension::Status, status.as_str());
+                let end = self.with_code(End { status, ..End::default() }, code);
+                used.entry(end).or_default().push(distribution);
             }
             let prefix = self.prefix(key);
-            for (facts, values) in used.into_values() {
+            for (end, values) in used {
                 fill(&mut buckets, values.into_iter(), bounds, self.per_unit(), self.is_native(histogram));
-                if expected.contains(&facts) {
+                if expected.contains(&end) {
                     buckets.created = earlier(buckets.created, self.known_since(group));
                 }
-                self.distribution(facts, prefix, &buckets);
+                self.distribution(Facts { end, ..key }, prefix, &buckets);
             }
         }
     }
@@ -384,7 +375,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         let family = self.family;
         for Label { name, value, text, .. } in family.labels.iter().skip(prefix) {
             match value {
-                Dimension::Code => match facts.code {
+                Dimension::Code => match facts.end.code {
                     Code::Number(code) => {
                         self.encoder.label(name, itoa::Buffer::new().format(code), &mut self.labels);
                     }
@@ -405,6 +396,16 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
 struct Total {
     count: u64,
     created: Option<SystemTime>,
+}
+
+fn distinct<'a>(ends: impl Iterator<Item = End<'a>>) -> Vec<End<'a>> {
+    let mut distinct = Vec::new();
+    for end in ends {
+        if !distinct.contains(&end) {
+            distinct.push(end);
+        }
+    }
+    distinct
 }
 
 /// Adds up distributions. Returns whether there were any.

@@ -10,7 +10,7 @@ pub(super) const OF_KEY: [Dimension; 5] =
     [Dimension::Model, Dimension::Version, Dimension::Route, Dimension::Method, Dimension::Template];
 
 /// An HTTP status, or a dialect's name for it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Code<'a> {
     Number(u16),
     Named(&'a str),
@@ -22,18 +22,24 @@ impl Default for Code<'_> {
     }
 }
 
+/// How the calls of a sample ended: the values that tell the samples of one group apart.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct End<'a> {
+    pub(super) code: Code<'a>,
+    pub(super) code_class: &'a str,
+    pub(super) status: &'a str,
+    pub(super) error_type: &'a str,
+}
+
 /// The values of a sample's dimensions; empty if there is none.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Facts<'a> {
     pub(super) model: &'a str,
     pub(super) version: &'a str,
     pub(super) route: &'a str,
     pub(super) method: &'a str,
     pub(super) template: &'a str,
-    pub(super) status: &'a str,
-    pub(super) error_type: &'a str,
-    pub(super) code: Code<'a>,
-    pub(super) code_class: &'a str,
+    pub(super) end: End<'a>,
     pub(super) deployment: &'a str,
     pub(super) framework: &'a str,
     /// Kind, class, bin, token type, reason, usage or end: a family has at most one of them.
@@ -51,16 +57,6 @@ impl<'a> Facts<'a> {
         group.first().map(|(key, _)| Self::of_key(key)).unwrap_or_default()
     }
 
-    /// Whether two samples of one group have the same labels.
-    pub(super) fn same_call(&self, other: &Self) -> bool {
-        self.end() == other.end()
-    }
-
-    /// The values that tell the samples of one group apart.
-    pub(super) const fn end(&self) -> (Code<'a>, &'a str, &'a str, &'a str) {
-        (self.code, self.code_class, self.status, self.error_type)
-    }
-
     /// The value of a dimension that is text. A code can be a number, and a fixed text is the label's.
     pub(super) const fn get(&self, dimension: Dimension) -> &'a str {
         match dimension {
@@ -69,9 +65,9 @@ impl<'a> Facts<'a> {
             Dimension::Route => self.route,
             Dimension::Method => self.method,
             Dimension::Template => self.template,
-            Dimension::Status => self.status,
-            Dimension::ErrorType => self.error_type,
-            Dimension::CodeClass => self.code_class,
+            Dimension::Status => self.end.status,
+            Dimension::ErrorType => self.end.error_type,
+            Dimension::CodeClass => self.end.code_class,
             Dimension::Code | Dimension::Fixed => "",
             Dimension::Deployment => self.deployment,
             Dimension::Framework => self.framework,
