@@ -1,12 +1,12 @@
-//! The fuzz targets on every machine: over the committed corpus and a bounded number of inputs made of it.
-//! `cargo fuzz run TARGET` in `fuzz/` gives the same targets to libFuzzer.
+//! Runs the fuzz targets over the committed corpus and a bounded number of mutations of it.
+//! `cargo fuzz run TARGET` in `fuzz/` runs the same targets with libFuzzer.
 
 #[path = "../../fuzz/targets.rs"]
 mod targets;
 
 use std::path::Path;
 
-/// Inputs made of each file of the corpus.
+/// Mutations of each file of the corpus.
 const VARIANTS: usize = 200;
 
 struct Random(u64);
@@ -18,7 +18,7 @@ impl Random {
     }
 }
 
-/// The input with a few bytes changed, cut out, doubled, or taken from elsewhere in it.
+/// Changes, removes, repeats or moves a few bytes of the input.
 fn variant(input: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = input.to_vec();
     for _ in 0..=random.below(4) {

@@ -9,7 +9,7 @@ use scoretap_exporter::render::self_metrics;
 
 const HEAD: &str = "| metric | type | labels | what it tells |\n|---|---|---|---|\n";
 
-/// The canonical metrics of calls, and those that the exporter has of its own.
+/// The canonical metrics of calls, and the self metrics.
 fn families() -> String {
     let families = built_in("prediction").families;
     let of_calls: String = families.iter().filter(|family| !is_of_bodies(family)).map(row).collect();

@@ -1,4 +1,4 @@
-//! Expositions, byte for byte: `golden/NAME.stats` is what Envoy answers, `.txt` and `.openmetrics` what is served.
+//! Expositions, byte for byte: `golden/NAME.stats` is Envoy's answer, `.txt` and `.openmetrics` are the expositions.
 //!
 //! `cargo xtask generate` writes them. Review the difference before you commit it.
 
@@ -19,7 +19,7 @@ use scoretap_exporter::render::exposition;
 use scoretap_exporter::render::self_metrics::SelfState;
 use scoretap_web::counts::Counts;
 
-/// How a pod is set up.
+/// The setup of a pod.
 #[derive(Default)]
 struct Pod {
     flags: &'static [&'static str],
@@ -78,7 +78,7 @@ fn check(name: &str, pod: &Pod) {
     }
 }
 
-/// The exporter itself, as it might be.
+/// A fixed state of the exporter.
 fn state<'a>(errors: &'a ScrapeErrors, requests: &'a Counts) -> SelfState<'a> {
     let resources = Resources {
         resident_bytes: 6_291_456,
@@ -104,17 +104,17 @@ fn check_file(path: &Path, exposition: &[u8]) {
 }
 
 #[test]
-fn envoy_without_the_filter() {
+fn missing_filter_has_no_call_families() {
     check("no_filter", &Pod::default());
 }
 
 #[test]
-fn the_filter_without_a_call() {
+fn expected_route_begins_at_zero() {
     check("no_calls", &IRIS);
 }
 
 #[test]
-fn calls_of_every_kind() {
+fn calls_are_served_by_outcome() {
     check("calls", &IRIS);
 }
 
@@ -156,7 +156,7 @@ fn dialects_of_llms_show_tokens_and_times() {
 }
 
 #[test]
-fn a_dialect_without_a_call_begins_at_zero() {
+fn dialects_without_calls_begin_at_zero() {
     check("no_calls_dialects", &Pod { flags: &["--dialect", "fastapi,mlflow,api"], ..IRIS });
 }
 
@@ -174,22 +174,22 @@ fn families_of_libraries_have_types_and_units() {
 }
 
 #[test]
-fn names_that_callers_chose() {
+fn hostile_names_are_escaped() {
     check("hostile_names", &Pod::default());
 }
 
 #[test]
-fn the_filter_without_its_configuration() {
+fn invalid_configuration_is_reported() {
     check("config_invalid", &Pod::default());
 }
 
 #[test]
-fn other_bounds_and_every_histogram() {
+fn extra_histograms_have_their_bounds() {
     check("extra_histograms", &Pod { flags: &["--expect-route", "predict"], ..IRIS });
 }
 
 #[test]
-fn envoy_cannot_be_read() {
+fn unreadable_envoy_leaves_self_metrics() {
     let config = IRIS.config();
     for (format, extension) in [(Format::Text, "txt"), (Format::OpenMetrics, "openmetrics")] {
         check_file(

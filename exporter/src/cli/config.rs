@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn without_flags_everything_has_its_default() {
+    fn missing_flags_have_defaults() {
         let config = config(&[], &[]).unwrap();
         assert_eq!(config.listen, [Listen::All(15190)]);
         assert_eq!(config.telemetry_path, "/metrics");
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_given_as_to_other_exporters() {
+    fn listen_addresses_are_parsed() {
         let two = ["--web.listen-address", ":80", "--web.listen-address=[::1]:81"];
         let listen = config(&two, &[]).unwrap().listen;
         assert_eq!(listen, [Listen::All(80), Listen::Ip("[::1]:81".parse().unwrap())]);
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_given_once() {
+    fn overlapping_addresses_are_rejected() {
         let flag = "--web.listen-address";
         check_fault(&[flag, ":80", flag, ":81", flag, ":80"], "\":80\": overlaps \":80\"");
         check_fault(&[flag, "127.0.0.1:80", flag, "0.0.0.0:80"], "overlaps \"127.0.0.1:80\"; remove one");

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_and_a_port_are_endpoints() {
+    fn socket_and_port_are_endpoints() {
         check("unix:///run/a.sock", &Endpoint::Unix("/run/a.sock".into()));
         check("http://127.0.0.1:9901", &Endpoint::Tcp("127.0.0.1:9901".to_owned()));
         check("http://[::1]:9901/", &Endpoint::Tcp("[::1]:9901".to_owned()));

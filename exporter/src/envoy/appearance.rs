@@ -168,7 +168,7 @@ mod tests {
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
-    /// Reads at these seconds; the created time of each model's successes.
+    /// Reads at chosen times and returns the created time of each model's successes, in seconds.
     struct Reads(Appearances);
 
     impl Reads {

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_lines() {
+    fn empty_body_has_no_lines() {
         check(&[], Ok(&[]));
         check(&[b""], Ok(&[]));
     }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_refused() {
+    fn line_that_is_not_utf8_is_rejected() {
         check(&[b"one: \xff\n"], Err(Broken::NotText));
         check(&[b"one: \xff", b"\n"], Err(Broken::NotText));
     }

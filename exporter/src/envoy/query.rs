@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_of_ours_is_read() {
+    fn scoretap_statistics_are_read() {
         check("wasmcustom.scoretap.call.score.~.~.POST./score.200.success", true);
         check("wasmcustom.scoretap.config", true);
         check("wasm.scoretap.vm_reload_success", true);

@@ -257,7 +257,7 @@ mod tests {
     const MAX_SCRAPES: usize = 16;
     use crate::cli::args::Args;
 
-    /// Its expositions have some hundred kilobytes, so that the last piece is a small part.
+    /// A handler whose expositions have some hundred kilobytes, so that the last piece is a small part.
     fn handler() -> Handler {
         let label = format!("a={}", "x".repeat(60_000));
         let args = Args::parse_from(["exporter", "--envoy.admin", "unix:///nonexistent", "--label", &label]);

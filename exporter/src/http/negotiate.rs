@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_say_gets_text() {
+    fn missing_preference_gets_text() {
         assert_eq!(negotiate(None), Format::Text);
         check("", Format::Text);
         check("*/*", Format::Text);
@@ -148,32 +148,32 @@ mod tests {
     }
 
     #[test]
-    fn the_higher_quality_wins_wherever_it_stands() {
+    fn higher_quality_wins_in_any_order() {
         check("application/openmetrics-text;q=0.4, text/plain;q=0.5", Format::Text);
         check("text/plain;q=0.4, application/openmetrics-text;q=0.5", Format::OpenMetrics);
     }
 
     #[test]
-    fn of_equals_the_first_wins() {
+    fn first_of_equal_ranges_wins() {
         check("application/openmetrics-text, text/plain", Format::OpenMetrics);
         check("text/plain, application/openmetrics-text", Format::Text);
     }
 
     #[test]
-    fn the_more_specific_range_decides_for_its_format() {
+    fn most_specific_range_decides_for_its_format() {
         check("text/plain;q=0.1, */*;q=0.5", Format::OpenMetrics);
         check("text/plain;q=0, */*", Format::OpenMetrics);
         check("application/openmetrics-text;q=0, */*;q=0.1", Format::Text);
     }
 
     #[test]
-    fn other_versions_are_not_ours() {
+    fn other_versions_do_not_match() {
         check("application/openmetrics-text;version=0.0.1, text/plain;q=0.1", Format::Text);
         check("application/openmetrics-text; version=\"1.0.0\", text/plain;q=0.1", Format::OpenMetrics);
     }
 
     #[test]
-    fn who_accepts_nothing_that_there_is_gets_text() {
+    fn unacceptable_formats_get_text() {
         check("application/json", Format::Text);
         check("text/plain;q=0", Format::Text);
         check("application/openmetrics-text;q=0", Format::Text);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn case_does_not_matter() {
+    fn header_case_is_ignored() {
         check("Application/OpenMetrics-Text; Version=1.0.0; Q=0.9, text/plain; q=0.8", Format::OpenMetrics);
     }
 
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_for_those_who_ask_for_it() {
+    fn gzip_is_sent_only_if_accepted() {
         assert!(!wants_gzip(None));
         for wanted in ["gzip", "GZIP", "deflate, gzip;q=1.0, *;q=0.5", "*", "x-gzip", "gzip;q=0.1"] {
             check_gzip(wanted, true);

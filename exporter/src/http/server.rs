@@ -117,7 +117,7 @@ mod tests {
 
     /// Reads the rest of an answer. Returns its status and whether it is complete.
     fn read((mut stream, mut answer): (TcpStream, Vec<u8>)) -> (String, bool) {
-        // A connection that was cut off may end in a reset.
+        // A closed connection may end in a reset.
         let _ = stream.read_to_end(&mut answer);
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
         let head = String::from_utf8(answer[..end].to_vec()).unwrap();
@@ -137,8 +137,8 @@ mod tests {
     fn scrape_slowly(address: SocketAddr, handler: &Handler, clock: &Clock) {
         let mut slow: Vec<(TcpStream, Vec<u8>)> = (0..MAX_SCRAPES).map(|_| scrape(address)).collect();
         wait_for("all permits are taken", || read(scrape(address)).0 == "503");
-        // Half of the clients read nothing, and half a little now and then, but never after the time limit: a connection
-        // that was cut off may end in a reset.
+        // Half of the clients read nothing, the others a little now and then. None reads after the time limit, because a
+        // closed connection may end in a reset.
         for _ in 0..2 {
             for (stream, answer) in &mut slow[MAX_SCRAPES / 2..] {
                 let mut little = [0; 512];
@@ -150,9 +150,9 @@ mod tests {
         clock.send(SEND_TIME).unwrap();
         wait_for("all permits are free", || handler.free_scrapes() == MAX_SCRAPES);
         assert_eq!(read(scrape(address)), ("200".to_owned(), true));
-        // Some got a whole 503 at once, because a scrape of `wait_for` had the place.
+        // Some received a complete 503 at once, because a scrape of `wait_for` held the permit.
         let kept = slow.into_iter().map(read).filter(|answer| *answer == ("200".to_owned(), true));
-        assert_eq!(kept.count(), 0, "whole answers were kept for those who do not read them");
+        assert_eq!(kept.count(), 0, "complete answers for clients that do not read");
     }
 
     /// Serves answers of some megabytes with a time limit of [`SEND_TIME`] for each, until `run` returns.

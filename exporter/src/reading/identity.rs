@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pod_fills_what_the_call_left_out() {
+    fn pod_fills_in_missing_names() {
         check(&pod(Some("iris"), Some("3")), None, None, ("iris", "3"));
         check(&pod(Some("iris"), Some("3")), Some("iris"), None, ("iris", "3"));
         check(&pod(Some("iris"), Some("3")), None, Some("4"), ("iris", "4"));

@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_of_a_cell_add_up() {
+    fn parts_of_a_cell_add_up() {
         let part = |native, count| (Cell { le: Some(10), native: Some(native) }, count);
         let parts =
             [part(NativeBucket::Zero, 1), part(NativeBucket::Index(-3), 2), part(NativeBucket::Index(4), 4)];

@@ -46,7 +46,7 @@ const DURATION: Family = Family {
 };
 const ERRORS: Family = Family {
     name: "scoretap_scrape_errors_total",
-    help: "Scrapes that could not read Envoy, by why, since this exporter started.",
+    help: "Scrapes that could not read Envoy, by reason, since this exporter started.",
     kind: Kind::Counter,
     label: Some(("reason", "unreachable, timeout, refused, broken, garbage, too_large")),
 };
@@ -96,26 +96,26 @@ const OVERFLOW: Family = Family {
 
 const RELOADS: Family = Family {
     name: "scoretap_vm_reloads_total",
-    help: "Attempts of Envoy's to start a crashed VM of the filter anew, by what became of them.",
+    help: "Envoy's attempts to restart a crashed VM of the filter, by result.",
     kind: Kind::Counter,
     label: Some(("result", "success, failure, backoff")),
 };
 
 const INSIGHT: Family = Family {
     name: "scoretap_insight_calls_seen_total",
-    help: "Calls on routes of its configuration that the insight module saw; only with that module.",
+    help: "Calls on configured routes that the insight module saw; only with that module.",
     kind: Kind::Counter,
     label: None,
 };
 const LOST: Family = Family {
     name: "scoretap_insight_records_lost_total",
-    help: "Calls whose bodies the insight module read, but whose record Envoy did not take; only with that module.",
+    help: "Calls whose record the insight module could not store in Envoy; only with that module.",
     kind: Kind::Counter,
     label: None,
 };
 const BODIES: Family = Family {
     name: "scoretap_bodies_total",
-    help: "Bodies by how far the insight module could read them, by model_name, model_version and route; only with that module.",
+    help: "Bodies that the insight module read, by how much of each it could scan, by model_name, model_version and route; only with that module.",
     kind: Kind::Counter,
     label: Some(("scanned", "whole, partial, compressed, unreadable")),
 };
@@ -140,7 +140,7 @@ const HANDSHAKES: Family = Family {
 };
 const RELOADED: Family = Family {
     name: "scoretap_web_config_last_reload_successful",
-    help: "0 where the web configuration has changed and the change was rejected; only with a web configuration.",
+    help: "0 if the last change of the web configuration was rejected; only with a web configuration.",
     kind: Kind::Gauge,
     label: None,
 };

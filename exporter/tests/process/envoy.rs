@@ -1,4 +1,4 @@
-//! An Envoy admin interface that answers as a test wants it to.
+//! A fake Envoy admin interface whose answers a test chooses.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(crate) trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
-/// A listener whose connections are each handed to a function, one after the other, until the test ends.
+/// A listener that passes its connections to a function, one at a time, until the test ends.
 pub(crate) struct Fake {
     url: String,
     socket: Option<PathBuf>,
@@ -82,7 +82,7 @@ pub(crate) fn say(stream: &mut dyn Stream, status: &str, body: &[u8]) {
     write(stream, b"0\r\n\r\n");
 }
 
-/// Writes to a reader that may have heard enough.
+/// Writes to a reader that may have closed the connection.
 pub(crate) fn write(stream: &mut dyn Stream, bytes: &[u8]) {
     drop(stream.write_all(bytes));
 }

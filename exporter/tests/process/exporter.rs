@@ -32,14 +32,14 @@ impl Answer {
     }
 }
 
-/// The program in an environment that says nothing of a model.
+/// The program with an empty environment.
 pub(crate) fn program(flags: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(flags).env_clear().stdin(Stdio::null());
     command
 }
 
-/// Runs it to its end: the code, `None` where it does not end, and all that it said.
+/// Runs the program and returns its exit code and its output. The code is `None` if it does not exit.
 pub(crate) fn run(flags: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut command = program(flags);
     command.envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -50,12 +50,12 @@ pub(crate) fn run(flags: &[&str], environment: &[(&str, &str)]) -> (Option<i32>,
     (code, String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
 }
 
-/// Runs it to its end.
+/// Runs the program until it exits.
 pub(crate) fn output(flags: &[&str]) -> Output {
     program(flags).output().unwrap()
 }
 
-/// The code with which it ends within ten seconds.
+/// The exit code; `None` if the process does not exit within ten seconds.
 fn end_of(process: &mut Child) -> Option<i32> {
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(10) {
@@ -68,12 +68,12 @@ fn end_of(process: &mut Child) -> Option<i32> {
 }
 
 impl Exporter {
-    /// Starts it and waits until it serves.
+    /// Starts the exporter and waits until it serves.
     pub(crate) fn start(flags: &[&str]) -> Self {
         Self::start_as(&mut program(&[&["--web.listen-address", "127.0.0.1:0"], flags].concat()))
     }
 
-    /// Starts it with this command and waits until it serves.
+    /// Starts the exporter with this command and waits until it serves.
     pub(crate) fn start_as(command: &mut Command) -> Self {
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(process.stderr.take().unwrap());
@@ -124,7 +124,7 @@ impl Exporter {
         Answer { status, head: head.to_owned(), body: body.to_owned() }
     }
 
-    /// Sends a request and leaves the answer to whoever waits for it.
+    /// Sends a request without reading the answer.
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[&str]) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
@@ -133,14 +133,14 @@ impl Exporter {
         stream
     }
 
-    /// The most resident memory so far.
+    /// The peak of resident memory.
     pub(crate) fn most_memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         peak.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// Sends a signal and waits for the end.
+    /// Sends a signal and waits until the process exits.
     pub(crate) fn signal(&mut self, name: &str) -> Option<i32> {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());

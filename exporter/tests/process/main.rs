@@ -1,7 +1,6 @@
-//! The exporter as a process, driven from outside: what it answers, how it bears an Envoy that misbehaves, how it ends.
+//! The exporter as a process: its answers, its behaviour with a faulty Envoy, and how it exits.
 //!
-//! The Envoy here is a fake one, as a real one cannot be made to answer half a line. What a real one answers is tested
-//! with a real one, in the workspace's own tests.
+//! Envoy is a fake here, because a real one never answers half a line. The workspace's tests use a real Envoy.
 
 mod envoy;
 mod exporter;
@@ -32,7 +31,7 @@ fn healthy_envoy() -> Fake {
 }
 
 #[test]
-fn what_envoy_says_is_served() {
+fn statistics_of_envoy_are_served() {
     for envoy in [healthy_envoy(), Fake::tcp(|stream| envoy::answer(stream, "200 OK", STATS.as_bytes()))] {
         let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
         let answer = exporter.get("/metrics", &[]);
@@ -46,7 +45,7 @@ fn what_envoy_says_is_served() {
 }
 
 #[test]
-fn a_scraper_that_asks_for_openmetrics_gets_it() {
+fn openmetrics_is_served_if_accepted() {
     let envoy = healthy_envoy();
     let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
     let answer =
@@ -75,22 +74,21 @@ fn check_down(url: &str, kind: &str, reason: &str) {
     check_down_within(20, url, kind, reason);
 }
 
-/// The answer reports Envoy as down before the scraper has waited too many `seconds`, and has nothing
-/// that would have come from it.
+/// Checks that the answer reports Envoy as down within the scrape timeout of `seconds`, and has only self metrics.
 #[track_caller]
 fn check_down_within(seconds: u64, url: &str, kind: &str, reason: &str) {
     let exporter = Exporter::start(&["--envoy.admin", url]);
-    let patience = format!("X-Prometheus-Scrape-Timeout-Seconds: {seconds}");
-    let patience = [patience.as_str()];
+    let timeout = format!("X-Prometheus-Scrape-Timeout-Seconds: {seconds}");
+    let timeout = [timeout.as_str()];
     let begun = Instant::now();
-    let answer = exporter.get("/metrics", &patience);
-    // The half second by which it hurries is not enough for a busy machine to keep.
+    let answer = exporter.get("/metrics", &timeout);
+    // The margin of half a second is too short for a busy machine.
     assert!(begun.elapsed() < Duration::from_secs(seconds) + SLACK, "{:?}", begun.elapsed());
     assert_eq!(answer.status, 200);
     assert!(answer.body.contains("\nscoretap_up 0\n"), "{}", answer.body);
     let families: Vec<&str> =
         answer.body.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-    let of_its_own = [
+    let self_metrics = [
         "scoretap_up",
         "scoretap_scrape_duration_seconds",
         "scoretap_scrape_errors_total",
@@ -103,22 +101,22 @@ fn check_down_within(seconds: u64, url: &str, kind: &str, reason: &str) {
         "scoretap_process_max_fds",
         "scoretap_process_start_time_seconds",
     ];
-    assert_eq!(families, of_its_own);
+    assert_eq!(families, self_metrics);
     let counted = format!("\nscoretap_scrape_errors_total{{reason=\"{kind}\"}} 1\n");
     assert!(answer.body.contains(&counted), "{}", answer.body);
-    let answer = exporter.get("/-/ready", &patience);
+    let answer = exporter.get("/-/ready", &timeout);
     assert_eq!(answer.status, 503);
     assert!(answer.body.contains(reason), "{}", answer.body);
     assert_eq!(exporter.get("/-/healthy", &[]).status, 200);
 }
 
 #[test]
-fn an_envoy_that_is_not_there_is_down() {
+fn unreachable_envoy_is_down() {
     check_down("unix:///nonexistent/admin.sock", "unreachable", "is Envoy running");
 }
 
 #[test]
-fn an_envoy_that_refuses_is_down() {
+fn refusing_envoy_is_down() {
     let envoy = Fake::unix(|stream| envoy::answer(stream, "500 Internal Server Error", b"out of order"));
     check_down(envoy.url(), "refused", "Envoy answers 500 Internal Server Error (\"out of order\")");
     let envoy = Fake::unix(|stream| envoy::answer(stream, "403 Forbidden", b"no"));
@@ -126,7 +124,7 @@ fn an_envoy_that_refuses_is_down() {
 }
 
 #[test]
-fn an_envoy_that_hangs_is_down() {
+fn hanging_envoy_is_down() {
     let forever = Duration::from_secs(60);
     let envoy = Fake::unix(move |_| std::thread::sleep(forever));
     check_down_within(1, envoy.url(), "timeout", "no complete answer within 0.5 s");
@@ -150,7 +148,7 @@ fn tiny_scrape_timeout_counts_no_error() {
 }
 
 #[test]
-fn an_envoy_that_breaks_off_is_down() {
+fn incomplete_answer_is_down() {
     let envoy = Fake::unix(|stream| drop(envoy::head(stream)));
     check_down(envoy.url(), "broken", "the answer is broken");
     let envoy = Fake::unix(|stream| {
@@ -166,7 +164,7 @@ fn an_envoy_that_breaks_off_is_down() {
 }
 
 #[test]
-fn an_envoy_that_answers_anything_else_is_down() {
+fn answer_without_statistics_is_down() {
     let cases: [(&'static [u8], &str); 4] = [
         (b"a: 1\nwasmcustom.scoretap.conf", "ends within a line"),
         (b"<!DOCTYPE html>\n<p>Hello</p>\n", "no statistic: \"<!DOCTYPE html>\""),
@@ -185,7 +183,7 @@ fn an_envoy_that_answers_anything_else_is_down() {
 }
 
 #[test]
-fn an_envoy_without_an_end_is_down() {
+fn endless_answer_is_down() {
     let line = format!("{}: 1\n", "a".repeat(30_000));
     let envoy = Fake::unix(move |stream| {
         envoy::head(stream);
@@ -202,7 +200,7 @@ fn an_envoy_without_an_end_is_down() {
 }
 
 #[test]
-fn an_envoy_that_comes_back_is_up_again() {
+fn recovered_envoy_is_up_again() {
     let mut reads = 0;
     let envoy = Fake::unix(move |stream| {
         reads += 1;
@@ -253,7 +251,7 @@ fn only_get_and_head_are_answered() {
 }
 
 #[test]
-fn a_request_without_measure_is_refused() {
+fn oversized_request_head_is_rejected() {
     let exporter = Exporter::start(&["--envoy.admin", "unix:///nonexistent"]);
     let long = format!("X-Long: {}", "a".repeat(20_000));
     assert_eq!(exporter.get("/metrics", &[&long]).status, 431);
@@ -300,7 +298,7 @@ fn wrong_flags_are_all_reported() {
 }
 
 #[test]
-fn a_configuration_can_be_checked_without_serving_it() {
+fn check_config_reports_faults_without_serving() {
     let (code, said) = run(&["--check-config"], &[]);
     assert_eq!((code, said.as_str()), (Some(0), "the configuration is valid\n"));
     let (code, said) = run(&["--check-config", "--label", "tenant=a"], &[("TENANT", "b")]);
@@ -313,7 +311,7 @@ fn a_configuration_can_be_checked_without_serving_it() {
 }
 
 #[test]
-fn it_says_which_version_it_is() {
+fn version_flag_prints_the_version() {
     let (code, said) = run(&["--version"], &[]);
     assert_eq!((code, said), (Some(0), format!("scoretap-exporter {}\n", env!("CARGO_PKG_VERSION"))));
 }
@@ -347,7 +345,7 @@ fn process_metrics_are_those_of_the_kernel() {
     let found = value("scoretap_process_resident_memory_bytes") / 1024.0;
     assert!((found - resident).abs() < resident / 4.0, "{found} kB, the kernel says {resident} kB");
     let files = std::fs::read_dir(format!("/proc/{}/fd", exporter.id())).unwrap().count();
-    // The scrape's own connection, and the folder that is read.
+    // The kernel's count lacks the scrape's connection and the open folder.
     let found = value("scoretap_process_open_fds");
     assert!((found - files as f64).abs() <= 3.0, "{found}, the kernel says {files}");
     assert!(value("scoretap_process_cpu_seconds_total") < 60.0);

@@ -29,8 +29,8 @@ fn stats() -> String {
     stats
 }
 
-/// Answers of which only the status was read, up to the first 503. Each has a read of its own, because it begins after
-/// the one before.
+/// Begins scrapes, up to the first 503, and reads only the status of each. Each scrape reads Envoy, because the one before
+/// has finished its read.
 fn begin(exporter: &Exporter) -> Vec<(TcpStream, Vec<u8>)> {
     let mut begun = Vec::new();
     while begun.len() < READERS && begun.last().is_none_or(|(_, status)| *status != b"HTTP/1.1 503") {
@@ -42,7 +42,7 @@ fn begin(exporter: &Exporter) -> Vec<(TcpStream, Vec<u8>)> {
     begun
 }
 
-/// Reads an answer to its end. Its status, and its body if that is whole.
+/// Reads the rest of an answer. Returns its status, and its body if it is complete.
 fn finish((mut stream, mut answer): (TcpStream, Vec<u8>)) -> (u16, Option<Vec<u8>>) {
     stream.read_to_end(&mut answer).unwrap();
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
@@ -84,7 +84,7 @@ fn slow_readers_stay_in_the_memory_limit() {
     assert!(bodies.len() >= 3, "{}", bodies.len());
     assert!(bodies.iter().all(|body| samples(body) >= 70_000), "{}", samples(&bodies[0]));
     for headers in [&[][..], &["Accept-Encoding: gzip"]] {
-        // At once, so that they share a read and its exposition.
+        // Simultaneous scrapes share a read and its exposition.
         let streams: Vec<TcpStream> =
             (0..READERS).map(|_| exporter.send("GET", "/metrics", headers)).collect();
         let bodies = check(&exporter, streams.into_iter().map(|stream| (stream, Vec::new())).collect());

@@ -75,7 +75,7 @@ fn socket_from_systemd_is_served() {
     let (envoy, socket) = (healthy_envoy(), TcpListener::bind("127.0.0.1:0").unwrap());
     let address = socket.local_addr().unwrap().to_string();
     let exporter = program(&["--web.systemd-socket", "--envoy.admin", envoy.url()]);
-    // systemd passes sockets from descriptor 3 on, and names the process that they are for.
+    // systemd passes sockets from descriptor 3 on, and the id of the process in LISTEN_PID.
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec 3<&0; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\""]);
     shell.arg(exporter.get_program()).args(exporter.get_args()).stdin(Stdio::from(OwnedFd::from(socket)));
@@ -117,7 +117,7 @@ fn check_config(folder: &Folder, text: &str, fault: Option<&str>) {
 
 const CERTIFICATE: &str = "cert_file: server.pem, key_file: server.key";
 
-/// The shapes that exporter-toolkit tests itself with.
+/// The shapes in the test data of exporter-toolkit.
 #[test]
 fn shapes_of_exporter_toolkit_are_accepted_or_explained() {
     let (folder, authority) = (Folder::new(), Authority::new());

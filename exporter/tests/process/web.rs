@@ -22,7 +22,7 @@ fn hash(password: &str) -> String {
     bcrypt::hash(password, 4).unwrap()
 }
 
-/// A folder that goes with the test.
+/// A temporary folder, removed with the value.
 pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
@@ -48,7 +48,7 @@ impl Drop for Folder {
 }
 
 #[test]
-fn without_the_right_password_nothing_is_answered() {
+fn wrong_password_gets_401_on_every_path() {
     let (folder, envoy) = (Folder::new(), healthy_envoy());
     let file = folder.write("web.yaml", &format!("basic_auth_users: {{alice: {}}}\n", hash("secret")));
     let exporter = Exporter::start(&["--envoy.admin", envoy.url(), "--web.config.file", &file]);
@@ -68,9 +68,9 @@ fn without_the_right_password_nothing_is_answered() {
 }
 
 #[test]
-fn guesses_at_passwords_keep_no_scraper_out() {
+fn password_guesses_do_not_block_the_scraper() {
     let (folder, envoy) = (Folder::new(), healthy_envoy());
-    // As slow as people have it.
+    // The usual cost.
     let hash = bcrypt::hash("secret", 10).unwrap();
     let file = folder.write("web.yaml", &format!("basic_auth_users: {{alice: {hash}}}\n"));
     let exporter = Exporter::start(&["--envoy.admin", envoy.url(), "--web.config.file", &file]);
@@ -79,7 +79,7 @@ fn guesses_at_passwords_keep_no_scraper_out() {
     let guess = |number| format!("Authorization: Basic YWxpY2U6{number:04}");
     let mut guesses: Vec<TcpStream> =
         (1000..1060).map(|number| exporter.send("GET", "/metrics", &[&guess(number)])).collect();
-    // The last ones are told to come back, not to wait.
+    // The last ones are rejected at once.
     let mut answer = String::new();
     guesses.pop().unwrap().read_to_string(&mut answer).unwrap();
     assert!(
@@ -136,7 +136,7 @@ fn file_faults_are_reported_before_serving() {
     }
 }
 
-/// An authority, and what it signed.
+/// A certificate authority.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -159,7 +159,7 @@ impl Authority {
     }
 }
 
-/// The status of a scrape over TLS; nothing where there was no answer.
+/// The status of a scrape over TLS; `None` without an answer.
 pub(crate) fn scrape(
     exporter: &Exporter,
     authority: &Authority,
@@ -233,7 +233,7 @@ fn certificate_replaced_during_read_is_served() {
     let (before, after) = (Authority::new(), Authority::new());
     let file = tls(&folder, &before, "");
     let exporter = Exporter::start(&["--envoy.admin", envoy.url(), "--web.config.file", &file]);
-    // The key comes from a pipe: whoever reads it waits for its writer, and has read the certificate already.
+    // The key is a pipe, so its reader waits for a writer. By then it has read the certificate.
     let [key, pipe] = ["server.key", "pipe"].map(|name| folder.0.join(name));
     let old_key = std::fs::read_to_string(&key).unwrap();
     let (new_chain, new_key) = after.sign("exporter.test", ExtendedKeyUsagePurpose::ServerAuth);
@@ -253,7 +253,7 @@ fn certificate_replaced_during_read_is_served() {
 }
 
 #[test]
-fn only_clients_with_the_right_certificate_are_answered() {
+fn client_without_allowed_certificate_gets_no_answer() {
     let (folder, envoy) = (Folder::new(), healthy_envoy());
     let (authority, stranger) = (Authority::new(), Authority::new());
     let more = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n  \
@@ -263,7 +263,7 @@ fn only_clients_with_the_right_certificate_are_answered() {
     let signed = |by: &Authority, name| by.sign(name, ExtendedKeyUsagePurpose::ClientAuth);
     assert_eq!(scrape(&exporter, &authority, Some(&signed(&authority, "prometheus.test"))), Some(200));
     assert_eq!(scrape(&exporter, &authority, Some(&signed(&authority, "other.test"))), None);
-    // An anonymous client has no name.
+    // A wildcard matches no listed name.
     assert_eq!(scrape(&exporter, &authority, Some(&signed(&authority, "*.example.com"))), None);
     assert_eq!(scrape(&exporter, &authority, Some(&signed(&stranger, "prometheus.test"))), None);
     assert_eq!(scrape(&exporter, &authority, None), None);
@@ -276,7 +276,7 @@ fn simultaneous_scrapes_share_one_read() {
     let envoy = Fake::unix(move |stream| {
         counted.fetch_add(1, Ordering::Relaxed);
         envoy::head(stream);
-        // As long as all of them need to arrive, and less than after which a read is not joined.
+        // Long enough for all to arrive, and shorter than the time in which a read can be joined.
         std::thread::sleep(Duration::from_millis(600));
         envoy::say(stream, "200 OK", STATS.as_bytes());
     });
@@ -289,7 +289,7 @@ fn simultaneous_scrapes_share_one_read() {
     }
     assert_eq!(reads.load(Ordering::Relaxed), 1);
     assert!(exporter.get("/metrics", &[]).body.contains("\nscoretap_up 1\n"));
-    assert_eq!(reads.load(Ordering::Relaxed), 2, "a read that is over is nobody's any more");
+    assert_eq!(reads.load(Ordering::Relaxed), 2, "a finished read is never joined");
 }
 
 #[test]
@@ -299,13 +299,13 @@ fn scrape_beyond_the_limit_gets_retry_after() {
     let _waiting: Vec<TcpStream> = (0..16).map(|_| exporter.send("GET", "/metrics", &[])).collect();
     let begun = Instant::now();
     while exporter.get("/metrics", &["X-Prometheus-Scrape-Timeout-Seconds: 0.01"]).status != 503 {
-        assert!(begun.elapsed() < Duration::from_secs(5), "all are let in");
+        assert!(begun.elapsed() < Duration::from_secs(5), "all scrapes are admitted");
     }
     assert_eq!(exporter.get("/-/healthy", &[]).status, 200);
 }
 
 #[test]
-fn those_who_wait_for_pages_keep_nobody_out() {
+fn waiting_pages_do_not_block_scrapes() {
     let envoy = Fake::unix(|_| std::thread::sleep(Duration::from_secs(60)));
     for path in ["/-/ready", "/"] {
         let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
@@ -340,7 +340,7 @@ fn silent_and_slow_clients_block_nobody() {
 }
 
 #[test]
-fn a_body_is_compressed_for_those_who_ask() {
+fn body_is_compressed_if_accepted() {
     let envoy = healthy_envoy();
     let exporter = Exporter::start(&["--envoy.admin", envoy.url()]);
     let mut answer = Vec::new();
@@ -425,7 +425,7 @@ fn invalid_dialect_of_the_environment_never_stops_serving() {
 }
 
 #[test]
-fn logs_are_json_where_that_is_asked_for() {
+fn json_log_format_writes_json_lines() {
     let folder = Folder::new();
     let missing = Path::new(&folder.0).join("none.yaml").display().to_string();
     let (_, said) = run(&["--check-config", "--log.format", "json", "--dialect-file", &missing], &[]);

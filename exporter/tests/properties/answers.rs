@@ -14,11 +14,11 @@ use crate::cases;
 enum Framing {
     Chunked,
     Length,
-    /// The end of the connection is that of the body.
+    /// The body ends with the connection.
     Close,
 }
 
-/// The whole answer, its body in chunks of these sizes.
+/// A complete answer with chunks of these sizes.
 fn answer(body: &[u8], framing: Framing, sizes: &[usize]) -> Vec<u8> {
     let head = "HTTP/1.1 200 OK\r\nserver: envoy\r\n";
     match framing {
@@ -39,7 +39,7 @@ fn answer(body: &[u8], framing: Framing, sizes: &[usize]) -> Vec<u8> {
     }
 }
 
-/// Pieces of these sizes, again and again; never an empty one.
+/// Pieces of these sizes, repeated, without empty ones.
 fn pieces<'b>(mut bytes: &'b [u8], sizes: &[usize]) -> Vec<&'b [u8]> {
     let mut pieces = Vec::new();
     for size in sizes.iter().cycle() {
@@ -98,7 +98,7 @@ proptest! {
         let head = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
         let whole = answer.len();
         answer.truncate(cut.map_or(whole, |cut| cut.index(whole)));
-        // Where the connection's end is the body's, nobody can tell that more was to come.
+        // A body that ends with the connection can be cut off unnoticed.
         let is_whole = answer.len() == whole || (framing == Framing::Close && answer.len() >= head);
         let sent = if framing == Framing::Close { &answer[head.min(answer.len())..] } else { &body[..] };
         let text = std::str::from_utf8(sent).ok().filter(|text| text.is_empty() || text.ends_with('\n'));

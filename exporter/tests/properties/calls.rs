@@ -1,4 +1,4 @@
-//! From callers to Prometheus, through the filter's code and the exporter's: what was called is what is served.
+//! Calls go through the filter's code and the exporter's. The exposition must show exactly these calls.
 
 use std::time::Duration;
 
@@ -24,9 +24,9 @@ use crate::formats::{Samples, samples};
 use crate::host::{Ended, Host};
 use crate::stats::line;
 
-/// Few, so that callers reach it.
+/// A small limit, so that callers reach it.
 const MAX_SERIES: usize = 4;
-/// How many of them may be models of which no call has shown that they exist.
+/// How many of them may be models that no call has shown to exist.
 const MAX_UNCLEAR: usize = 1;
 
 /// The evidence of a call that its model exists.
@@ -40,7 +40,7 @@ use Shows::{Model, Nothing, Unclear};
 
 type Ending = (u16, u64, &'static str, &'static str, Shows);
 
-/// How a call may end: status, flags and details as Envoy has them, the outcome, and what that shows of the model.
+/// How a call can end: Envoy's status, flags and details, the outcome, and the evidence for the model.
 const ENDINGS: [Ending; 13] = [
     (200, 0, "via_upstream", "success", Model),
     (302, 0, "via_upstream", "success", Unclear),
@@ -63,7 +63,7 @@ const ENDINGS: [Ending; 13] = [
     (0, 1 << 14, "downstream_remote_disconnect", "cancelled", Unclear),
 ];
 
-/// Where a call goes: a route and the model that it names there, or nowhere.
+/// The target of a call: a route and the model that it names, or no route.
 #[derive(Clone, Debug)]
 enum Target {
     Score,
@@ -75,7 +75,7 @@ enum Target {
 #[derive(Clone, Debug)]
 struct Asked {
     target: Target,
-    /// Which bytes of the names are percent-encoded though they need not be.
+    /// Which bytes of the names are percent-encoded without need.
     encoded: u64,
     ending: Ending,
     nanoseconds: u64,
@@ -113,7 +113,7 @@ fn percent_encoded(name: &[u8], encoded: u64) -> String {
     name.iter().enumerate().map(byte).collect()
 }
 
-/// Some that callers use again and again, some that nobody would think of.
+/// Common names and random ones.
 fn names() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => sample::select(vec!["a", "b", "unknown", "other", "a b", "~", "*", "100%"]).prop_map(Vec::from),
@@ -169,7 +169,7 @@ fn expected(calls: &[Asked]) -> Samples {
         add("scoretap_calls_seen_total", &[("result", "matched")], 1.0);
         let labels: Option<Vec<&str>> = named.iter().map(|name| label(name)).collect();
         let series = (route, named);
-        // A route's own series, which names no model, takes no place.
+        // The series of a route without a model does not count towards the limit.
         let has_room = admitted.len() < MAX_SERIES
             && match shows {
                 Model => true,

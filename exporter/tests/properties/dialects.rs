@@ -1,4 +1,4 @@
-//! Dialects that people may write: refused with every fault in its place, or fit to be served.
+//! Random dialects are rejected with the place of each fault, or can be served.
 
 use proptest::prelude::{Just, Strategy, prop_oneof, proptest};
 use proptest::{collection, option, sample};
@@ -15,14 +15,14 @@ use crate::files::check_faults;
 use crate::formats::samples;
 use crate::stats::lines;
 
-/// A field that is there most of the time, and right most of the time.
+/// A field that is usually present and usually valid.
 fn field(key: &'static str, value: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = String> {
     let wrong = one_of(vec!["~", "7", "[]", "{}", "nonsense", "!a b"]);
     let value = prop_oneof![30 => value, 1 => wrong];
     prop_oneof![30 => value.prop_map(move |value| format!("{key}: {value}, ")), 1 => Just(String::new())]
 }
 
-/// A field that is there some of the time.
+/// A field that is sometimes present.
 fn optional(
     key: &'static str,
     value: impl Strategy<Value = String> + 'static,
@@ -94,7 +94,7 @@ fn family() -> impl Strategy<Value = String> {
             .prop_map(move |(name, help, measure, kind, unit, only, values, bounds)| {
                 let is_time = measure.contains("duration");
                 let unit = if is_time { unit } else { String::new() };
-                // Bounds are a histogram's, most of the time.
+                // Usually only histograms have bounds.
                 let bounds = if is_time && !kind.contains("summary") && !kind.contains("counter") {
                     bounds
                 } else {

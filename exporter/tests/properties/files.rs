@@ -1,4 +1,4 @@
-//! Files and flags: right, or refused with every fault, each on one line and with a place that is there.
+//! Files and flags are accepted, or rejected with every fault. Each fault is one line with an existing place.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use serde_norway::Value;
 
 use crate::cases;
 
-/// Each is one line that begins with the file and a place that the document has.
+/// Checks that each fault is one line that begins with the file and a place in the document.
 #[track_caller]
 pub(crate) fn check_faults(file: &str, text: &str, faults: &[String]) {
     assert!(!faults.is_empty(), "refused without a word: {text}");
@@ -159,7 +159,7 @@ proptest! {
                 for fault in &faults {
                     assert!(flags.iter().any(|flag| fault.starts_with(&of(flag))), "{fault}");
                 }
-                // Without those that were refused nothing is wrong.
+                // The remaining flags are valid.
                 let is_good = |flag: &&String| !faults.iter().any(|fault| fault.starts_with(&of(flag)));
                 let good: Vec<String> = flags.iter().filter(is_good).cloned().collect();
                 assert!(constants(&good, None, &[]).is_ok(), "{good:?}");
@@ -179,7 +179,7 @@ proptest! {
     #![proptest_config(cases(20))]
 
     #[test]
-    fn flags_are_right_or_refused_by_their_names(
+    fn flags_are_accepted_or_rejected_by_name(
         values in collection::vec(prop_oneof!["[/a-z.0-9:*()|\\[-]{0,8}", any::<String>()], 6),
     ) {
         const FLAGS: [&str; 6] = [

@@ -1,4 +1,4 @@
-//! Reads expositions back, by parsers that know nothing of the encoders.
+//! Parses expositions, independently of the encoders.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use scoretap_exporter::render::encode::Format;
 
 use crate::exposition::{Exposition, Labels};
 
-/// Each series once, with its value. Bounds are written as Rust writes floats, whatever the format.
+/// The value of each series. Bounds are written as Rust writes floats, in every format.
 pub(crate) type Samples = BTreeMap<(String, Labels), f64>;
 
 /// Parses an exposition. Panics if it is invalid or repeats a sample.
@@ -32,7 +32,7 @@ fn text(exposition: &[u8]) -> Samples {
         .collect()
 }
 
-/// Only this format has the count of a histogram without a sum.
+/// Only the Prometheus text format has the count of a histogram without a sum.
 fn without_lone_counts(mut samples: Samples) -> Samples {
     let names: BTreeSet<String> = samples.keys().map(|(name, _)| name.clone()).collect();
     samples.retain(|(name, _), _| {
@@ -124,7 +124,7 @@ fn add_metric(name: &str, metric: &[(u64, Field<'_>)], samples: &mut Samples) {
     };
     let (number, Field::Bytes(value)) = metric.last().unwrap() else { panic!("no value") };
     let value = fields(value);
-    // The text formats leave sum and count out where nothing was summed.
+    // The text formats leave out sum and count if there is no sum.
     let is_summed =
         !value.iter().any(|(field, sum)| matches!(sum, Field::Double(sum) if *field == 2 && sum.is_nan()));
     for (field, value) in value {

@@ -16,8 +16,7 @@ mod stats;
 
 use proptest::test_runner::Config;
 
-/// So many inputs are tried each time, or as many as `PROPTEST_CASES` says. What fails is for whoever reads it to write
-/// down as a test of its own.
+/// Tries `few` inputs, or the number in `PROPTEST_CASES`. Failures are not saved: write a test for each.
 fn cases(few: u32) -> Config {
     let config = Config { failure_persistence: None, ..Config::default() };
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { config.cases } else { few };

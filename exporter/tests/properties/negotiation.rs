@@ -16,7 +16,7 @@ struct Range {
     kind: &'static str,
     subtype: &'static str,
     parameter: Option<(&'static str, &'static str)>,
-    /// In thousandths; 1000 where nothing is said.
+    /// In thousandths; 1000 by default.
     q: Option<u16>,
     spaces: bool,
 }
@@ -40,7 +40,7 @@ impl Range {
                 &[("proto", "io.prometheus.client.MetricFamily"), ("encoding", "delimited")],
             ),
         };
-        // Others than those that tell formats apart do not matter.
+        // Other parameters do not matter.
         let known = |name: &str| ["version", "proto", "encoding"].contains(&name);
         [kind, "*"].contains(&self.kind)
             && [subtype, "*"].contains(&self.subtype)
@@ -48,7 +48,7 @@ impl Range {
     }
 }
 
-/// <https://www.rfc-editor.org/rfc/rfc9110#name-accept>: of the ranges that match, the most specific says how much.
+/// The quality of the most specific range that matches: <https://www.rfc-editor.org/rfc/rfc9110#name-accept>.
 fn quality(ranges: &[Range], format: Format) -> Option<u16> {
     let specificity = |range: &Range| match (range.kind, range.subtype) {
         ("*", _) => 0,

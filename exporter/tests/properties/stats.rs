@@ -24,7 +24,7 @@ use scoretap_web::counts::Counts;
 use crate::cases;
 use crate::formats::{Samples, samples};
 
-/// One statistic of ours, as Envoy writes it.
+/// A Scoretap statistic, as Envoy writes it.
 pub(crate) fn line(name: &str, value: u64) -> String {
     format!("{ENVOY_PREFIX}{name}: {value}\n")
 }
@@ -99,7 +99,7 @@ pub(crate) fn stats() -> impl Strategy<Value = Stat<'static>> {
     ]
 }
 
-/// Each name once, as Envoy has them.
+/// Envoy prints each name once.
 pub(crate) fn lines() -> impl Strategy<Value = Vec<String>> {
     let ours = stats().prop_map(|stat| {
         let mut name = String::new();
@@ -144,7 +144,7 @@ fn rendered(config: &Config, lines: &[String], format: Format) -> Vec<u8> {
     )
 }
 
-/// Buckets never fall with their bounds, and the last is all that there is.
+/// Checks that buckets are cumulative, and that the +Inf bucket is the count.
 fn check_histograms(samples: &Samples) {
     let mut histograms: BTreeMap<_, Vec<(f64, f64)>> = BTreeMap::new();
     for ((name, labels), value) in samples {

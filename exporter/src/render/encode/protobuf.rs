@@ -31,7 +31,7 @@ mod field {
         pub(crate) const NAME: u32 = 1;
         pub(crate) const VALUE: u32 = 2;
     }
-    /// The same in Counter and Gauge.
+    /// In Counter and Gauge.
     pub(super) const VALUE: u32 = 1;
     pub(super) mod counter {
         pub(crate) const CREATED: u32 = 3;
@@ -165,7 +165,7 @@ impl Encoder for Protobuf {
         let out = &mut self.inner;
         out.clear();
         number(field::histogram::SAMPLE_COUNT, *count, out);
-        // Prometheus makes a `_sum` of every message. NaN keeps anybody from computing an average.
+        // Prometheus makes a `_sum` of every message. With NaN, an average is NaN too.
         double(field::histogram::SAMPLE_SUM, sum.unwrap_or(f64::NAN), out);
         // Readers add the +Inf bucket.
         for (bound, count) in self.bounds.iter().zip(cumulative) {
@@ -265,7 +265,7 @@ const fn length(bytes: usize) -> u64 {
     bytes as u64
 }
 
-#[expect(clippy::cast_sign_loss, reason = "what the name says: the sign goes to the lowest bit")]
+#[expect(clippy::cast_sign_loss, reason = "zigzag moves the sign to the lowest bit")]
 const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
@@ -275,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_as_long_as_is_said() {
+    fn varint_length_is_its_encoded_length() {
         for value in [0, 1, 127, 128, 16_383, 16_384, u64::from(u32::MAX), u64::MAX] {
             let mut out = Vec::new();
             varint(value, &mut out);
@@ -284,13 +284,13 @@ mod tests {
     }
 
     #[test]
-    fn signs_go_to_the_lowest_bit() {
+    fn zigzag_puts_the_sign_last() {
         let pairs = [(0, 0), (-1, 1), (1, 2), (i64::MAX, u64::MAX - 1), (i64::MIN, u64::MAX)];
         assert_eq!(pairs.map(|(value, _)| zigzag(value)), pairs.map(|(_, encoded)| encoded));
     }
 
     #[test]
-    fn a_counter_is_this_message() {
+    fn counter_has_the_expected_bytes() {
         let mut encoder = Protobuf::new(Vec::new());
         encoder.family(Heading { name: "none", help: "", unit: None, kind: Kind::Counter }, &[]);
         encoder.family(Heading { name: "a_total", help: "A.", unit: None, kind: Kind::Counter }, &[]);

@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_histogram_without_labels_has_only_its_bounds() {
+    fn histogram_without_labels_has_only_bounds() {
         let mut encoder = Text::new(Syntax::Prometheus, Vec::new());
         encoder.family(heading("a", Kind::Histogram), &[1.0]);
         encoder.histogram(
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_family_without_samples_is_left_out() {
+    fn family_without_samples_is_left_out() {
         check(heading("a_total", Kind::Counter), &[], "", "");
         check(heading("a_info", Kind::Info), &[], "", "");
     }

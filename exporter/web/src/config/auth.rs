@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_nobody() {
+    fn invalid_credentials_are_rejected() {
         for header in ["Basic", "Basic YQ==", "Bearer YTpi", "Basic Y*Q=", "Basic \u{7e}", ""] {
             check(header, None);
         }

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_turned_away_makes_nobody_wait_longer() {
+    fn rejected_requests_delay_no_later_one() {
         let (bucket, begun) = (Bucket::default(), Instant::now());
         let limit = RateLimit { interval: SECOND, burst: 1 };
         assert!(bucket.take(limit, begun));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn another_limit_holds_from_its_first_request_on() {
+    fn changed_limit_applies_at_once() {
         let (bucket, now) = (Bucket::default(), Instant::now());
         let limit = RateLimit { interval: SECOND, burst: 1 };
         let other = RateLimit { burst: 2, ..limit };

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_compared_by_value() {
+    fn addresses_are_compared_by_value() {
         let ip = |address: &str| SanType::IpAddress(address.parse().unwrap());
         check("10.0.0.1", &ip("10.0.0.1"), true);
         check("10.0.0.1", &ip("10.0.0.2"), false);
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_certificate_could_show_is_no_name() {
+    fn impossible_names_are_rejected() {
         for text in
             ["ops@example.com", "prom example com", "", "*", "*.", "p*.example.com", "10.0.0.1/8", "://a"]
         {
