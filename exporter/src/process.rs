@@ -69,6 +69,29 @@ mod tests {
         assert!((-1.0..3600.0).contains(&age), "{age}");
     }
 
+    /// User and system time, in ticks.
+    fn ticks() -> [u64; 2] {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let fields: Vec<&str> = fields.split(' ').collect();
+        [11, 12].map(|index| fields[index].parse().unwrap())
+    }
+
+    #[test]
+    fn cpu_time_is_user_and_system_time() {
+        let begun = std::time::Instant::now();
+        // Reading the times uses both.
+        while ticks().contains(&0) {
+            assert!(begun.elapsed().as_secs() < 20, "{:?}", ticks());
+        }
+        let [before, found, after] = [
+            seconds(ticks().into_iter().sum()),
+            Resources::now().unwrap().cpu_seconds,
+            seconds(ticks().into_iter().sum()),
+        ];
+        assert!((before..=after).contains(&found), "{before} {found} {after}");
+    }
+
     #[test]
     fn open_files_are_counted() {
         let before = Resources::now().unwrap();

@@ -205,6 +205,13 @@ mod tests {
     }
 
     #[test]
+    fn clock_set_back_dates_no_future_count() {
+        let reads = Reads(Appearances::default());
+        reads.read(1000, 99, &[("a", 1)]);
+        assert_eq!(reads.read(950, 114, &[("a", 1), ("b", 1)]), [900, 950]);
+    }
+
+    #[test]
     fn restarted_envoy_dates_everything_at_its_start() {
         for (uptime, calls) in
             [(4, [("a", 9), ("b", 9)]), (200, [("a", 1), ("b", 9)]), (200, [("a", 9), ("c", 9)])]

@@ -90,3 +90,24 @@ async fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
     }
     encoder.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exposition_is_encoded_and_compressed_once() {
+        let (expositions, memory, mut encoded) = (Expositions::default(), Memory::default(), 0);
+        let mut get = async |gzip| {
+            let encode = |_| {
+                encoded += 1;
+                vec![b'a'; 1000]
+            };
+            expositions.get(Format::Text, gzip, &memory, encode).await.unwrap()
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let [one, other, plain] =
+            runtime.block_on(async { [get(true).await, get(true).await, get(false).await] });
+        assert_eq!((one.as_ptr(), plain.len(), encoded), (other.as_ptr(), 1000, 1));
+    }
+}

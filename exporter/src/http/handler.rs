@@ -254,20 +254,21 @@ mod tests {
 
     use super::*;
 
-    const MAX_SCRAPES: usize = 16;
     use crate::cli::args::Args;
 
-    /// A handler whose expositions have some hundred kilobytes, so that the last piece is a small part.
-    fn handler() -> Handler {
-        let label = format!("a={}", "x".repeat(60_000));
-        let args = Args::parse_from(["exporter", "--envoy.admin", "unix:///nonexistent", "--label", &label]);
+    const MAX_SCRAPES: usize = 16;
+
+    fn handler(flags: [&str; 2]) -> Handler {
+        let args = ["exporter", "--envoy.admin", "unix:///nonexistent"];
+        let args = Args::parse_from(args.into_iter().chain(flags));
         let config = Config::new(&args, |_| None).unwrap();
         Handler::new(config, Counts::default())
     }
 
     #[track_caller]
     fn check_last_piece(accept_encoding: &str) {
-        let handler = handler();
+        // The exposition has some hundred kilobytes, so that the last piece is a small part.
+        let handler = handler(["--label", &format!("a={}", "x".repeat(60_000))]);
         let request = Request::get("/metrics").header(ACCEPT_ENCODING, accept_encoding).body(()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -289,6 +290,11 @@ mod tests {
     fn last_piece_of_a_body_holds_the_permit() {
         check_last_piece("identity");
         check_last_piece("gzip");
+    }
+
+    #[test]
+    fn zero_max_requests_means_no_limit() {
+        assert_eq!(handler(["--web.max-requests", "0"]).free_scrapes(), Semaphore::MAX_PERMITS);
     }
 
     #[test]

@@ -390,6 +390,22 @@ mod tests {
         let crashed = ["wasm.scoretap.vm_reload_success: 3"];
         check_warnings(&[&SOUND[..], &crashed].concat(), &["restarted it 3 times"]);
         check_warnings(&[&SOUND[..], &["wasmcustom.scoretap.new: 1"]].concat(), &["another release"]);
+        let other = ["wasmcustom.scoretap.call.score.*.*.POST./score.200.success: 3"];
+        check_warnings(
+            &[&SOUND[..], &other].concat(),
+            &["3 calls are counted as model \"other\"".replace('"', "&quot;").as_str()],
+        );
+    }
+
+    #[test]
+    fn missing_bounds_are_a_warning() {
+        let page = Landing {
+            telemetry_path: "/m",
+            read: Ok(&Reading::default()),
+            missing_bounds: vec![("a_seconds", vec![250_000_000])],
+            dialect_faults: &[],
+        };
+        assert!(page.html().contains("<li>a_seconds lacks the buckets of 0.25: "), "{}", page.html());
     }
 
     #[test]

@@ -228,6 +228,15 @@ mod tests {
     }
 
     #[test]
+    fn finished_read_is_never_joined() {
+        let (source, now) = (source(), Instant::now());
+        let finished = source.flight(now);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(finished.clone());
+        assert!(!source.flight(now).ptr_eq(&finished));
+    }
+
+    #[test]
     fn read_without_a_permit_waits_for_one() {
         let (source, now) = (source(), Instant::now());
         let hanging: Vec<_> = (0..4).map(|n| source.flight(now + n * SHARED_FOR)).collect();

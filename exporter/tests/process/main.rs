@@ -9,10 +9,11 @@ mod series;
 mod serving;
 mod web;
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use envoy::Fake;
-use exporter::{Exporter, run};
+use exporter::{Exporter, program, run};
 
 const STATS: &str = "cluster.app.upstream_rq_active: 2\n\
     http.inbound.downstream_rq_active: 2\n\
@@ -226,6 +227,8 @@ fn pages_exist_and_other_paths_get_404() {
     let exporter = Exporter::start(&["--envoy.admin", envoy.url(), "--web.telemetry-path", "/m"]);
     let landing = exporter.get("/", &[]);
     assert_eq!(landing.header("content-type"), Some("text/html; charset=utf-8"));
+    let policy = Some("default-src 'none'; style-src 'unsafe-inline'");
+    assert_eq!(landing.header("content-security-policy"), policy);
     for link in ["href=\"/m\"", "href=\"/-/ready\"", "href=\"/-/healthy\""] {
         assert!(landing.body.contains(link), "{}", landing.body);
     }
@@ -333,7 +336,13 @@ fn requests_are_counted_by_code() {
 
 #[test]
 fn process_metrics_are_those_of_the_kernel() {
-    let exporter = Exporter::start(&["--envoy.admin", "unix:///nonexistent"]);
+    let program = program(&["--web.listen-address", "127.0.0.1:0", "--envoy.admin", "unix:///nonexistent"]);
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "ulimit -Sn 300; exec \"$0\" \"$@\""])
+        .arg(program.get_program())
+        .args(program.get_args());
+    let exporter = Exporter::start_as(&mut shell);
     let body = exporter.get("/metrics", &[]).body;
     let value = |name: &str| -> f64 {
         let line = body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -348,6 +357,7 @@ fn process_metrics_are_those_of_the_kernel() {
     // The kernel's count lacks the scrape's connection and the open folder.
     let found = value("scoretap_process_open_fds");
     assert!((found - files as f64).abs() <= 3.0, "{found}, the kernel says {files}");
+    assert_eq!(value("scoretap_process_max_fds"), 300.0);
     assert!(value("scoretap_process_cpu_seconds_total") < 60.0);
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rcgen::ExtendedKeyUsagePurpose;
 use socket2::{Domain, Socket, Type};
 
 use crate::envoy::Fake;
@@ -43,15 +44,24 @@ fn guesses_from_one_address_let_others_in() {
     assert_eq!(first.status, 200, "{}", first.body);
 }
 
-#[test]
-fn failed_handshakes_and_refused_certificates_are_logged() {
+/// Scrapes with a certificate of this name, or without one, and waits for the log.
+#[track_caller]
+fn check_refused(client: Option<&str>, logged: &str) {
     let (folder, envoy, authority) = (Folder::new(), healthy_envoy(), Authority::new());
-    let more = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n";
+    let more = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n  \
+                client_allowed_sans: [prometheus.test]\n";
     let file = tls(&folder, &authority, more);
     let exporter = Exporter::start(&["--envoy.admin", envoy.url(), "--web.config.file", &file]);
-    assert_eq!(scrape(&exporter, &authority, None), None);
+    let client = client.map(|name| authority.sign(name, ExtendedKeyUsagePurpose::ClientAuth));
+    assert_eq!(scrape(&exporter, &authority, client.as_ref()), None);
     exporter.wait_for_log("peer=127.0.0.1");
-    exporter.wait_for_log("TLS handshake failed: peer sent no certificates");
+    exporter.wait_for_log(logged);
+}
+
+#[test]
+fn failed_handshakes_and_refused_certificates_are_logged() {
+    check_refused(None, "TLS handshake failed: peer sent no certificates");
+    check_refused(Some("other.test"), "the client's certificate has no name of client_allowed_sans");
 }
 
 #[test]

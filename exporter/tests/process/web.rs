@@ -100,7 +100,9 @@ fn changed_file_applies_unless_invalid() {
     folder.write("web.yaml", &format!("basic_auth_users: {{alice: {}}}\n", hash("secret")));
     assert_eq!(exporter.get("/metrics", &[]).status, 401);
     folder.write("web.yaml", "basic_auth_users: {alice: secret}");
-    assert_eq!(exporter.get("/metrics", &["Authorization: Basic YWxpY2U6c2VjcmV0"]).status, 200);
+    let answer = exporter.get("/metrics", &["Authorization: Basic YWxpY2U6c2VjcmV0"]);
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.contains("\nscoretap_web_config_last_reload_successful 0\n"), "{}", answer.body);
     assert_eq!(exporter.get("/metrics", &[]).status, 401);
 }
 
@@ -147,7 +149,7 @@ impl Authority {
     }
 
     /// A certificate and its key, as PEM.
-    fn sign(&self, name: &str, purpose: ExtendedKeyUsagePurpose) -> (String, String) {
+    pub(crate) fn sign(&self, name: &str, purpose: ExtendedKeyUsagePurpose) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.extended_key_usages = vec![purpose];

@@ -104,3 +104,21 @@ impl Counts {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejected_reload_keeps_the_time_of_success() {
+        let counts = Counts::default();
+        counts.loaded();
+        let loaded = counts.snapshot().reloads;
+        counts.reload(false);
+        let rejected = Reloads { last_succeeded: Some(false), failures: 1, ..loaded };
+        assert_eq!(counts.snapshot().reloads, rejected);
+        counts.reload(true);
+        let reloaded = counts.snapshot().reloads;
+        assert_eq!((reloaded.last_succeeded, reloaded.successes, reloaded.failures), (Some(true), 1, 1));
+    }
+}

@@ -89,3 +89,38 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<S> {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::net::UnixStream;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::slots::Slots;
+
+    #[test]
+    fn each_answer_has_its_own_deadline() {
+        const LIMIT: Duration = Duration::from_secs(60);
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let held = Slots::new(1, LIMIT).take().await.unwrap();
+            let (stream, _reader) = UnixStream::pair().unwrap();
+            let mut stream = WriteDeadline::new(stream, LIMIT, held.slot());
+            let mut writes =
+                async || poll_fn(|context| Pin::new(&mut stream).poll_write(context, b"a")).await.is_ok();
+            held.answer();
+            assert!(writes().await);
+            advance(LIMIT / 2).await;
+            // The first answer is not flushed, as when a client sends two requests at once.
+            held.answer();
+            assert!(writes().await);
+            advance(LIMIT * 3 / 4).await;
+            assert!(writes().await);
+            advance(LIMIT / 2).await;
+            assert!(!writes().await);
+        });
+    }
+}

@@ -163,6 +163,18 @@ mod tests {
     }
 
     #[test]
+    fn level_flag_is_the_lowest_logged() {
+        let levels = [Level::Debug, Level::Info, Level::Warn, Level::Error];
+        let logged = [log::Level::Debug, log::Level::Info, log::Level::Warn, log::Level::Error];
+        for (level, lowest) in levels.into_iter().zip(logged) {
+            init(LogArgs { level, format: Format::Logfmt });
+            let enabled =
+                logged.map(|level| log::logger().enabled(&Metadata::builder().level(level).build()));
+            assert_eq!(enabled, logged.map(|level| level <= lowest), "{level:?}");
+        }
+    }
+
+    #[test]
     fn json_line_is_one_object() {
         check(
             Format::Json,

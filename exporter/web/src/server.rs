@@ -388,3 +388,20 @@ impl<B: Answer> Body for Counted<B> {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn frequent_handshake_failures_are_counted_not_logged() {
+        let server = Server::new(Arc::new(Web::open(None).unwrap()), Limits::default());
+        // In the future, so that a busy machine changes no result.
+        *server.handshake_log.lock().unwrap() = (Some(Instant::now() + HANDSHAKE_TIME), 0);
+        server.handshake_failed(Peer(Ipv4Addr::LOCALHOST.into()), "on purpose");
+        assert_eq!(server.handshake_log.lock().unwrap().1, 1);
+        assert_eq!(server.counts.snapshot().handshake_failures, 1);
+    }
+}

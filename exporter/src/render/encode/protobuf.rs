@@ -290,6 +290,22 @@ mod tests {
     }
 
     #[test]
+    fn created_time_is_a_timestamp() {
+        let created = Some(UNIX_EPOCH + std::time::Duration::from_millis(1500));
+        let buckets = Buckets { created, ..Buckets::default() };
+        for (kind, tag) in [(Kind::Counter, 0x1a), (Kind::Histogram, 0x7a), (Kind::Summary, 0x22)] {
+            let mut encoder = Protobuf::new(Vec::new());
+            encoder.family(Heading { name: "a", help: "", unit: None, kind }, &[]);
+            match kind {
+                Kind::Histogram => encoder.histogram(&[], &buckets),
+                Kind::Summary => encoder.summary(&[], &buckets),
+                Kind::Counter | Kind::Gauge | Kind::Info => encoder.sample(&[], Value::Count(1), created),
+            }
+            assert!(encoder.finish().ends_with(&[tag, 8, 8, 1, 16, 0x80, 0xca, 0xb5, 0xee, 1]), "{kind:?}");
+        }
+    }
+
+    #[test]
     fn counter_has_the_expected_bytes() {
         let mut encoder = Protobuf::new(Vec::new());
         encoder.family(Heading { name: "none", help: "", unit: None, kind: Kind::Counter }, &[]);
