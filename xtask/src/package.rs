@@ -27,6 +27,8 @@ struct ShippedModule {
     package: &'static str,
     /// The callbacks that it needs.
     callbacks: &'static [&'static str],
+    /// Flags of the compiler.
+    flags: &'static [&'static str],
     /// The most bytes that it may have: every Envoy of a fleet loads it, and compiles it once per worker.
     limit: u64,
 }
@@ -35,7 +37,8 @@ const MAIN: ShippedModule = ShippedModule {
     file: "scoretap.wasm",
     package: "scoretap-filter",
     callbacks: &["proxy_on_configure", "proxy_on_context_create", "proxy_on_delete", "proxy_on_log"],
-    limit: 150 * 1024,
+    flags: &[],
+    limit: 156 * 1024,
 };
 const INSIGHT: ShippedModule = ShippedModule {
     file: "scoretap-insight.wasm",
@@ -50,7 +53,9 @@ const INSIGHT: ShippedModule = ShippedModule {
         "proxy_on_response_body",
         "proxy_on_response_headers",
     ],
-    limit: 220 * 1024,
+    // Finds the end of a string ten times as fast. V8 needs SSE4.1 or NEON for it, which every server has.
+    flags: &["-Ctarget-feature=+simd128"],
+    limit: 250 * 1024,
 };
 const MODULES: [ShippedModule; 2] = [MAIN, INSIGHT];
 
@@ -223,23 +228,25 @@ impl Workshop {
     fn linked(&self, module: ShippedModule, more: &[&str]) -> Result<PathBuf> {
         let args =
             ["build", "--package", module.package, "--profile", "wasm", "--target", tools::WASM_TARGET];
-        self.cargo(&[&args, more].concat())?;
+        self.cargo(&[&args, more].concat(), module.flags)?;
         let file = format!("{}.wasm", module.package.replace('-', "_"));
         Ok(self.target.join(tools::WASM_TARGET).join("wasm").join(file))
     }
 
     /// The static programs of a package, into `dist`.
     fn install(&self, (package, programs): Programs, dist: &Path) -> Result<()> {
-        self.cargo(&["build", "--package", package, "--release", "--target", tools::MUSL_TARGET])?;
+        self.cargo(&["build", "--package", package, "--release", "--target", tools::MUSL_TARGET], &[])?;
         let built = self.target.join(tools::MUSL_TARGET).join("release");
         programs.iter().try_for_each(|program| copy(&built.join(program), &dist.join(program)))
     }
 
-    fn cargo(&self, args: &[&str]) -> Result<()> {
+    fn cargo(&self, args: &[&str], flags: &[&str]) -> Result<()> {
         let mut command = cargo(args);
         command.arg("--locked").current_dir(&self.sources).env("CARGO_TARGET_DIR", &self.target);
         // Encoded, because a folder's name may hold spaces. It replaces the flags of the caller's own environment.
-        command.env("CARGO_ENCODED_RUSTFLAGS", remapping(&self.sources)?.join("\u{1f}"));
+        let flags = flags.iter().map(ToString::to_string);
+        let flags: Vec<String> = remapping(&self.sources)?.into_iter().chain(flags).collect();
+        command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
         // Cryptography brings some C. It needs no C library, so the system's own compiler does for musl too.
         command.env(format!("CC_{}", tools::MUSL_TARGET), "cc");
         visibly(&mut command)

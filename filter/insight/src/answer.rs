@@ -8,7 +8,7 @@ use crate::pieces;
 use crate::windows::Window;
 
 /// How much compressed data is read between two looks at the clock. It may become a hundred times as much.
-const COMPRESSED_STEP: usize = 1024;
+const COMPRESSED_STEP: usize = 256;
 
 /// An answer whose body is being read.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Answer {
         }
         let began = host::monotonic_time();
         let now = began.saturating_sub(self.start);
-        let step = if self.scanner.is_inflating() { COMPRESSED_STEP } else { pieces::SLICE };
+        let step = if self.scanner.is_inflating() { COMPRESSED_STEP } else { pieces::STEP };
         let is_read = pieces::read(host::response_body, size, step, began, |part| {
             let before = self.scanner.left();
             self.scanner.feed(part, now);

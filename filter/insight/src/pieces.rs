@@ -3,12 +3,14 @@
 use scoretap_host as host;
 
 /// How much of a piece is copied out of Envoy at a time.
-pub(crate) const SLICE: usize = 16 * 1024;
+const SLICE: usize = 16 * 1024;
+/// How much is read between two looks at the clock.
+pub(crate) const STEP: usize = 4 * 1024;
 /// How long one callback may read, in nanoseconds, because the worker's other streams wait.
 const LONGEST: u64 = 1_000_000;
 /// A byte counts as this many nanoseconds at most, because the clock goes on while the worker itself waits for a
-/// processor. Pieces with the shipped buffers have up to 81,920 bytes, which stays below the limit.
-const LONGEST_PER_BYTE: u64 = 12;
+/// processor. No content that we know takes longer.
+const LONGEST_PER_BYTE: u64 = 24;
 
 /// Passes a piece of `size` bytes to `sink`, in steps, until `sink` returns `None`. `sink` returns how many bytes it
 /// scanned, which are more than it got where it inflates. Returns false if the host did not hand over all of the piece,

@@ -127,7 +127,7 @@ impl Call {
         self.requested = host::monotonic_time();
         if let Some(scanner) = self.request.as_mut().filter(|_| !self.is_request_over) {
             self.is_request_over =
-                !pieces::read(host::request_body, size, pieces::SLICE, self.requested, |part| {
+                !pieces::read(host::request_body, size, pieces::STEP, self.requested, |part| {
                     scanner.feed(part).then_some(part.len() as u64)
                 });
         }

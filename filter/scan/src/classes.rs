@@ -14,6 +14,10 @@ pub(crate) const TOO_LONG: usize = LONGEST + 1;
 /// A name that looks like a sentence has more words than this.
 const MOST_WORDS: usize = 3;
 
+/// Numbers below this one have a remembered position.
+const SMALL: usize = 100;
+const NOWHERE: u8 = u8::MAX;
+
 /// The largest whole number that is also counted as a class.
 const LARGEST_INTEGER: f64 = 99.0;
 
@@ -28,19 +32,18 @@ pub(crate) struct Class {
 #[derive(Debug, Default)]
 pub(crate) struct Classes {
     named: Vec<Class>,
+    /// The position of each small number in `named`, so that a number need not be written and looked for each time.
+    numbers: Vec<u8>,
     pub(crate) other: u32,
 }
 
 impl Classes {
     /// Counts a text. Texts that are too long or look like free text are counted together.
     pub(crate) fn add(&mut self, name: &[u8]) {
-        if is_free_text(name) {
-            return self.add_other();
-        }
         let known = self.named.iter_mut().find(|class| class.name.head() == name);
         if let Some(class) = known {
             class.count = class.count.saturating_add(1);
-        } else if self.named.len() < MOST {
+        } else if self.named.len() < MOST && !is_free_text(name) {
             if self.named.capacity() == 0 {
                 self.named.reserve_exact(MOST);
             }
@@ -64,8 +67,21 @@ impl Classes {
 
     /// Counts the position of a vector's largest element.
     pub(crate) fn add_index(&mut self, index: u32) {
+        let position = self.numbers.get(index as usize).map_or(NOWHERE, |position| *position);
+        if let Some(class) = self.named.get_mut(usize::from(position)) {
+            class.count = class.count.saturating_add(1);
+            return;
+        }
         let mut digits = [0; 10];
-        self.add(decimal(index, &mut digits));
+        let name = decimal(index, &mut digits);
+        self.add(name);
+        let position = self.named.iter().position(|class| class.name.head() == name);
+        if self.numbers.is_empty() {
+            self.numbers = vec![NOWHERE; SMALL];
+        }
+        if let Some((slot, position)) = self.numbers.get_mut(index as usize).zip(position) {
+            *slot = u8::try_from(position).unwrap_or(NOWHERE);
+        }
     }
 
     pub(crate) fn add_other(&mut self) {
@@ -79,6 +95,7 @@ impl Classes {
 
     pub(crate) fn clear(&mut self) {
         self.named.clear();
+        self.numbers.clear();
         self.other = 0;
     }
 }

@@ -84,9 +84,22 @@ impl Lexer {
                 State::Token => self.token(rest, sink),
                 State::End | State::Broken => return rest,
                 State::Value | State::ValueOrEnd if is_token(*byte) => self.value_token(rest, sink),
+                State::Escape => {
+                    self.escape(*byte, sink);
+                    tail
+                }
+                State::Hex(left) => {
+                    self.hex_digit(*byte, left, sink);
+                    tail
+                }
                 _ => {
                     self.punctuation(*byte, sink);
-                    tail
+                    match byte {
+                        b'"' if self.state == State::String => self.whole_string(tail, sink),
+                        // Most writers put one blank here.
+                        b',' | b':' => tail.strip_prefix(b" ").unwrap_or(tail),
+                        _ => tail,
+                    }
                 }
             };
         }
@@ -119,11 +132,8 @@ impl Lexer {
     }
 
     fn punctuation(&mut self, byte: u8, sink: &mut impl Sink) {
-        match self.state {
-            State::Escape => return self.escape(byte, sink),
-            State::Hex(left) => return self.hex_digit(byte, left, sink),
-            _ if byte.is_ascii_whitespace() => return,
-            _ => {}
+        if byte.is_ascii_whitespace() {
+            return;
         }
         self.state = match (self.state, byte) {
             (State::ValueOrEnd, b']') | (State::KeyOrEnd, b'}') => return self.close(sink),
@@ -179,6 +189,26 @@ impl Lexer {
         self.is_key = is_key;
         self.surrogate = 0;
         self.state = State::String;
+    }
+
+    /// Reads a string that just began, if it ends within the piece and has no escapes: most do, and need not be copied.
+    fn whole_string<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
+        let Some(end) = memchr2(b'"', b'\\', bytes).filter(|end| bytes.get(*end) == Some(&b'"')) else {
+            return bytes;
+        };
+        let (text, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
+        let excerpt = Excerpt::of(text, HEAD);
+        if self.is_key {
+            sink.key(excerpt.whole().unwrap_or_default());
+            self.state = State::Colon;
+        } else {
+            if !text.is_empty() {
+                sink.piece(text);
+            }
+            sink.scalar(Scalar::String(excerpt));
+            self.after_value();
+        }
+        rest.get(1..).unwrap_or_default()
     }
 
     /// Reads up to the next quote or backslash.
@@ -289,6 +319,14 @@ impl Lexer {
 
     /// Reads a number or a word. Most end within the piece and need not be copied.
     fn value_token<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
+        if let Some((number, rest)) = number::prefix(bytes) {
+            let is_ended = rest.first().is_some_and(|byte| !is_token(*byte));
+            if is_ended && bytes.len().saturating_sub(rest.len()) <= HEAD {
+                sink.scalar(Scalar::Number(Some(number)));
+                self.after_value();
+                return rest;
+            }
+        }
         let (head, rest) = split_token(bytes);
         if !rest.is_empty() && head.len() <= HEAD {
             let length = u32::try_from(head.len()).unwrap_or(u32::MAX);

@@ -174,11 +174,13 @@ impl Predictions {
         *self = Self::new(self.layout, self.key.head());
     }
 
+    #[inline]
     fn container(&self) -> Place {
         self.depth.checked_sub(1).and_then(|top| self.stack.get(top)).copied().unwrap_or(Place::Ignored)
     }
 
     /// The place of the value that begins now.
+    #[inline]
     fn place(&self) -> Place {
         if self.ignored > 0 {
             return Place::Ignored;
@@ -314,6 +316,7 @@ impl Predictions {
     }
 
     /// Counts a scalar under a key of predictions, or an element of an array there.
+    #[inline]
     fn prediction(&mut self, rank: Rank, scalar: Scalar<'_>, is_element: bool) {
         if rank == Rank::ERROR {
             match scalar {

@@ -39,23 +39,27 @@ impl Default for Tally {
 
 impl Tally {
     /// Counts a row that is one value.
+    #[inline]
     pub(crate) fn row(&mut self, scalar: Scalar<'_>) {
         self.add_row();
         self.value(scalar);
     }
 
     /// Begins a row whose values follow.
+    #[inline]
     pub(crate) fn add_row(&mut self) {
         self.rows = self.rows.saturating_add(1);
-        self.fingerprint.add(b"row");
+        self.fingerprint.word(ROW);
     }
 
     /// Counts a value of a row.
+    #[inline]
     pub(crate) fn value(&mut self, scalar: Scalar<'_>) {
         self.fingerprint.scalar(scalar);
         self.count(scalar);
     }
 
+    #[inline]
     fn count(&mut self, scalar: Scalar<'_>) {
         self.kinds.add(kind(scalar));
         match scalar {
@@ -73,6 +77,7 @@ impl Tally {
         }
     }
 
+    #[inline]
     fn cell(&mut self, number: f64) {
         if let Some(cell) = self.cells.get_mut(value_cell(number)) {
             *cell = cell.saturating_add(1);
@@ -154,6 +159,7 @@ impl Tally {
     }
 }
 
+#[inline]
 pub(crate) fn kind(scalar: Scalar<'_>) -> Kind {
     match scalar {
         Scalar::Null => Kind::Null,
@@ -248,6 +254,9 @@ fn more_remarkable(one: Kind, other: Kind) -> Kind {
     if rank(other) > rank(one) { other } else { one }
 }
 
+/// Begins a row in a fingerprint.
+const ROW: u64 = 8;
+
 /// FNV-1a over eight bytes at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint(pub(crate) u64);
@@ -259,20 +268,22 @@ impl Default for Fingerprint {
 }
 
 impl Fingerprint {
+    #[inline]
     fn word(&mut self, word: u64) {
         self.0 = (self.0 ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
     }
 
     fn add(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word.iter_mut().zip(chunk).for_each(|(slot, byte)| *slot = *byte);
-            self.word(u64::from_le_bytes(word));
+        let (words, rest) = bytes.as_chunks();
+        words.iter().for_each(|word| self.word(u64::from_le_bytes(*word)));
+        if !rest.is_empty() {
+            self.word(rest.iter().rfold(0, |word, byte| (word << 8) | u64::from(*byte)));
         }
         self.word(bytes.len() as u64);
     }
 
     /// Strings count by their beginning and their length.
+    #[inline]
     fn scalar(&mut self, scalar: Scalar<'_>) {
         match scalar {
             Scalar::Null => self.word(1),

@@ -18,6 +18,12 @@ pub(crate) struct Excerpt<'a> {
 }
 
 impl<'a> Excerpt<'a> {
+    /// The excerpt of a whole text that has at most `most` bytes of it.
+    pub(crate) fn of(text: &'a [u8], most: usize) -> Self {
+        let head = text.get(..most).unwrap_or(text);
+        Self { head, length: u32::try_from(text.len()).unwrap_or(u32::MAX) }
+    }
+
     /// The text, if all of it is there.
     pub(crate) fn whole(self) -> Option<&'a [u8]> {
         (self.head.len() == self.length as usize).then_some(self.head)
