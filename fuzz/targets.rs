@@ -24,7 +24,9 @@ use scoretap_exporter::render::encode::Format;
 use scoretap_exporter::render::exposition;
 use scoretap_exporter::render::self_metrics::SelfState;
 use scoretap_scan::answer::{About, AnswerScanner};
+use scoretap_scan::columns::{Column, Key};
 use scoretap_scan::record::{LONGEST, Record, Scanned};
+use scoretap_scan::request::{Format as RequestFormat, RequestScanner};
 use scoretap_web::config as web;
 use scoretap_web::counts::Counts;
 
@@ -167,6 +169,22 @@ pub(crate) fn dialect(input: &[u8]) {
     }
 }
 
+/// A request with input columns. Every split gives the same counts, which survive the wire.
+fn request(body: &[u8]) {
+    let column = |key| Column { key, min: 0.0, max: 1.0 };
+    let columns = [column(Key::Name("a".to_owned())), column(Key::Index(1))];
+    let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let mut scanner = RequestScanner::new(RequestFormat::Json, 1 << 16, &columns);
+        pieces.for_each(|piece| _ = scanner.feed(piece, &columns));
+        scanner.columns()
+    };
+    let whole = read(&mut [body].into_iter());
+    assert_eq!(read(&mut body.chunks(1)), whole, "byte by byte");
+    assert_eq!(read(&mut body.chunks(7)), whole, "seven bytes at a time");
+    let record = Record { columns: whole, ..Record::default() };
+    assert_eq!(Record::decode(&record.encode()).as_ref(), Some(&record));
+}
+
 /// A body behind a line with its content type, its encoding, `llm` on an LLM's route, and the length of the JSON part.
 /// Every split gives the same record, which survives the wire; what `serde_json` reads, the scanner reads, too.
 pub(crate) fn scan(input: &[u8]) {
@@ -180,6 +198,9 @@ pub(crate) fn scan(input: &[u8]) {
     about.encoding = words.next().unwrap_or_default();
     about.is_llm = words.next() == Some(b"llm");
     about.header_length = words.next().and_then(|length| std::str::from_utf8(length).ok()?.parse().ok());
+    if about.content_type == b"request" {
+        return request(body);
+    }
     let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let mut scanner = AnswerScanner::new(&about);
         pieces.for_each(|piece| scanner.feed(piece, 7));

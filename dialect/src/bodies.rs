@@ -25,13 +25,15 @@ pub enum BodyCount {
     Usage,
     /// Streams, by how they ended.
     Streams,
+    /// Values of input columns, by column and kind.
+    ColumnValues,
     /// Bodies, by how far they could be read.
     Scanned,
 }
 
 impl BodyCount {
     /// The families that a dialect can show.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Values,
         Self::Classes,
         Self::Repeats,
@@ -42,6 +44,7 @@ impl BodyCount {
         Self::StreamEvents,
         Self::Usage,
         Self::Streams,
+        Self::ColumnValues,
     ];
 
     /// The name in a dialect.
@@ -57,6 +60,7 @@ impl BodyCount {
             Self::StreamEvents => "stream_events",
             Self::Usage => "usage",
             Self::Streams => "streams",
+            Self::ColumnValues => "column_values",
             Self::Scanned => "scanned",
         }
     }
@@ -77,12 +81,21 @@ pub enum BodyHistogram {
     FirstToken,
     /// Time per output token.
     TokenTime,
+    /// Numbers of input columns, by column.
+    ColumnValue,
 }
 
 impl BodyHistogram {
     /// Every histogram.
-    pub const ALL: [Self; 6] =
-        [Self::Rows, Self::Value, Self::CallTokens, Self::Gap, Self::FirstToken, Self::TokenTime];
+    pub const ALL: [Self; 7] = [
+        Self::Rows,
+        Self::Value,
+        Self::CallTokens,
+        Self::Gap,
+        Self::FirstToken,
+        Self::TokenTime,
+        Self::ColumnValue,
+    ];
 
     /// The name in a dialect.
     pub const fn as_str(self) -> &'static str {
@@ -93,6 +106,7 @@ impl BodyHistogram {
             Self::Gap => "time_between_events",
             Self::FirstToken => "time_to_first_token",
             Self::TokenTime => "time_per_output_token",
+            Self::ColumnValue => "column_value",
         }
     }
 
@@ -100,13 +114,13 @@ impl BodyHistogram {
     pub const fn is_time(self) -> bool {
         match self {
             Self::Gap | Self::FirstToken | Self::TokenTime => true,
-            Self::Rows | Self::Value | Self::CallTokens => false,
+            Self::Rows | Self::Value | Self::CallTokens | Self::ColumnValue => false,
         }
     }
 
-    /// Whether there is a sum. Numeric predictions can be negative, and Envoy's counters cannot.
+    /// Whether there is a sum. Numbers in bodies can be negative, and Envoy's counters cannot.
     pub const fn has_sum(self) -> bool {
-        !matches!(self, Self::Value)
+        !matches!(self, Self::Value | Self::ColumnValue)
     }
 
     /// The bounds of a time, in nanoseconds; none of another histogram.
@@ -117,7 +131,7 @@ impl BodyHistogram {
         }
     }
 
-    /// The bounds in nanoseconds, rows, tokens or the unit of the predictions.
+    /// The bounds in nanoseconds, rows, tokens or the unit of the numbers.
     pub fn bounds(self) -> Vec<f64> {
         match self.spread().bounds() {
             Bounds::Values(bounds) => bounds.to_vec(),
@@ -131,7 +145,7 @@ impl BodyHistogram {
     const fn spread(self) -> Spread {
         match self {
             Self::Rows => Spread::Rows,
-            Self::Value => Spread::Value,
+            Self::Value | Self::ColumnValue => Spread::Value,
             Self::CallTokens => Spread::OutputTokens,
             Self::Gap => Spread::Gap,
             Self::FirstToken => Spread::FirstToken,

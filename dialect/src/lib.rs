@@ -15,7 +15,7 @@ pub mod names;
 
 use scoretap_core::histogram::Histogram;
 use scoretap_core::outcome::{Outcome, Status};
-use scoretap_core::reading::{StreamEnd, TokenType, Usage};
+use scoretap_core::reading::{ColumnKind, StreamEnd, TokenType, Usage};
 use scoretap_scan::record::{Finish, Kind as ValueKind};
 
 pub use merge::{merge, sample_names};
@@ -150,7 +150,7 @@ impl Measure {
         }
     }
 
-    /// The label that it has beside those of the series, if it is about bodies.
+    /// The label whose values it counts, if it is about bodies.
     pub fn body_dimension(self) -> Option<Dimension> {
         let is_of_body = |dimension: &Dimension| dimension.is_of_body();
         self.dimensions().iter().copied().find(is_of_body)
@@ -162,6 +162,7 @@ impl Measure {
             Self::BodyDistribution(BodyHistogram::CallTokens) => {
                 [TokenType::Input, TokenType::Output].map(TokenType::as_str).to_vec()
             }
+            Self::Bodies(BodyCount::ColumnValues) => ColumnKind::ALL.map(ColumnKind::as_str).to_vec(),
             _ => self.body_dimension().map(Dimension::values).unwrap_or_default(),
         }
     }
@@ -169,8 +170,8 @@ impl Measure {
     /// The possible values of its labels.
     pub const fn dimensions(self) -> &'static [Dimension] {
         use Dimension::{
-            Bin, Class, Code, CodeClass, Deployment, End, ErrorType, Fixed, Framework, Method, Model, Reason,
-            Route, Status, Template, TokenType, Usage, ValueKind, Version,
+            Bin, Class, Code, CodeClass, Column, Deployment, End, ErrorType, Fixed, Framework, Method, Model,
+            Reason, Route, Status, Template, TokenType, Usage, ValueKind, Version,
         };
         match self {
             Self::Calls => {
@@ -183,6 +184,8 @@ impl Measure {
             Self::InFlight => &[Fixed],
             Self::Models => &[Fixed, Model, Version, Deployment, Framework],
             Self::Bodies(BodyCount::Values) => &[Fixed, Model, Version, Route, ValueKind],
+            Self::Bodies(BodyCount::ColumnValues) => &[Fixed, Model, Version, Route, ValueKind, Column],
+            Self::BodyDistribution(BodyHistogram::ColumnValue) => &[Fixed, Model, Version, Route, Column],
             Self::Bodies(BodyCount::Classes) => &[Fixed, Model, Version, Route, Class],
             Self::Bodies(BodyCount::Finishes) => &[Fixed, Model, Version, Route, Reason],
             Self::Bodies(BodyCount::Usage) => &[Fixed, Model, Version, Route, Usage],
@@ -360,13 +363,15 @@ pub enum Dimension {
     Usage,
     /// How a stream ended.
     End,
+    /// The name or the position of an input column.
+    Column,
     /// The same text in every sample.
     Fixed,
 }
 
 impl Dimension {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Model,
         Self::Version,
         Self::Route,
@@ -385,6 +390,7 @@ impl Dimension {
         Self::Reason,
         Self::Usage,
         Self::End,
+        Self::Column,
         Self::Fixed,
     ];
 
@@ -409,6 +415,7 @@ impl Dimension {
             Self::Reason => "reason",
             Self::Usage => "usage",
             Self::End => "end",
+            Self::Column => "column",
             Self::Fixed => "fixed",
         }
     }
@@ -427,7 +434,8 @@ impl Dimension {
             | Self::TokenType
             | Self::Reason
             | Self::Usage
-            | Self::End => true,
+            | Self::End
+            | Self::Column => true,
             Self::Model
             | Self::Version
             | Self::Route
@@ -464,6 +472,7 @@ impl Dimension {
             | Self::Framework
             | Self::Class
             | Self::Bin
+            | Self::Column
             | Self::Fixed => Vec::new(),
         }
     }

@@ -85,7 +85,7 @@ fn labels(family: &Family) -> String {
                 value.values().into_iter().filter(|value| is_shown(family, value)).collect()
             }
             (Dimension::Fixed, _) => return format!("{name} = {text}"),
-            (value, measure) if value.is_of_body() => measure.body_values(),
+            (value, measure) if Some(*value) == measure.body_dimension() => measure.body_values(),
             _ => Vec::new(),
         };
         let values: Vec<&str> =

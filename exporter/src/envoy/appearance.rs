@@ -63,7 +63,7 @@ enum Part<'a> {
     Series,
     Calls(Outcome, u16),
     Distribution(Histogram, Ended),
-    Bodies(BodyCount, &'a str),
+    Bodies(BodyCount, &'a str, &'a str),
     BodyDistribution(BodyHistogram, &'a str),
 }
 
@@ -139,8 +139,8 @@ impl Appearances {
                     distribution.cells.iter().fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
                 distribution.created = created(hash(Part::Distribution(*histogram, *ended)), count);
             }
-            for ((of, value), count) in measured.bodies.counts_mut() {
-                count.created = created(hash(Part::Bodies(*of, value)), count.count);
+            for ((of, column, value), count) in measured.bodies.counts_mut() {
+                count.created = created(hash(Part::Bodies(*of, column, value)), count.count);
             }
             for ((of, value), cells) in measured.bodies.histograms_mut() {
                 cells.created = created(hash(Part::BodyDistribution(*of, value)), cells.count());

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use scoretap_core::reading::{Reading as Read, Spread, StreamEnd, Summed, TokenType, Usage};
+use scoretap_core::reading::{ColumnKind, Reading as Read, Spread, StreamEnd, Summed, TokenType, Usage};
 use scoretap_dialect::bodies::{BodyCount, BodyHistogram};
 use scoretap_scan::record::{Finish, Kind, Scanned};
 
@@ -36,8 +36,20 @@ pub struct FixedCells {
 /// The measurements of the bodies of one series.
 #[derive(Debug, Default, PartialEq)]
 pub struct Bodies {
-    counts: BTreeMap<(BodyCount, Cow<'static, str>), Count>,
-    histograms: BTreeMap<(BodyHistogram, &'static str), FixedCells>,
+    counts: BTreeMap<(BodyCount, Label, Label), Count>,
+    histograms: BTreeMap<(BodyHistogram, Label), FixedCells>,
+}
+
+/// The value of a label.
+type Label = Cow<'static, str>;
+
+/// The values of the labels of a count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Labels<'a> {
+    /// The input column; empty if the count is of none.
+    pub column: &'a str,
+    /// The other value.
+    pub value: &'a str,
 }
 
 impl Bodies {
@@ -63,24 +75,36 @@ impl Bodies {
 
     /// A count for one value of its label.
     pub fn count(&self, of: BodyCount, value: &str) -> u64 {
-        self.counted(of).find(|(known, _)| *known == value).map_or(0, |(_, count)| count.count)
+        self.counted(of).find(|(known, _)| known.value == value).map_or(0, |(_, count)| count.count)
     }
 
-    /// The values of the label and their counts, including those that are 0 so far.
+    /// The values of the labels and their counts, including those that are 0 so far.
     /// A count that a series has from the start was 0 at `since`.
-    pub fn samples(&self, of: BodyCount, since: Option<SystemTime>) -> Vec<(&str, Count)> {
+    pub fn samples(&self, of: BodyCount, since: Option<SystemTime>) -> Vec<(Labels<'_>, Count)> {
         if self.is_empty() {
             return Vec::new();
         }
-        let mut samples: Vec<(&str, Count)> =
-            expected(of, self).into_iter().map(|value| (value, Count { count: 0, created: since })).collect();
-        for (value, count) in self.counted(of) {
-            match samples.iter_mut().find(|(known, _)| *known == value) {
+        let columns = if of == BodyCount::ColumnValues { self.columns() } else { vec![""] };
+        let expected = expected(of, self);
+        let labels =
+            columns.into_iter().flat_map(|column| expected.iter().map(move |value| Labels { column, value }));
+        let mut samples: Vec<(Labels<'_>, Count)> =
+            labels.map(|labels| (labels, Count { count: 0, created: since })).collect();
+        for (labels, count) in self.counted(of) {
+            match samples.iter_mut().find(|(known, _)| *known == labels) {
                 Some((_, known)) => known.count = count.count,
-                None => samples.push((value, count)),
+                None => samples.push((labels, count)),
             }
         }
         samples
+    }
+
+    /// The input columns that have values.
+    fn columns(&self) -> Vec<&str> {
+        let mut columns: Vec<&str> =
+            self.counted(BodyCount::ColumnValues).map(|(labels, _)| labels.column).collect();
+        columns.dedup();
+        columns
     }
 
     /// A histogram for one value of its label; an empty value if it has no label.
@@ -89,20 +113,18 @@ impl Bodies {
     }
 
     /// A histogram for each value of its label.
-    pub fn histograms_of(&self, of: BodyHistogram) -> impl Iterator<Item = (&'static str, &FixedCells)> {
+    pub fn histograms_of(&self, of: BodyHistogram) -> impl Iterator<Item = (&str, &FixedCells)> {
         let wanted = self.histograms.iter().filter(move |((histogram, _), _)| *histogram == of);
-        wanted.map(|((_, value), cells)| (*value, cells))
+        wanted.map(|((_, value), cells)| (value.as_ref(), cells))
     }
 
-    pub(crate) fn counts_mut(
-        &mut self,
-    ) -> impl Iterator<Item = (&(BodyCount, Cow<'static, str>), &mut Count)> {
+    pub(crate) fn counts_mut(&mut self) -> impl Iterator<Item = (&(BodyCount, Label, Label), &mut Count)> {
         self.counts.iter_mut()
     }
 
     pub(crate) fn histograms_mut(
         &mut self,
-    ) -> impl Iterator<Item = (&(BodyHistogram, &'static str), &mut FixedCells)> {
+    ) -> impl Iterator<Item = (&(BodyHistogram, Label), &mut FixedCells)> {
         self.histograms.iter_mut()
     }
 
@@ -111,13 +133,21 @@ impl Bodies {
         let (of, value) = match reading {
             Read::Cell(spread, cell) => {
                 let (of, value) = histogram(spread);
-                return self.add_cell(of, value, usize::from(cell), count);
+                return self.add_cell(of, value.into(), usize::from(cell), count);
             }
             Read::Sum(summed) => return self.add_sum(summed_histogram(summed), "", count),
+            Read::Column(column, kind) => {
+                let column = Cow::Owned(column.into_owned());
+                return self.add(BodyCount::ColumnValues, column, kind.as_str().into(), count);
+            }
+            Read::ColumnCell(column, cell) => {
+                let column = Cow::Owned(column.into_owned());
+                return self.add_cell(BodyHistogram::ColumnValue, column, usize::from(cell), count);
+            }
             Read::Values(kind) => (BodyCount::Values, kind.as_str()),
             Read::Class(name) => {
                 let name = name.map_or(Cow::Borrowed(OTHER), |name| Cow::Owned(name.into_owned()));
-                return self.add(BodyCount::Classes, name, count);
+                return self.add(BodyCount::Classes, "".into(), name, count);
             }
             Read::Repeats => (BodyCount::Repeats, ""),
             Read::Errors => (BodyCount::ErrorBodies, ""),
@@ -135,15 +165,15 @@ impl Bodies {
             Read::Scanned(scanned) => (BodyCount::Scanned, scanned.as_str()),
             Read::Cut => (BodyCount::Cut, ""),
         };
-        self.add(of, Cow::Borrowed(value), count);
+        self.add(of, "".into(), value.into(), count);
     }
 
-    fn add(&mut self, of: BodyCount, value: Cow<'static, str>, count: u64) {
-        let sum = &mut self.counts.entry((of, value)).or_default().count;
+    fn add(&mut self, of: BodyCount, column: Label, value: Label, count: u64) {
+        let sum = &mut self.counts.entry((of, column, value)).or_default().count;
         *sum = sum.saturating_add(count);
     }
 
-    fn add_cell(&mut self, of: BodyHistogram, value: &'static str, cell: usize, count: u64) {
+    fn add_cell(&mut self, of: BodyHistogram, value: Label, cell: usize, count: u64) {
         let cells = &mut self.histograms.entry((of, value)).or_default().cells;
         if cells.len() <= cell {
             cells.resize(cell.saturating_add(1), 0);
@@ -154,7 +184,7 @@ impl Bodies {
     }
 
     fn add_sum(&mut self, of: BodyHistogram, value: &'static str, sum: u64) {
-        let total = &mut self.histograms.entry((of, value)).or_default().sum;
+        let total = &mut self.histograms.entry((of, value.into())).or_default().sum;
         *total = total.saturating_add(sum);
     }
 
@@ -162,9 +192,9 @@ impl Bodies {
         self.counted(of).next().is_some()
     }
 
-    fn counted(&self, of: BodyCount) -> impl Iterator<Item = (&str, Count)> {
-        let wanted = self.counts.iter().filter(move |((known, _), _)| *known == of);
-        wanted.map(|((_, value), count)| (value.as_ref(), *count))
+    fn counted(&self, of: BodyCount) -> impl Iterator<Item = (Labels<'_>, Count)> {
+        let wanted = self.counts.iter().filter(move |((known, ..), _)| *known == of);
+        wanted.map(|((_, column, value), count)| (Labels { column, value }, *count))
     }
 }
 
@@ -172,6 +202,7 @@ impl Bodies {
 fn expected(of: BodyCount, bodies: &Bodies) -> Vec<&'static str> {
     match of {
         BodyCount::Values if bodies.has_predictions() => Kind::ALL.map(Kind::as_str).to_vec(),
+        BodyCount::ColumnValues => ColumnKind::ALL.map(ColumnKind::as_str).to_vec(),
         BodyCount::Repeats if bodies.has_predictions() => vec![""],
         BodyCount::ErrorBodies | BodyCount::Cut => vec![""],
         BodyCount::Tokens if bodies.has_generations() => {
@@ -247,7 +278,7 @@ mod tests {
     fn check(readings: &[(Read<'_>, u64)], of: BodyCount, expected: &[(&str, u64)]) {
         let bodies = bodies(readings);
         let found: Vec<_> =
-            bodies.samples(of, None).into_iter().map(|(value, count)| (value, count.count)).collect();
+            bodies.samples(of, None).into_iter().map(|(labels, count)| (labels.value, count.count)).collect();
         assert_eq!(found, expected);
     }
 
@@ -274,6 +305,20 @@ mod tests {
     fn class_named_other_is_added_to_other_classes() {
         let classes = [(Read::Class(None), 1), (Read::Class(Some("other".into())), 2)];
         check(&classes, BodyCount::Classes, &[("other", 3)]);
+    }
+
+    #[test]
+    fn column_has_every_kind_from_its_first_value() {
+        let column = |kind| Read::Column("age".into(), kind);
+        let bodies = bodies(&[(column(ColumnKind::OutOfRange), 2), (Read::ColumnCell("age".into(), 3), 2)]);
+        let found: Vec<_> = bodies
+            .samples(BodyCount::ColumnValues, None)
+            .into_iter()
+            .map(|(Labels { column, value }, Count { count, .. })| format!("{column} {value} {count}"))
+            .collect();
+        let kinds = ["number 0", "out_of_range 2", "null 0", "nan 0", "string 0", "boolean 0", "empty 0"];
+        assert_eq!(found, kinds.map(|kind| format!("age {kind}")));
+        assert_eq!(bodies.histogram(BodyHistogram::ColumnValue, "age").unwrap().count(), 2);
     }
 
     #[test]

@@ -322,7 +322,7 @@ impl<'a, E: Encoder> SelfMetrics<'a, E> {
                     ("model_name", model.as_str()),
                     ("model_version", version),
                     ("route", route),
-                    ("scanned", scanned),
+                    ("scanned", scanned.value),
                 ];
                 self.created = created;
                 self.sample(own, Value::Count(count));

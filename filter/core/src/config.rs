@@ -1,5 +1,6 @@
 //! The filter's configuration: a [`Config`] is always valid.
 
+mod columns;
 mod insight;
 mod json;
 mod reader;

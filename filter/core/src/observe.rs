@@ -71,6 +71,8 @@ pub struct Observer {
     series: SeriesTable<Option<usize>>,
     /// The series whose models only bodies name.
     named_in_bodies: SeriesTable<Option<usize>>,
+    /// The series whose input columns are counted.
+    with_columns: SeriesTable<Option<usize>>,
     counted: Vec<SeriesCounters>,
     cache: RouteCache<Option<Target>>,
     unmatched: Option<CounterId>,
@@ -82,6 +84,9 @@ pub struct Observer {
 
 /// Servers exist that answer for any name and repeat it, so a caller could use up `max_series`.
 const MOST_NAMED_IN_BODIES: u32 = 20;
+
+/// Each column takes up to 71 series of a scrape.
+const MOST_WITH_COLUMNS: u32 = 4;
 
 /// Where a call is counted: its route, and a position in [`Observer::counted`].
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +123,7 @@ impl Observer {
                 Cow::Borrowed("scoretap.named_in_bodies"),
                 MOST_NAMED_IN_BODIES,
             ),
+            with_columns: SeriesTable::with_key(Cow::Borrowed("scoretap.columns"), MOST_WITH_COLUMNS),
             counted: Vec::new(),
             cache: RouteCache::new(),
             unmatched: None,
@@ -158,11 +164,15 @@ impl Observer {
             Some(target) => (target, None),
             None => self.find(path, method, call, record, stats),
         };
-        let Self { config, counted, unmatched, name, .. } = self;
+        let Self { config, counted, unmatched, name, with_columns, .. } = self;
         let known =
             target.and_then(|target| Some((config.as_ref()?, target, counted.get_mut(target.series)?)));
         if let Some((config, Target { route, .. }, counted)) = known {
-            return Recorder { config, route, counted, name, stats }.record(call, end, record());
+            return Recorder { config, route, counted, with_columns, name, stats }.record(
+                call,
+                end,
+                record(),
+            );
         }
         *unmatched = unmatched.or_else(|| stats.counter(encoded(name, &Stat::Unmatched)));
         unmatched.iter().for_each(|counter| stats.add(*counter, 1));
@@ -295,6 +305,7 @@ struct Recorder<'a, S> {
     config: &'a Config,
     route: RouteId,
     counted: &'a mut SeriesCounters,
+    with_columns: &'a mut SeriesTable<Option<usize>>,
     name: &'a mut String,
     stats: &'a S,
 }
@@ -319,7 +330,8 @@ impl<S: Stats> Recorder<'_, S> {
         {
             let SeriesCounters { series, bodies, .. } = self.counted;
             let counters = bodies.get_or_insert_with(|| Box::new(BodyCounters::new(series, insight)));
-            BodyCounter { insight, series, counters, name: self.name, stats: self.stats }
+            let Self { with_columns, name, stats, .. } = self;
+            BodyCounter { insight, series, counters, with_columns, name, stats }
                 .count(record, route, outcome);
         }
     }

@@ -17,6 +17,8 @@
 //! token_time.CELL  token_time_sum              times per output token
 //! stream.complete  .cut_off  .abandoned        streams by their end
 //! scanned.whole  .partial  .compressed  .unreadable   bodies by how far they were read
+//! column.WORD.KIND                             values of an input column by kind, or `out_of_range`
+//! column_value.WORD.CELL                       numbers of an input column
 //! cut                                          values that were seen but not counted
 //! ```
 //!
@@ -60,8 +62,42 @@ pub enum Reading<'a> {
     Stream(StreamEnd),
     /// Bodies, by how far they were read.
     Scanned(Scanned),
+    /// Values of an input column of this kind.
+    Column(Cow<'a, str>, ColumnKind),
+    /// The numbers of an input column in one cell of [`VALUE_BOUNDS`], by its position.
+    ColumnCell(Cow<'a, str>, u8),
     /// Values and classes that were seen but not counted.
     Cut,
+}
+
+/// The `kind` label of an input column's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ColumnKind {
+    /// Values of this kind; numbers are in range.
+    Kind(Kind),
+    /// Numbers out of the configured range.
+    OutOfRange,
+}
+
+impl ColumnKind {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Kind(Kind::Number),
+        Self::OutOfRange,
+        Self::Kind(Kind::Null),
+        Self::Kind(Kind::NotANumber),
+        Self::Kind(Kind::String),
+        Self::Kind(Kind::Boolean),
+        Self::Kind(Kind::Empty),
+    ];
+
+    /// The name in counters and labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kind(kind) => kind.as_str(),
+            Self::OutOfRange => "out_of_range",
+        }
+    }
 }
 
 /// A histogram over fixed bounds.
@@ -222,7 +258,7 @@ impl Spread {
 }
 
 impl Reading<'_> {
-    /// A small number of its own for each reading; `None` for a class by its name.
+    /// A small number of its own for each reading; `None` for those with a name in them.
     pub(crate) const fn slot(&self) -> Option<usize> {
         let (group, member) = match self {
             Self::Cell(spread, cell) => (*spread as usize, *cell as usize),
@@ -238,7 +274,7 @@ impl Reading<'_> {
             Self::Events => (14, 2),
             Self::Cut => (14, 3),
             Self::Class(None) => (14, 4),
-            Self::Class(Some(_)) => return None,
+            Self::Class(Some(_)) | Self::Column(..) | Self::ColumnCell(..) => return None,
         };
         // Large groups first: a group has 64 slots if it is of cells, and 8 otherwise.
         let first = if group < CELL_GROUPS { group << 6 } else { CELLS.wrapping_add(group << 3) };
@@ -268,6 +304,8 @@ impl<'a> Reading<'a> {
             Self::Usage(usage) => ("usage", usage.as_str()),
             Self::Stream(end) => ("stream", end.as_str()),
             Self::Scanned(scanned) => ("scanned", scanned.as_str()),
+            Self::Column(..) => ("column", ""),
+            Self::ColumnCell(..) => ("column_value", ""),
             Self::Cut => ("cut", ""),
         }
     }
@@ -285,6 +323,17 @@ impl<'a> Reading<'a> {
             Self::Class(Some(name)) => {
                 out.push('.');
                 encode_word(name, out);
+            }
+            Self::Column(column, kind) => {
+                out.push('.');
+                encode_word(column, out);
+                out.push('.');
+                out.push_str(kind.as_str());
+            }
+            Self::ColumnCell(column, cell) => {
+                out.push('.');
+                encode_word(column, out);
+                _ = write!(out, ".{cell}");
             }
             _ => {}
         }
@@ -311,6 +360,15 @@ impl<'a> Reading<'a> {
             "usage" => Self::Usage(named(Usage::ALL, Usage::as_str, words.next()?)?),
             "stream" => Self::Stream(named(StreamEnd::ALL, StreamEnd::as_str, words.next()?)?),
             "scanned" => Self::Scanned(named(Scanned::ALL, Scanned::as_str, words.next()?)?),
+            "column" => {
+                let column = decode_word(words.next()?)?;
+                Self::Column(column, named(ColumnKind::ALL, ColumnKind::as_str, words.next()?)?)
+            }
+            "column_value" => {
+                let column = decode_word(words.next()?)?;
+                let cell: u8 = decode_number(words.next()?)?;
+                (usize::from(cell) < VALUE_CELLS).then_some(Self::ColumnCell(column, cell))?
+            }
             "cut" => Self::Cut,
             _ => match named(Summed::ALL, Summed::as_str, word) {
                 Some(summed) => Self::Sum(summed),

@@ -10,6 +10,7 @@ use scoretap_host as host;
 use scoretap_scan::answer::About;
 use scoretap_scan::record::{PROPERTY, Record};
 use scoretap_scan::request::{Format, RequestScanner};
+use scoretap_scan::text::Text;
 
 use crate::answer::Answer;
 use crate::pieces;
@@ -27,7 +28,9 @@ pub(crate) struct Stream {
 /// A call on one of the routes.
 struct Call {
     is_llm: bool,
-    /// Reads the request, if it names the model or says how many choices there will be.
+    /// Whether the request may name the model.
+    has_model: bool,
+    /// Reads the request, if it names the model, says how many choices there will be or has columns to count.
     request: Option<RequestScanner>,
     /// The rest of the request is not read.
     is_request_over: bool,
@@ -41,8 +44,9 @@ impl Stream {
         Self { plugin, call: None, is_on_route: false }
     }
 
-    fn call(&mut self) -> Option<&mut Call> {
-        self.call.as_deref_mut()
+    fn call(&mut self) -> Option<(&mut Call, &Insight)> {
+        let insight = self.plugin.as_ref()?.config.insight()?;
+        Some((self.call.as_deref_mut()?, insight))
     }
 
     /// Writes the record, once.
@@ -65,21 +69,17 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_body(&mut self, size: usize, _: bool) -> Action {
-        self.call().into_iter().for_each(|call| call.read_request(size));
+        self.call().into_iter().for_each(|(call, insight)| call.read_request(size, insight));
         Action::Continue
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        if let Some((call, insight)) =
-            self.call.as_deref_mut().zip(self.plugin.as_ref().and_then(|plugin| plugin.config.insight()))
-        {
-            call.begin_answer(insight);
-        }
+        self.call().into_iter().for_each(|(call, insight)| call.begin_answer(insight));
         Action::Continue
     }
 
     fn on_http_response_body(&mut self, size: usize, is_last: bool) -> Action {
-        if let Some(answer) = self.call().and_then(|call| call.answer.as_mut()) {
+        if let Some(answer) = self.call().and_then(|(call, _)| call.answer.as_mut()) {
             answer.read(size);
             // Later would do too, but frees the memory later. Streams that break off, and gRPC, have no last piece.
             if is_last {
@@ -113,9 +113,13 @@ impl Call {
         let insight = plugin.config.insight()?;
         let is_read = insight.reads(route);
         let has_model = route.model == Source::Body || (route.is_llm() && is_read);
+        let columns = if is_read && !route.is_llm() { insight.columns.as_slice() } else { &[] };
+        let is_request_read = has_model || !columns.is_empty();
         (is_read || has_model).then(|| Self {
             is_llm: route.is_llm(),
-            request: has_model.then(|| RequestScanner::new(request_format(), insight.max_body_bytes)),
+            has_model,
+            request: is_request_read
+                .then(|| RequestScanner::new(request_format(), insight.max_body_bytes, columns)),
             is_request_over: false,
             requested: host::monotonic_time(),
             answer: None,
@@ -123,12 +127,12 @@ impl Call {
     }
 
     /// Reads the piece of the request that the running callback is for.
-    fn read_request(&mut self, size: usize) {
+    fn read_request(&mut self, size: usize, insight: &Insight) {
         self.requested = host::monotonic_time();
         if let Some(scanner) = self.request.as_mut().filter(|_| !self.is_request_over) {
             self.is_request_over =
                 !pieces::read(host::request_body, size, pieces::STEP, self.requested, |part| {
-                    scanner.feed(part).then_some(part.len() as u64)
+                    scanner.feed(part, &insight.columns).then_some(part.len() as u64)
                 });
         }
     }
@@ -142,6 +146,7 @@ impl Call {
         let about = About {
             is_llm: self.is_llm,
             choices: self.request.as_ref().map_or(1, RequestScanner::choices),
+            key: insight.prediction_key.as_bytes(),
             most_bytes: insight.max_body_bytes,
             ..About::default()
         };
@@ -150,8 +155,9 @@ impl Call {
 
     fn finish(self) -> Record {
         let record = self.answer.map(Answer::finish).unwrap_or_default();
-        let request_model = self.request.as_ref().map(RequestScanner::model).unwrap_or_default();
-        Record { request_model, ..record }
+        let Some(request) = &self.request else { return record };
+        let request_model = if self.has_model { request.model() } else { Text::default() };
+        Record { request_model, columns: request.columns(), ..record }
     }
 }
 

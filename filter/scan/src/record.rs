@@ -221,6 +221,26 @@ pub struct Rows {
     pub fingerprint: u64,
 }
 
+/// The values of one input column.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColumnCounts {
+    /// Its position in the configuration.
+    pub column: u8,
+    /// The kinds of its values, without numbers out of range.
+    pub kinds: KindCounts,
+    /// Numbers out of the configured range.
+    pub out_of_range: u32,
+    /// How many numbers there are in each cell of [`VALUE_BOUNDS`](crate::cells::VALUE_BOUNDS), without empty ones.
+    pub cells: Vec<(u8, u32)>,
+}
+
+impl ColumnCounts {
+    /// How many values there are.
+    pub fn total(&self) -> u32 {
+        self.kinds.total().saturating_add(self.out_of_range)
+    }
+}
+
 /// An LLM's answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Generation {
@@ -260,12 +280,14 @@ pub struct Record {
     pub rows: Option<Rows>,
     /// The generation, if the route is an LLM's.
     pub generation: Option<Generation>,
+    /// The configured columns of the input that have values.
+    pub columns: Vec<ColumnCounts>,
     /// Values and classes that were seen but are not in the record.
     pub cut: u32,
 }
 
 impl Record {
-    /// The record in bytes. Classes that do not fit are counted as cut.
+    /// The record in bytes. Columns and classes that do not fit are counted as cut.
     pub fn encode(&self) -> Vec<u8> {
         wire::encode(self)
     }

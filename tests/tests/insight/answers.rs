@@ -13,10 +13,10 @@ use crate::records::{Recorded, SCORE, builder, response};
 
 const JSON: &str = "content-type: application/json\r\n";
 /// The numbers in an answer of half a megabyte.
-const LARGE: usize = 60_000;
+const LARGE: usize = 30_000;
 
 fn numbers(count: usize) -> String {
-    let numbers: Vec<String> = (0..count).map(|number| format!("{number}.5")).collect();
+    let numbers: Vec<String> = (0..count).map(|number| format!("{number}.5000000000")).collect();
     format!("{{\"predictions\": [{}]}}", numbers.join(", "))
 }
 

@@ -2,6 +2,7 @@
 
 mod answers;
 mod captures;
+mod columns;
 mod hostile;
 mod order;
 mod records;

@@ -13,13 +13,16 @@ use serde_json::json;
 use crate::{dashboards, rules, succeed};
 
 /// The labels of each series beside tenant, model and route.
-const SERIES: [(&str, &str); 27] = [
+const SERIES: [(&str, &str); 31] = [
     ("prediction_requests_total", r#",status="success""#),
     ("model_info", r#",deployment="churn""#),
     ("prediction_value_bucket", r#",le="0.1""#),
     ("prediction_value_bucket", r#",le="+Inf""#),
     ("prediction_classes_total", r#",class="yes""#),
     ("prediction_values_total", r#",kind="number""#),
+    ("prediction_column_values_total", r#",column="age",kind="out_of_range""#),
+    ("prediction_column_value_bucket", r#",column="age",le="0.1""#),
+    ("prediction_column_value_bucket", r#",column="age",le="+Inf""#),
     ("prediction_rows_sum", ""),
     ("prediction_rows_count", ""),
     ("scoretap_bodies_total", r#",scanned="whole""#),
@@ -39,6 +42,7 @@ const SERIES: [(&str, &str); 27] = [
     ("namespace_model_route:prediction_psi:of6h", r#",of="value""#),
     ("namespace_model_route:prediction_js:of6h", r#",of="value""#),
     ("namespace_model_route:prediction_ks:of6h", ""),
+    ("namespace_model_route_column:prediction_column_out_of_range:ratio1h", r#",column="age""#),
     ("namespace_model_route:prediction_error_bodies:ratio_rate5m", ""),
     ("namespace_model_route:prediction_repeats:ratio1h", ""),
 ];
@@ -56,6 +60,7 @@ fn exposition() -> String {
     }
     for time in (now - 120..now + 120).step_by(2) {
         writeln!(text, "scoretap_prediction_psi_limit 0.2 {time}").unwrap();
+        writeln!(text, "scoretap_column_out_of_range_ratio_limit 0.01 {time}").unwrap();
     }
     text + "# EOF\n"
 }

@@ -5,7 +5,7 @@ use crate::as_float;
 use scoretap_dialect::Dimension;
 use scoretap_dialect::bodies::{BodyCount, BodyHistogram};
 
-use crate::reading::bodies::{Count, FixedCells};
+use crate::reading::bodies::{Count, FixedCells, Labels};
 use crate::reading::measured::earlier;
 use crate::render::encode::{Buckets, Encoder, Value, bound_text};
 
@@ -19,13 +19,15 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
     }
 
     pub(super) fn body_counts(&mut self, of: BodyCount) {
-        let mut counted: Vec<(&'a str, Count)> = Vec::new();
+        let mut counted: Vec<(Labels<'a>, Count)> = Vec::new();
         let series = self.series();
         for group in self.groups(&series) {
             counted.clear();
             for (_, measured) in group {
-                for (value, count) in measured.bodies.samples(of, measured.created) {
-                    let Some(shown) = self.shown(value) else { continue };
+                for (labels, count) in measured.bodies.samples(of, measured.created) {
+                    let Some(value) = self.shown(labels.value) else { continue };
+                    let column = if self.family.has(Dimension::Column) { labels.column } else { "" };
+                    let shown = Labels { column, value };
                     match counted.iter_mut().find(|(known, _)| *known == shown) {
                         Some((_, total)) => {
                             total.count = total.count.saturating_add(count.count);
@@ -37,8 +39,8 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
             }
             let key = Facts::of_group(group);
             let prefix = self.prefix(key);
-            for (value, Count { count, created }) in &counted {
-                self.sample(Facts { value, ..key }, prefix, Value::Count(*count), *created);
+            for (Labels { column, value }, Count { count, created }) in &counted {
+                self.sample(Facts { column, value, ..key }, prefix, Value::Count(*count), *created);
             }
         }
     }
@@ -66,7 +68,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
                     native: None,
                     created: *created,
                 };
-                self.distribution(Facts { value, ..key }, prefix, &buckets);
+                self.distribution(Facts { column: value, value, ..key }, prefix, &buckets);
             }
         }
     }
@@ -114,7 +116,8 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         if !family.values.is_empty() && family.values.iter().all(|wanted| wanted != value) {
             return None;
         }
-        let label = family.labels.iter().find(|label| label.value.is_of_body());
+        let dimension = family.measure.body_dimension();
+        let label = family.labels.iter().find(|label| Some(label.value) == dimension);
         Some(label.map_or("", |label| label.renamed(value)))
     }
 }

@@ -42,6 +42,7 @@ pub(super) struct Facts<'a> {
     pub(super) end: End<'a>,
     pub(super) deployment: &'a str,
     pub(super) framework: &'a str,
+    pub(super) column: &'a str,
     /// Kind, class, bin, token type, reason, usage or end: a family has at most one of them.
     pub(super) value: &'a str,
 }
@@ -71,6 +72,7 @@ impl<'a> Facts<'a> {
             Dimension::Code | Dimension::Fixed => "",
             Dimension::Deployment => self.deployment,
             Dimension::Framework => self.framework,
+            Dimension::Column => self.column,
             Dimension::ValueKind
             | Dimension::Class
             | Dimension::Bin

@@ -1,5 +1,8 @@
 //! The field `insight`: what the second module reads in bodies.
 
+use scoretap_scan::columns::Column;
+
+use super::columns;
 use super::json::Json;
 use super::reader::Reader;
 use crate::route::Route;
@@ -7,9 +10,11 @@ use crate::route::Route;
 /// The maximum number of classes of one series.
 const MOST_CLASSES: u64 = 100;
 const MOST_BODY_BYTES: u64 = 1 << 30;
+/// The longest key of predictions, in bytes. The scanner keeps as many.
+const LONGEST_KEY: usize = 32;
 
 /// The parts of bodies to read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Insight {
     /// Whether rows, kinds, distributions, classes and repeats are counted.
     pub predictions: bool,
@@ -21,6 +26,10 @@ pub struct Insight {
     pub max_body_bytes: u64,
     /// The outcome of a successful answer whose body reports an error.
     pub error_bodies: ErrorBodies,
+    /// A key of predictions that wins over all usual ones.
+    pub prediction_key: String,
+    /// The input columns whose values are counted.
+    pub columns: Vec<Column>,
 }
 
 /// The outcome of a successful answer whose body is a structured error.
@@ -40,6 +49,8 @@ impl Default for Insight {
             classes: 20,
             max_body_bytes: 1 << 20,
             error_bodies: ErrorBodies::Failure,
+            prediction_key: String::new(),
+            columns: Vec::new(),
         }
     }
 }
@@ -51,14 +62,17 @@ impl Insight {
     }
 
     pub(super) fn read(value: &Json, reader: &mut Reader) -> Self {
-        const FIELDS: [&str; 6] =
-            ["predictions", "llm", "classes", "max_body_bytes", "error_bodies", "columns"];
+        const FIELDS: [&str; 7] =
+            ["predictions", "prediction_key", "llm", "classes", "max_body_bytes", "error_bodies", "columns"];
         let mut insight = Self::default();
         let Some(fields) = value.as_fields() else {
             reader.fault("insight", format!("is {value}; write an object, or {{}} for the defaults"));
             return insight;
         };
         reader.refuse_unknown("insight", fields, &FIELDS);
+        if let Some(value) = fields.get("columns") {
+            insight.columns = columns::read(value, reader);
+        }
         for (field, value) in fields.iter() {
             if let Err(allowed) = insight.set(field, value) {
                 reader.fault(format!("insight.{field}"), format!("is {value}; {allowed}"));
@@ -80,12 +94,15 @@ impl Insight {
                 self.error_bodies = ErrorBodies::Failure;
             }
             ("error_bodies", Json::Text(name)) if name == "count" => self.error_bodies = ErrorBodies::Count,
+            ("prediction_key", Json::Text(key)) if (1..=LONGEST_KEY).contains(&key.len()) => {
+                self.prediction_key.clone_from(key);
+            }
+            ("prediction_key", _) => return Err("write the key of the predictions, of 1 to 32 bytes"),
             ("predictions" | "llm", _) => return Err("write true or false"),
             ("classes", _) => return Err("write a whole number from 0 to 100"),
             ("max_body_bytes", _) => return Err("write a whole number from 1 to 1073741824"),
             ("error_bodies", _) => return Err("allowed are \"failure\" and \"count\""),
-            ("columns", _) => return Err("this release does not support columns yet, so leave it out"),
-            // Reported with all unknown fields.
+            // Columns report their own faults. Unknown fields are reported together.
             _ => {}
         }
         Ok(())

@@ -2,20 +2,25 @@
 
 use std::borrow::Cow;
 
-use scoretap_scan::cells::{FIRST_TOKEN_BOUNDS, ROW_BOUNDS, TOKEN_BOUNDS, TOKEN_TIME_BOUNDS};
-use scoretap_scan::record::{Finding, Finish, Generation, Kind, Record, Rows, Scanned, Tokens};
+use scoretap_scan::cells::{FIRST_TOKEN_BOUNDS, ROW_BOUNDS, TOKEN_BOUNDS, TOKEN_TIME_BOUNDS, VALUE_CELLS};
+use scoretap_scan::record::{ColumnCounts, Finding, Finish, Generation, Kind, Record, Rows, Scanned, Tokens};
 
 use super::{CounterId, Stats, encoded};
 use crate::config::Insight;
 use crate::histogram::cell_index;
 use crate::name::{Series, Stat};
 use crate::outcome::Outcome;
-use crate::reading::{Reading, Spread, StreamEnd, Summed, TokenType, Usage};
+use crate::reading::{ColumnKind, Reading, Spread, StreamEnd, Summed, TokenType, Usage};
 use crate::route::Route;
 use crate::series::{Admission, Evidence, SeriesTable};
 
 /// The most that one answer adds to a counter: three days in nanoseconds.
 const MOST_OF_ONE_ANSWER: u64 = 1 << 48;
+
+/// The first position of a cell of a column, after its kinds.
+const FIRST_CELL: usize = ColumnKind::ALL.len();
+/// The number of counters of a column.
+const COLUMN_COUNTERS: usize = FIRST_CELL + VALUE_CELLS;
 
 /// The counters of one series, which are defined at first use.
 #[derive(Debug)]
@@ -26,6 +31,10 @@ pub(super) struct BodyCounters {
     classes: SeriesTable<Option<usize>>,
     /// The fingerprint of the last answer on this worker; 0 before the first.
     last: u64,
+    /// Whether the input columns of this series are counted, once known.
+    has_columns: Option<bool>,
+    /// By column, and then by the position of a kind or, after the kinds, of a cell.
+    columns: Vec<Option<CounterId>>,
 }
 
 impl BodyCounters {
@@ -36,6 +45,8 @@ impl BodyCounters {
             counters: Vec::new(),
             classes: SeriesTable::with_key(Cow::Owned(key), insight.classes),
             last: 0,
+            has_columns: None,
+            columns: Vec::new(),
         }
     }
 }
@@ -45,6 +56,8 @@ pub(super) struct BodyCounter<'a, S> {
     pub(super) insight: &'a Insight,
     pub(super) series: &'a Series<'static>,
     pub(super) counters: &'a mut BodyCounters,
+    /// The series whose input columns are counted.
+    pub(super) with_columns: &'a mut SeriesTable<Option<usize>>,
     pub(super) name: &'a mut String,
     pub(super) stats: &'a S,
 }
@@ -64,6 +77,49 @@ impl<S: Stats> BodyCounter<'_, S> {
         if self.insight.llm {
             self.generation(record, route, outcome);
         }
+        if !record.columns.is_empty() {
+            self.columns(&record.columns);
+        }
+    }
+
+    fn columns(&mut self, columns: &[ColumnCounts]) {
+        if !self.counts_columns() {
+            let values = columns.iter().map(|counts| u64::from(counts.total()));
+            return self.add(Reading::Cut, values.fold(0, u64::saturating_add));
+        }
+        let insight = self.insight;
+        for ColumnCounts { column: number, kinds, out_of_range, cells } in columns {
+            let Some(column) = insight.columns.get(usize::from(*number)) else { continue };
+            let first = usize::from(*number).saturating_mul(COLUMN_COUNTERS);
+            for (position, kind) in ColumnKind::ALL.into_iter().enumerate() {
+                let amount = match kind {
+                    ColumnKind::Kind(kind) => kinds.get(kind),
+                    ColumnKind::OutOfRange => *out_of_range,
+                };
+                let slot = first.saturating_add(position);
+                self.add_to(slot, u64::from(amount), || Reading::Column(column.label(), kind));
+            }
+            for (cell, count) in cells {
+                let slot = first.saturating_add(FIRST_CELL).saturating_add(usize::from(*cell));
+                self.add_to(slot, u64::from(*count), || Reading::ColumnCell(column.label(), *cell));
+            }
+        }
+    }
+
+    /// Whether the series is one of the first with input columns.
+    fn counts_columns(&mut self) -> bool {
+        if let Some(is_known) = self.counters.has_columns {
+            return is_known;
+        }
+        self.name.clear();
+        self.series.encode(self.name);
+        let admission = self.with_columns.admit(self.name, Evidence::Shown, self.stats);
+        self.counters.has_columns = match admission {
+            Admission::Admitted => Some(true),
+            Admission::NotYet => None,
+            Admission::Never => Some(false),
+        };
+        admission == Admission::Admitted
     }
 
     fn predictions(&mut self, record: &Record, rows: &Rows) {
@@ -167,20 +223,37 @@ impl<S: Stats> BodyCounter<'_, S> {
 
     fn add(&mut self, reading: Reading<'_>, amount: u64) {
         let Some(slot) = reading.slot().filter(|_| amount > 0) else { return };
-        let known = self.counters.counters.get(slot).copied().flatten();
+        let known = known(&self.counters.counters, slot);
         let Some(counter) = known.or_else(|| self.define(reading)) else { return };
-        if self.counters.counters.len() <= slot {
-            self.counters.counters.resize(slot.saturating_add(1), None);
-        }
-        self.counters.counters.get_mut(slot).into_iter().for_each(|known| *known = Some(counter));
+        remember(&mut self.counters.counters, slot, counter);
         // Servers may report any number. Without a limit, a few answers would make the counter wrap.
         self.stats.add(counter, amount.min(MOST_OF_ONE_ANSWER));
+    }
+
+    fn add_to<'r>(&mut self, slot: usize, amount: u64, reading: impl FnOnce() -> Reading<'r>) {
+        if amount > 0
+            && let Some(counter) = known(&self.counters.columns, slot).or_else(|| self.define(reading()))
+        {
+            remember(&mut self.counters.columns, slot, counter);
+            self.stats.add(counter, amount);
+        }
     }
 
     fn define(&mut self, reading: Reading<'_>) -> Option<CounterId> {
         let stat = Stat::Read { series: self.series.clone(), reading };
         self.stats.counter(encoded(self.name, &stat))
     }
+}
+
+fn known(counters: &[Option<CounterId>], slot: usize) -> Option<CounterId> {
+    counters.get(slot).copied().flatten()
+}
+
+fn remember(counters: &mut Vec<Option<CounterId>>, slot: usize, counter: CounterId) {
+    if counters.len() <= slot {
+        counters.resize(slot.saturating_add(1), None);
+    }
+    counters.get_mut(slot).into_iter().for_each(|known| *known = Some(counter));
 }
 
 fn stream_end(generation: &Generation, error: Finding, outcome: Outcome) -> StreamEnd {

@@ -9,7 +9,9 @@ use scoretap_core::name::Stat;
 use scoretap_core::observe::Observer;
 use scoretap_core::outcome::flag;
 use scoretap_scan::answer::{About, AnswerScanner};
+use scoretap_scan::columns::{Column, Key};
 use scoretap_scan::record::{Finding, Generation, Record, Rows, Scanned, Tokens};
+use scoretap_scan::request::{Format, RequestScanner};
 use scoretap_scan::text::Text;
 
 use crate::host::{Ended, Host};
@@ -364,6 +366,53 @@ fn echoed_names_get_twenty_series_across_workers() {
     let calls = counters(&host, "call");
     assert_eq!(calls.len(), 21);
     assert!(calls.iter().any(|counter| counter.starts_with("openai.*.*.") && counter.ends_with(" 130")));
+}
+
+/// A request with these values of the column `age`, and an answer.
+fn with_column(path: &str, values: &str) -> Ended {
+    let columns = [Column { key: Key::Name("age".to_owned()), min: 0.0, max: 120.0 }];
+    let mut request = RequestScanner::new(Format::Json, 1 << 20, &columns);
+    request.feed(format!("{{\"age\": {values}}}").as_bytes(), &columns);
+    call(path, COMPLETE, Some(Record { columns: request.columns(), ..answer("[1]") }))
+}
+
+const COLUMN: &str = r#"{"insight": {"columns": [{"name": "age", "min": 0, "max": 120}]}}"#;
+
+#[test]
+fn columns_count_kinds_and_cells() {
+    let host = observed(COLUMN, &[with_column("/score", "[30, null, 130, 30]")]);
+    let counted: Vec<String> =
+        counters(&host, "read").into_iter().filter(|counter| counter.contains("column")).collect();
+    let expected = [
+        "score.~.~.column.age.null 1",
+        "score.~.~.column.age.number 2",
+        "score.~.~.column.age.out_of_range 1",
+        "score.~.~.column_value.age.49 2",
+        "score.~.~.column_value.age.51 1",
+    ];
+    assert_eq!(counted, expected);
+    for (name, _) in host.statistics() {
+        assert!(Stat::decode(&name).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn columns_are_counted_for_four_models() {
+    let host = Host::default();
+    let config = || Some(Config::parse(COLUMN.as_bytes()).unwrap());
+    let mut workers = [Observer::new(config()), Observer::new(config())];
+    for model in (0..6).chain(0..6) {
+        let call = with_column(&format!("/v1/models/m{model}:predict"), "[1, 2]");
+        workers.iter_mut().for_each(|worker| worker.observe(&call, &host));
+    }
+    let all = counters(&host, "read");
+    let of = |part: &str| all.iter().filter(|counter| counter.contains(part)).cloned().collect::<Vec<_>>();
+    // Each of the others has two calls of each worker with two values.
+    assert_eq!(
+        (of(".column.age.number 8").len(), of(".column.").len(), of(".cut 8").len()),
+        (4, 4, 2),
+        "{all:?}"
+    );
 }
 
 fn rows() -> impl Strategy<Value = Rows> {

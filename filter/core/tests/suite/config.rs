@@ -1,6 +1,7 @@
 use scoretap_core::config::{Config, ErrorBodies, Insight};
 use scoretap_core::histogram::{DEFAULT_TIME_BOUNDS, Histogram, LLM_TIME_BOUNDS};
 use scoretap_core::route::Source;
+use scoretap_scan::columns::{Column, Key};
 
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -175,16 +176,26 @@ fn insight_has_defaults_and_reads_each_field() {
         classes: 20,
         max_body_bytes: 1 << 20,
         error_bodies: ErrorBodies::Failure,
+        prediction_key: String::new(),
+        columns: Vec::new(),
     };
     assert_eq!(insight(r#"{"insight": {}}"#), Some(defaults));
     let json = r#"{"insight": {"predictions": false, "llm": false, "classes": 0, "max_body_bytes": 1,
-        "error_bodies": "count"}}"#;
+        "error_bodies": "count", "prediction_key": "risk", "columns": [
+        {"name": "age", "min": 0, "max": 120.5}, {"index": 3, "min": -1}, {"name": "city"}]}}"#;
+    let column = |key, min, max| Column { key, min, max };
     let expected = Insight {
         predictions: false,
         llm: false,
         classes: 0,
         max_body_bytes: 1,
         error_bodies: ErrorBodies::Count,
+        prediction_key: "risk".to_owned(),
+        columns: vec![
+            column(Key::Name("age".to_owned()), 0.0, 120.5),
+            column(Key::Index(3), -1.0, f64::INFINITY),
+            column(Key::Name("city".to_owned()), f64::NEG_INFINITY, f64::INFINITY),
+        ],
     };
     assert_eq!(insight(json), Some(expected));
 }
@@ -195,12 +206,12 @@ fn each_fault_of_insight_names_its_field() {
     check("true", "insight: is true; write an object, or {} for the defaults");
     check(
         r#"{"rows": true}"#,
-        "insight.rows: is not a field; allowed here are predictions, llm, classes, max_body_bytes, error_bodies, \
-         columns",
+        "insight.rows: is not a field; allowed here are predictions, prediction_key, llm, classes, \
+         max_body_bytes, error_bodies, columns",
     );
     check(
-        r#"{"columns": [{"name": "age"}]}"#,
-        "insight.columns: is a list of 1; this release does not support columns yet, so leave it out",
+        r#"{"prediction_key": ""}"#,
+        "insight.prediction_key: is \"\"; write the key of the predictions, of 1 to 32 bytes",
     );
     check(r#"{"llm": 1}"#, "insight.llm: is 1; write true or false");
     check(r#"{"predictions": "no"}"#, "insight.predictions: is \"no\"; write true or false");
@@ -212,6 +223,43 @@ fn each_fault_of_insight_names_its_field() {
     check(
         r#"{"error_bodies": "ignore"}"#,
         "insight.error_bodies: is \"ignore\"; allowed are \"failure\" and \"count\"",
+    );
+}
+
+#[test]
+fn each_fault_of_a_column_names_its_field() {
+    let check = |columns: &str, expected: &str| {
+        check_fault(&format!("{{\"insight\": {{\"columns\": {columns}}}}}"), expected);
+    };
+    check("[]", "insight.columns: is an empty list; write a list of 1 to 32 columns, or leave it out");
+    check(
+        r#"{"name": "age"}"#,
+        "insight.columns: is an object; write a list of 1 to 32 columns, or leave it out",
+    );
+    check(
+        r#"["age"]"#,
+        "insight.columns[0]: is \"age\"; write {\"name\": \"income\", \"min\": 0, \"max\": 1000000}",
+    );
+    let needs = "needs either \"name\" or, where rows are lists, \"index\"; write one of them";
+    check(r#"[{"min": 1}]"#, &format!("insight.columns[0]: {needs}"));
+    check(r#"[{"name": "a", "index": 1}]"#, &format!("insight.columns[0]: {needs}"));
+    check(r#"[{"name": ""}]"#, "insight.columns[0].name: is \"\"; write a text of 1 to 64 bytes");
+    check(r#"[{"index": -1}]"#, "insight.columns[0].index: is -1; write a whole number from 0 to 9999");
+    check(
+        r#"[{"name": "a", "max": "9"}]"#,
+        "insight.columns[0].max: is \"9\"; write a number, or leave it out",
+    );
+    check(
+        r#"[{"name": "a", "min": 2, "max": 1}]"#,
+        "insight.columns[0].min: is 2, above the max of 1; exchange them",
+    );
+    check(
+        r#"[{"index": 3}, {"name": "3"}]"#,
+        "insight.columns[1]: is \"3\", as insight.columns[0]; name each column once",
+    );
+    check(
+        r#"[{"name": "a", "mim": 2}]"#,
+        "insight.columns[0].mim: is not a field; allowed here are name, index, min, max",
     );
 }
 

@@ -1,14 +1,19 @@
 //! The record's bytes. Numbers are varints, as protobuf writes them; a field is a tag, a length and a value.
 
 use super::{
-    Finding, Finish, FinishCounts, Generation, Kind, KindCounts, LONGEST, Record, Rows, Scanned, Tokens,
+    ColumnCounts, Finding, Finish, FinishCounts, Generation, Kind, KindCounts, LONGEST, Record, Rows,
+    Scanned, Tokens,
 };
 use crate::cells::{GAP_CELLS, VALUE_CELLS};
 use crate::classes::{self, LONGEST as LONGEST_CLASS};
+use crate::columns;
 use crate::text::Text;
 
 /// The first byte. A reader rejects any other.
 const FORMAT: u8 = 1;
+
+/// The record's length up to its last column, which leaves room for the cells of the predictions.
+const MOST_COLUMNS: usize = LONGEST.saturating_sub(512);
 
 /// The longest varint, in bytes.
 const VARINT: usize = 10;
@@ -34,10 +39,11 @@ enum Tag {
     Events,
     Gaps,
     Cut,
+    Column,
 }
 
 impl Tag {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Scanned,
         Self::RequestModel,
         Self::Model,
@@ -55,6 +61,7 @@ impl Tag {
         Self::Events,
         Self::Gaps,
         Self::Cut,
+        Self::Column,
     ];
 }
 
@@ -69,6 +76,9 @@ pub(super) fn encode(record: &Record) -> Vec<u8> {
         encode_generation(&mut bytes, generation);
     }
     let mut cut = record.cut;
+    for column in &record.columns {
+        cut = cut.saturating_add(encode_column(&mut bytes, column));
+    }
     if let Some(rows) = &record.rows {
         cut = cut.saturating_add(encode_rows(&mut bytes, rows));
     }
@@ -87,6 +97,24 @@ fn encode_generation(bytes: &mut Vec<u8>, generation: &Generation) {
     numbers(bytes, Tag::Finish, Finish::ALL.map(|reason| u64::from(finish.get(reason))));
     numbers(bytes, Tag::Events, [*content_events, optional(*first_content), optional(*last_content)]);
     pairs(bytes, Tag::Gaps, gaps);
+}
+
+/// Returns how many values did not fit.
+fn encode_column(bytes: &mut Vec<u8>, counts: &ColumnCounts) -> u32 {
+    let ColumnCounts { column, kinds, out_of_range, cells } = counts;
+    let mut value = Vec::new();
+    varint(&mut value, u64::from(*column));
+    Kind::ALL.iter().for_each(|kind| varint(&mut value, u64::from(kinds.get(*kind))));
+    varint(&mut value, u64::from(*out_of_range));
+    for (cell, count) in cells {
+        varint(&mut value, u64::from(*cell));
+        varint(&mut value, u64::from(*count));
+    }
+    let fits = bytes.len().saturating_add(value.len()).saturating_add(3) <= MOST_COLUMNS;
+    if fits {
+        field(bytes, Tag::Column, &value);
+    }
+    if fits { 0 } else { counts.total() }
 }
 
 /// Returns how many predictions of classes did not fit.
@@ -186,6 +214,14 @@ impl<'a> Reader<'a> {
         Some((tag, Reader(value)))
     }
 
+    fn kinds(&mut self) -> Option<KindCounts> {
+        let mut kinds = KindCounts::default();
+        for kind in Kind::ALL {
+            kinds.set(kind, self.small()?);
+        }
+        Some(kinds)
+    }
+
     fn pairs(&mut self, cells: usize) -> Option<Vec<(u8, u32)>> {
         let mut pairs = Vec::new();
         while !self.0.is_empty() {
@@ -226,6 +262,7 @@ fn decode_field(record: &mut Record, tag: Tag, mut value: Reader<'_>) -> Option<
         Tag::Model => record.model = Text::from(value.0).kept_only(),
         Tag::Version => record.version = Text::from(value.0).kept_only(),
         Tag::Cut => record.cut = value.small()?,
+        Tag::Column => record.columns.push(decode_column(value, record.columns.last())?),
         Tag::Rows | Tag::Kinds | Tag::Cells | Tag::Class | Tag::OtherClasses | Tag::Fingerprint => {
             decode_rows(record.rows.get_or_insert_default(), tag, value)?;
         }
@@ -236,16 +273,20 @@ fn decode_field(record: &mut Record, tag: Tag, mut value: Reader<'_>) -> Option<
     Some(())
 }
 
+/// Columns come in the order of the configuration.
+fn decode_column(mut value: Reader<'_>, last: Option<&ColumnCounts>) -> Option<ColumnCounts> {
+    let column = u8::try_from(value.varint()?).ok()?;
+    if usize::from(column) >= columns::MOST || last.is_some_and(|last| last.column >= column) {
+        return None;
+    }
+    let kinds = value.kinds()?;
+    Some(ColumnCounts { column, kinds, out_of_range: value.small()?, cells: value.pairs(VALUE_CELLS)? })
+}
+
 fn decode_rows(rows: &mut Rows, tag: Tag, mut value: Reader<'_>) -> Option<()> {
     match tag {
         Tag::Rows => rows.rows = value.varint()?,
-        Tag::Kinds => {
-            let mut kinds = KindCounts::default();
-            for kind in Kind::ALL {
-                kinds.set(kind, value.small()?);
-            }
-            rows.kinds = kinds;
-        }
+        Tag::Kinds => rows.kinds = value.kinds()?,
         Tag::Cells => rows.cells = value.pairs(VALUE_CELLS)?,
         Tag::OtherClasses => rows.other_classes = value.small()?,
         Tag::Fingerprint => rows.fingerprint = value.varint()?,

@@ -156,9 +156,9 @@ fn choices_follow_from_the_request() {
     ];
     for (body, choices) in table {
         for at in 0..=body.len() {
-            let mut scanner = RequestScanner::new(Format::Json, 1 << 20);
-            scanner.feed(&body.as_bytes()[..at]);
-            scanner.feed(&body.as_bytes()[at..]);
+            let mut scanner = RequestScanner::new(Format::Json, 1 << 20, &[]);
+            scanner.feed(&body.as_bytes()[..at], &[]);
+            scanner.feed(&body.as_bytes()[at..], &[]);
             assert_eq!(
                 (scanner.model().head(), scanner.choices()),
                 (b"m".as_slice(), choices),
@@ -172,9 +172,9 @@ fn choices_follow_from_the_request() {
 fn grpc_request_names_its_model() {
     let body = b"\0\0\0\0\x08\x0a\x04iris\x1a\0";
     for at in 0..=body.len() {
-        let mut scanner = RequestScanner::new(Format::Grpc, 1 << 20);
-        scanner.feed(&body[..at]);
-        scanner.feed(&body[at..]);
+        let mut scanner = RequestScanner::new(Format::Grpc, 1 << 20, &[]);
+        scanner.feed(&body[..at], &[]);
+        scanner.feed(&body[at..], &[]);
         assert_eq!(scanner.model().head(), b"iris", "split at {at}");
     }
 }

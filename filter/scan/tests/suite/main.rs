@@ -1,6 +1,7 @@
 //! Scanners read the answers of real servers, and each format, correctly.
 
 mod captures;
+mod columns;
 mod formats;
 mod http;
 mod limits;

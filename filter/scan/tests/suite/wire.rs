@@ -2,7 +2,8 @@
 
 use scoretap_scan::cells::{GAP_CELLS, VALUE_CELLS};
 use scoretap_scan::record::{
-    Finding, Finish, FinishCounts, Generation, Kind, KindCounts, LONGEST, Record, Rows, Scanned, Tokens,
+    ColumnCounts, Finding, Finish, FinishCounts, Generation, Kind, KindCounts, LONGEST, Record, Rows,
+    Scanned, Tokens,
 };
 use scoretap_scan::text::Text;
 
@@ -41,6 +42,7 @@ fn largest(classes: usize) -> Record {
         error: Finding::Structured,
         rows: Some(rows),
         generation: Some(generation),
+        columns: Vec::new(),
         cut: 3,
     }
 }
@@ -75,7 +77,9 @@ fn classes_beyond_the_record_count_as_cut() {
 
 #[test]
 fn every_damaged_record_is_refused_or_read() {
-    let bytes = largest(3).encode();
+    let column =
+        |column| ColumnCounts { column, out_of_range: 300, cells: vec![(3, 300)], ..ColumnCounts::default() };
+    let bytes = Record { columns: vec![column(0), column(31)], ..largest(3) }.encode();
     for at in 0..bytes.len() {
         Record::decode(&bytes[..at]);
         for byte in [0, 1, 0x7F, 0x80, 0xFF] {
