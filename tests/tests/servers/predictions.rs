@@ -2,42 +2,50 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use anyhow::Result;
 use scoretap_tests::apps::local;
 use scoretap_tests::child::Child;
 use scoretap_tests::exposition::Exposition;
 use scoretap_tests::http::{self, Call, Endpoint};
 use scoretap_tests::ports;
 use scoretap_tests::stack::{Folders, Stack, Upstream};
-use scoretap_tests::wait::STARTUP;
 use scoretap_tests::{tools, workspace};
 use serde::Deserialize;
+use serde_json::json;
 
 const CALLS: usize = 60;
+/// Some servers start workers and import large libraries first.
+const STARTUP: Duration = Duration::from_secs(120);
+
+pub(crate) type Row = [f64; 3];
 
 /// A server, and what it can answer.
-struct Server {
-    name: &'static str,
-    path: &'static str,
-    health: &'static str,
-    command: fn(&Path, &str) -> Command,
+pub(crate) struct Server {
+    pub(crate) name: &'static str,
+    pub(crate) health: &'static str,
+    pub(crate) python: fn() -> Result<PathBuf>,
+    pub(crate) command: fn(&Path, &str) -> Command,
+    /// The call for predictions of a kind.
+    pub(crate) call: fn(&str, &[Row]) -> Call,
     /// Kinds of predictions, see `tests/python/servers/model.py`.
-    kinds: &'static [&'static str],
+    pub(crate) kinds: &'static [&'static str],
     /// Whether it answers a caught exception with 200.
-    catches: bool,
+    pub(crate) catches: bool,
 }
 
-const FINITE: [&str; 5] = ["numbers", "digits", "texts", "flags", "gaps"];
-const ALL: [&str; 6] = ["numbers", "digits", "texts", "flags", "gaps", "nans"];
+pub(crate) const FINITE: [&str; 5] = ["numbers", "digits", "texts", "flags", "gaps"];
+pub(crate) const ALL: [&str; 6] = ["numbers", "digits", "texts", "flags", "gaps", "nans"];
 
 const FLASK: Server = Server {
     name: "flask",
-    path: "/predict",
     health: "/health",
+    python: tools::servers_python,
     command: |python, port| script(python, "flask_app.py", port),
+    call: |kind, rows| plain("/predict", kind, rows),
     kinds: &ALL,
     catches: true,
 };
@@ -58,7 +66,6 @@ const LITSERVE: Server = Server {
 };
 const AZURE: Server = Server {
     name: "azureml-inference-server-http",
-    path: "/score",
     health: "/",
     command: |python, port| {
         let mut command = Command::new(python.with_file_name("azmlinfsrv"));
@@ -66,10 +73,11 @@ const AZURE: Server = Server {
         command.args(["--port", port]).env("PYTHONPATH", workspace::python_file("servers"));
         command
     },
+    call: |kind, rows| plain("/score", kind, rows),
     ..FLASK
 };
 
-fn script(python: &Path, file: &str, port: &str) -> Command {
+pub(crate) fn script(python: &Path, file: &str, port: &str) -> Command {
     let mut command = Command::new(python);
     command.arg(workspace::python_file("servers").join(file)).arg(port);
     command
@@ -85,24 +93,34 @@ struct Truth {
     classes: BTreeMap<String, f64>,
 }
 
-struct Served {
-    stack: Stack,
+/// A server behind Envoy with both modules.
+pub(crate) struct Served {
+    pub(crate) stack: Stack,
     answers: PathBuf,
     _server: Child,
+    _folders: Folders,
 }
 
 impl Served {
     fn start(server: &Server) -> Self {
-        let python = tools::servers_python().unwrap();
-        let folders = Folders::create(&format!("app-{}", server.name)).unwrap();
-        let answers = folders.logs.join("answers.jsonl");
-        let _ = std::fs::remove_file(&answers);
         let address = local(ports::free());
-        let mut command = (server.command)(&python, &address.port().to_string());
+        let command = (server.command)(&(server.python)().unwrap(), &address.port().to_string());
+        let is_ready = || http::get(&Endpoint::Tcp(address), server.health).is_ok();
+        Self::launch(server.name, command, is_ready, Upstream::Http1(address))
+    }
+
+    pub(crate) fn launch(
+        name: &str,
+        mut command: Command,
+        is_ready: impl FnMut() -> bool,
+        upstream: Upstream,
+    ) -> Self {
+        let folders = Folders::create(&format!("app-{name}")).unwrap();
+        let answers = folders.logs.join("answers.jsonl");
         command.current_dir(&folders.run).env("ANSWERS", &answers).env("PYTHONDONTWRITEBYTECODE", "1");
-        let mut app = Child::spawn(server.name, &command, &folders.logs.join("server.log")).unwrap();
-        app.wait_ready(STARTUP, || http::get(&Endpoint::Tcp(address), server.health).is_ok()).unwrap();
-        Self { stack: stack(server.name, address), answers, _server: app }
+        let mut app = Child::spawn(name, &command, &folders.logs.join("server.log")).unwrap();
+        app.wait_ready(STARTUP, is_ready).unwrap();
+        Self { stack: stack(name, upstream), answers, _server: app, _folders: folders }
     }
 
     /// NumPy's counts of the app's log.
@@ -118,53 +136,66 @@ impl Served {
     }
 }
 
-fn stack(name: &str, app: SocketAddr) -> Stack {
+fn stack(name: &str, upstream: Upstream) -> Stack {
     Stack::builder(&format!("server-{name}"))
-        .upstream(Upstream::Http1(app))
+        .upstream(upstream)
         .filter_config(r#"{"insight": {}}"#)
         .with_insight()
         .start()
         .unwrap()
 }
 
-/// One to seven rows of a kind.
-fn body(kind: &str, number: usize) -> String {
-    let row = |row: usize| {
-        let value = |factor: usize| (number * factor + row * 13) % 19;
-        format!("[{}.5, {}, {}]", value(7), value(11), value(3))
-    };
-    let rows: Vec<String> = (0..=number % 7).map(row).collect();
-    format!(r#"{{"kind": "{kind}", "rows": [{}]}}"#, rows.join(", "))
+pub(crate) fn plain(path: &str, kind: &str, rows: &[Row]) -> Call {
+    Call::post(path, json!({"kind": kind, "rows": rows}).to_string())
 }
 
+/// One to seven rows.
+fn rows(number: usize) -> Vec<Row> {
+    let row = |row: usize| {
+        let value = |factor: usize| f64::from(u8::try_from((number * factor + row * 13) % 19).unwrap());
+        [value(7) + 0.5, value(11), value(3)]
+    };
+    (0..=number % 7).map(row).collect()
+}
+
+/// Makes calls of every kind, and compares the counts. Returns the server for further calls.
 #[track_caller]
-fn check(server: &Server) {
+pub(crate) fn check(server: &Server) -> Served {
     let served = Served::start(server);
     let call = |kind: &str, number: usize| {
-        let answer = served.stack.call(Call::post(server.path, body(kind, number))).unwrap();
+        let answer = served.stack.call((server.call)(kind, &rows(number))).unwrap();
         assert_eq!(answer.status, 200, "{kind}: {}", answer.text());
     };
     (0..CALLS).for_each(|number| call(server.kinds[number % server.kinds.len()], number));
     served.stack.settle();
-    let metrics = served.stack.metrics();
-    check_counts(&metrics, &served);
+    check_counts(&served.stack.metrics(), &served);
     if server.catches {
-        call("caught", 0);
-        served.stack.settle();
-        let metrics = served.stack.metrics();
-        assert_eq!(metrics.sum("prediction_error_bodies_total", &[]), 1.0);
-        assert_eq!(metrics.sum("prediction_errors_total", &[("error_type", "reported_error")]), 1.0);
+        check_caught(&served, (server.call)("caught", &rows(0)));
     }
+    served
+}
+
+/// Checks that a caught exception counts as an error that a success reports.
+#[track_caller]
+pub(crate) fn check_caught(served: &Served, call: Call) {
+    assert_eq!(served.stack.call(call).unwrap().status, 200);
+    served.stack.settle();
+    let metrics = served.stack.metrics();
+    assert_eq!(metrics.sum("prediction_error_bodies_total", &[]), 1.0);
+    assert_eq!(metrics.sum("prediction_errors_total", &[("error_type", "reported_error")]), 1.0);
 }
 
 #[track_caller]
-fn check_counts(metrics: &Exposition, served: &Served) {
+pub(crate) fn check_counts(metrics: &Exposition, served: &Served) {
     let buckets = metrics.select("prediction_value_bucket", &[]);
     let mut cells: Vec<(f64, f64)> =
         buckets.filter_map(|(labels, count)| Some((labels.get("le")?.parse().ok()?, count))).collect();
     cells.retain(|(bound, _)| bound.is_finite());
     cells.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let (bounds, counts): (Vec<f64>, Vec<f64>) = cells.into_iter().unzip();
+    // Each model has cells of its own.
+    let of_bound = |cells: &[(f64, f64)]| (cells[0].0, cells.iter().map(|(_, count)| count).sum::<f64>());
+    let (bounds, counts): (Vec<f64>, Vec<f64>) =
+        cells.chunk_by(|one, other| one.0.total_cmp(&other.0).is_eq()).map(of_bound).unzip();
     let truth = served.truth(&bounds);
     assert_eq!(counts, truth.at_most, "{bounds:?}");
     assert_eq!(metrics.sum("prediction_requests_total", &[("status", "success")]), truth.answers);
@@ -173,11 +204,12 @@ fn check_counts(metrics: &Exposition, served: &Served) {
     for (kind, count) in &truth.kinds {
         assert_eq!(metrics.sum("prediction_values_total", &[("kind", kind)]), *count, "{kind}");
     }
-    let classes = metrics.select("prediction_classes_total", &[]);
-    let classes: BTreeMap<String, f64> = classes
-        .filter(|(labels, count)| *count > 0.0 || labels.get("class").is_none_or(|class| class != "other"))
-        .map(|(labels, count)| (labels["class"].clone(), count))
-        .collect();
+    let mut classes = BTreeMap::new();
+    for (labels, count) in metrics.select("prediction_classes_total", &[]) {
+        if count > 0.0 || labels["class"] != "other" {
+            *classes.entry(labels["class"].clone()).or_default() += count;
+        }
+    }
     assert_eq!(classes, truth.classes);
     assert_eq!(metrics.sum("scoretap_bodies_total", &[("scanned", "whole")]), truth.answers);
 }
