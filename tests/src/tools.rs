@@ -79,6 +79,12 @@ pub fn servers_python() -> Result<PathBuf> {
     Ok(pip::requirements("python-servers", "servers/requirements.txt")?.join("bin/python"))
 }
 
+/// The Python interpreter of a model server that needs an environment of its own, such as `mlserver`.
+pub fn server_python(name: &str) -> Result<PathBuf> {
+    let requirements = format!("servers/requirements-{name}.txt");
+    Ok(pip::requirements(&format!("python-{name}"), &requirements)?.join("bin/python"))
+}
+
 /// The Python interpreter that has the instrumenting libraries of `tests/python/libraries`.
 pub fn libraries_python() -> Result<PathBuf> {
     Ok(pip::requirements("python-libraries", "libraries/requirements.txt")?.join("bin/python"))

@@ -9,8 +9,8 @@ use crate::package;
 use crate::run::{cargo, visibly};
 use crate::test::{Outcome, with_prometheus_3};
 
-/// The module of the tests that need the full tier.
-const FULL: &str = "full::";
+/// The module of the tests that run on request only.
+pub(crate) const FULL: &str = "full::";
 
 /// Runs the tests whose programs exist or can be built in minutes.
 pub(crate) fn core(tests: &[String]) -> Result<Outcome> {

@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use scoretap_tests::tools::{self, EnvoyVersion};
 
+use crate::cluster::FULL;
 use crate::run::{cargo, visibly};
 use crate::{cluster, fuzz, generate, package};
 
@@ -13,7 +14,7 @@ pub(crate) struct Args {
     /// Run these stages alone
     #[arg(value_name = "STAGE", value_parser = clap::builder::PossibleValuesParser::new(names()))]
     stages: Vec<String>,
-    /// In the stages on clusters, run only the tests with these names
+    /// In `servers-full` and the stages on clusters, run only the tests with these names
     #[arg(last = true, value_name = "TEST")]
     tests: Vec<String>,
 }
@@ -39,7 +40,7 @@ struct Stage {
     run: fn(&[String]) -> Result<Outcome>,
 }
 
-const STAGES: [Stage; 15] = [
+const STAGES: [Stage; 16] = [
     Stage { name: "tools", run: |_| whole(install) },
     Stage { name: "format", run: |_| whole(|| visibly(&mut cargo(&["fmt", "--all", "--check"]))) },
     Stage { name: "clippy", run: |_| whole(clippy) },
@@ -50,6 +51,7 @@ const STAGES: [Stage; 15] = [
     Stage { name: "reproduce", run: |_| whole(reproduce) },
     Stage { name: "envoy", run: |_| envoy() },
     Stage { name: "servers", run: |_| whole(servers) },
+    Stage { name: SERVERS_FULL, run: servers_full },
     Stage { name: "cluster", run: cluster::core },
     Stage { name: CLUSTER_FULL, run: cluster::full },
     // The stage `cluster` has built Helm.
@@ -61,10 +63,14 @@ const STAGES: [Stage; 15] = [
 /// Builds for half an hour the first time, so it runs on request only. Once that is built, `cluster` runs its tests
 /// too.
 const CLUSTER_FULL: &str = "cluster-full";
+/// Installs gigabytes, so it runs on request only.
+const SERVERS_FULL: &str = "servers-full";
+/// The stages that run on request only.
+const ON_REQUEST: [&str; 2] = [CLUSTER_FULL, SERVERS_FULL];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let wanted = |stage: &&Stage| {
-        let by_default = args.stages.is_empty() && stage.name != CLUSTER_FULL;
+        let by_default = args.stages.is_empty() && !ON_REQUEST.contains(&stage.name);
         by_default || args.stages.iter().any(|name| name == stage.name)
     };
     let mut done = Vec::new();
@@ -215,8 +221,21 @@ fn envoy() -> Result<Outcome> {
 /// Runs the tests with model servers and clients that others wrote, and the demo of an LLM.
 fn servers() -> Result<()> {
     package::build_if_stale()?;
-    visibly(&mut cargo(&["test", "--package", "scoretap-tests", "--test", "servers"]))?;
+    visibly(&mut cargo(&["test", "--package", "scoretap-tests", "--test", "servers", "--", "--skip", FULL]))?;
     crate::demo::check_llm()
+}
+
+/// Runs the tests with model servers that need an environment of their own.
+fn servers_full(tests: &[String]) -> Result<Outcome> {
+    package::build_if_stale()?;
+    let mut command = cargo(&["test", "--package", "scoretap-tests", "--test", "servers", "--"]);
+    // One server at a time, as some take a gigabyte of memory.
+    command.args(["--test-threads", "1"]);
+    if tests.is_empty() {
+        command.arg(FULL);
+    }
+    visibly(command.args(tests))?;
+    Ok(Outcome::Ran)
 }
 
 /// Runs the tests that need Prometheus 3.

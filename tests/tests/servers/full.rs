@@ -1,0 +1,128 @@
+//! Servers of predictions that need an environment of their own. `cargo xtask test servers-full` runs them.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use scoretap_tests::apps::local;
+use scoretap_tests::http::{self, Call, Endpoint};
+use scoretap_tests::stack::Upstream;
+use scoretap_tests::{ports, tools};
+use serde_json::{Value, json};
+
+use crate::predictions::{FINITE, Row, Served, Server, check, check_counts, script};
+
+/// The calls of each kind: those of [`check`] for five kinds, and those that tritonclient makes.
+const CALLS: u8 = 12;
+/// Kinds of predictions that a tensor can hold.
+const TENSORS: [&str; 5] = ["numbers", "digits", "texts", "flags", "nans"];
+
+fn v2(model: &str, rows: &[Row]) -> Call {
+    let tensor = json!({"name": "rows", "shape": [rows.len(), 3], "datatype": "FP64", "data": rows});
+    Call::post(&format!("/v2/models/{model}/infer"), json!({"inputs": [tensor]}).to_string())
+}
+
+/// Has tritonclient make calls. Returns the number of predictions of each answer, or the status of an error.
+fn triton(server: SocketAddr, protocol: &str, model: &str) -> Vec<Value> {
+    let python = tools::server_python("mlserver").unwrap();
+    let mut client = script(&python, "triton_client.py", &server.to_string());
+    let client = client.args([protocol, model, &CALLS.to_string()]).stderr(Stdio::inherit());
+    let output = client.output().unwrap();
+    assert!(output.status.success(), "{protocol}, {model}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Makes failing calls, and checks the type of error that counts each, and that none counts as a prediction.
+#[track_caller]
+fn check_failures<const N: usize>(served: &Served, failures: [(Call, u16, &str); N]) {
+    for (call, status, error) in failures {
+        let errors = || served.stack.metrics().sum("prediction_errors_total", &[("error_type", error)]);
+        let (before, sent) = (errors(), String::from_utf8_lossy(&call.body).into_owned());
+        let answer = served.stack.call(call).unwrap();
+        assert_eq!(answer.status, status, "{sent}: {}", answer.text());
+        served.stack.settle();
+        assert_eq!(errors(), before + 1.0, "{error}: {sent}");
+    }
+    check_counts(&served.stack.metrics(), served);
+}
+
+/// Checks the successes of each of these models.
+#[track_caller]
+fn check_models(served: &Served, models: &[&str], calls: u8) {
+    let metrics = served.stack.metrics();
+    for model in models {
+        let labels = [("model_name", *model), ("status", "success")];
+        assert_eq!(metrics.sum("prediction_requests_total", &labels), f64::from(calls), "{model}");
+    }
+}
+
+const MLSERVER: Server = Server {
+    name: "mlserver",
+    health: "/v2/health/ready",
+    python: || tools::server_python("mlserver"),
+    command: |python, port| mlserver(python, port, ports::free()),
+    call: v2,
+    // It writes NaN as null.
+    kinds: &FINITE,
+    catches: false,
+};
+
+fn mlserver(python: &Path, port: &str, grpc: u16) -> Command {
+    let mut command = script(python, "mlserver_app.py", "broken");
+    command.args(FINITE).arg("nans").env("MLSERVER_HOST", "127.0.0.1").env("MLSERVER_HTTP_PORT", port);
+    command.env("MLSERVER_GRPC_PORT", grpc.to_string());
+    command.env("MLSERVER_METRICS_PORT", ports::free().to_string());
+    command
+}
+
+#[test]
+fn mlserver_predictions_equal_numpy() {
+    let served = check(&MLSERVER);
+    check_models(&served, &FINITE, CALLS);
+    let compressed = v2("numbers", &[[0.5, 2.0, 7.0]; 200]).header("accept-encoding", "gzip");
+    let answer = served.stack.call(compressed).unwrap();
+    assert_eq!((answer.status, answer.header("content-encoding")), (200, "gzip"));
+    let answers = triton(served.stack.address, "json", "texts");
+    assert!(answers.iter().all(Value::is_u64), "{answers:?}");
+    served.stack.settle();
+    check_counts(&served.stack.metrics(), &served);
+    // It takes no binary tensors.
+    assert_eq!(triton(served.stack.address, "binary", "numbers"), ["422"; CALLS as usize]);
+    check_failures(
+        &served,
+        [
+            (Call::post("/v2/models/numbers/infer", "{"), 422, "invalid_input"),
+            (v2("unknown", &[]), 404, "not_found"),
+            // It closes the connection behind a 500, so this is the last call.
+            (v2("broken", &[[0.0; 3]]), 500, "model_error"),
+        ],
+    );
+}
+
+#[test]
+fn mlserver_grpc_predictions_equal_numpy() {
+    let python = tools::server_python("mlserver").unwrap();
+    let (http, grpc) = (local(ports::free()), local(ports::free()));
+    let command = mlserver(&python, &http.port().to_string(), grpc.port());
+    let is_ready = || http::get(&Endpoint::Tcp(http), MLSERVER.health).is_ok();
+    let served = Served::launch("mlserver-grpc", command, is_ready, Upstream::Http2(grpc));
+    for kind in TENSORS {
+        let answers = triton(served.stack.address, "grpc", kind);
+        assert!(answers.iter().all(Value::is_u64), "{kind}: {answers:?}");
+    }
+    served.stack.settle();
+    check_models(&served, &TENSORS, CALLS);
+    let before = served.stack.metrics();
+    check_counts(&before, &served);
+    assert_eq!(triton(served.stack.address, "grpc", "unknown"), ["StatusCode.NOT_FOUND"; CALLS as usize]);
+    assert_eq!(triton(served.stack.address, "grpc", "broken"), ["StatusCode.INTERNAL"; CALLS as usize]);
+    served.stack.settle();
+    let metrics = served.stack.metrics();
+    for error in ["not_found", "model_error"] {
+        let errors = metrics.sum("prediction_errors_total", &[("error_type", error)]);
+        assert_eq!(errors, f64::from(CALLS), "{error}");
+    }
+    for unchanged in ["prediction_rows_count", "prediction_values_total"] {
+        assert_eq!(metrics.sum(unchanged, &[]), before.sum(unchanged, &[]), "{unchanged}");
+    }
+}
