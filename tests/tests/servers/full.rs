@@ -10,7 +10,7 @@ use scoretap_tests::stack::Upstream;
 use scoretap_tests::{ports, tools};
 use serde_json::{Value, json};
 
-use crate::predictions::{FINITE, Row, Served, Server, check, check_counts, script};
+use crate::predictions::{ALL, FINITE, Row, Served, Server, check, check_counts, script};
 
 /// The calls of each kind: those of [`check`] for five kinds, and those that tritonclient makes.
 const CALLS: u8 = 12;
@@ -125,4 +125,38 @@ fn mlserver_grpc_predictions_equal_numpy() {
     for unchanged in ["prediction_rows_count", "prediction_values_total"] {
         assert_eq!(metrics.sum(unchanged, &[]), before.sum(unchanged, &[]), "{unchanged}");
     }
+}
+
+const MLFLOW: Server = Server {
+    name: "mlflow",
+    health: "/ping",
+    python: || tools::server_python("mlflow"),
+    command: |python, port| {
+        let mut command = script(python, "mlflow_app.py", port);
+        command.env("MLFLOW_DISABLE_TELEMETRY", "true");
+        command
+    },
+    call: mlflow,
+    kinds: &ALL,
+    catches: false,
+};
+
+fn mlflow(kind: &str, rows: &[Row]) -> Call {
+    let rows: Vec<Value> = rows.iter().map(|[a, b, c]| json!([kind, a, b, c])).collect();
+    let frame = json!({"columns": ["kind", "a", "b", "c"], "data": rows});
+    Call::post("/invocations", json!({"dataframe_split": frame}).to_string())
+}
+
+#[test]
+fn mlflow_predictions_equal_numpy() {
+    let served = check(&MLFLOW);
+    let column_missing = r#"{"dataframe_split": {"columns": ["kind"], "data": [["numbers"]]}}"#;
+    check_failures(
+        &served,
+        [
+            (Call::post("/invocations", "{"), 400, "invalid_input"),
+            (Call::post("/invocations", column_missing), 400, "invalid_input"),
+            (mlflow("broken", &[[0.0; 3]]), 400, "invalid_input"),
+        ],
+    );
 }
