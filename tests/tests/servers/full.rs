@@ -160,3 +160,60 @@ fn mlflow_predictions_equal_numpy() {
         ],
     );
 }
+
+const KSERVE: Server = Server {
+    name: "kserve",
+    health: "/v2/health/ready",
+    python: || tools::server_python("kserve"),
+    command: |python, port| {
+        let mut command = script(python, "kserve_app.py", "--http_port");
+        command.arg(port);
+        command
+    },
+    call: v1,
+    // It writes NaN as null.
+    kinds: &FINITE,
+    catches: false,
+};
+
+fn v1(model: &str, rows: &[Row]) -> Call {
+    Call::post(&format!("/v1/models/{model}:predict"), json!({"instances": rows}).to_string())
+}
+
+#[test]
+fn kserve_predictions_equal_numpy() {
+    let served = check(&KSERVE);
+    check_models(&served, &FINITE, CALLS);
+    check_failures(
+        &served,
+        [
+            (Call::post("/v1/models/numbers:predict", "{"), 400, "invalid_input"),
+            (v1("unknown", &[[0.0; 3]]), 404, "not_found"),
+            (v1("broken", &[[0.0; 3]]), 500, "model_error"),
+        ],
+    );
+}
+
+#[test]
+fn kserve_v2_predictions_equal_numpy() {
+    let served = check(&Server {
+        name: "kserve-v2",
+        call: v2,
+        kinds: &["numbers", "digits", "texts", "flags"],
+        ..KSERVE
+    });
+    for kind in TENSORS {
+        let answers = triton(served.stack.address, "binary", kind);
+        assert!(answers.iter().all(Value::is_u64), "{kind}: {answers:?}");
+    }
+    served.stack.settle();
+    check_models(&served, &["nans"], CALLS);
+    check_failures(
+        &served,
+        [
+            (Call::post("/v2/models/numbers/infer", "{"), 422, "invalid_input"),
+            (v2("unknown", &[[0.0; 3]]), 404, "not_found"),
+            (v2("broken", &[[0.0; 3]]), 500, "model_error"),
+        ],
+    );
+}
