@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use scoretap_tests::apps::local;
 use scoretap_tests::http::{self, Call, Endpoint};
 use scoretap_tests::stack::Upstream;
-use scoretap_tests::{ports, tools};
+use scoretap_tests::{ports, tools, workspace};
 use serde_json::{Value, json};
 
 use crate::predictions::{ALL, FINITE, Row, Served, Server, check, check_counts, script};
@@ -54,6 +54,13 @@ fn check_models(served: &Served, models: &[&str], calls: u8) {
         let labels = [("model_name", *model), ("status", "success")];
         assert_eq!(metrics.sum("prediction_requests_total", &labels), f64::from(calls), "{model}");
     }
+}
+
+/// A server's own program, which finds the models of `tests/python/servers`.
+fn program(python: &Path, name: &str) -> Command {
+    let mut command = Command::new(python.with_file_name(name));
+    command.env("PYTHONPATH", workspace::python_file("servers"));
+    command
 }
 
 const MLSERVER: Server = Server {
@@ -214,6 +221,53 @@ fn kserve_v2_predictions_equal_numpy() {
             (Call::post("/v2/models/numbers/infer", "{"), 422, "invalid_input"),
             (v2("unknown", &[[0.0; 3]]), 404, "not_found"),
             (v2("broken", &[[0.0; 3]]), 500, "model_error"),
+        ],
+    );
+}
+
+const SELDON: Server = Server {
+    name: "seldon",
+    health: "/health/ping",
+    python: || tools::server_python("seldon"),
+    command: |python, port| {
+        let mut command = program(python, "seldon-core-microservice");
+        let (grpc, metrics) = (ports::free().to_string(), ports::free().to_string());
+        command.args([
+            "seldon_app.Model",
+            "--http-port",
+            port,
+            "--grpc-port",
+            &grpc,
+            "--metrics-port",
+            &metrics,
+        ]);
+        command
+    },
+    call: |kind, rows| seldon(kind, &json!({"ndarray": rows})),
+    kinds: &ALL,
+    catches: false,
+};
+
+fn seldon(kind: &str, data: &Value) -> Call {
+    let body = json!({"meta": {"tags": {"kind": kind}}, "data": data});
+    Call::post("/api/v1.0/predictions", body.to_string())
+}
+
+#[test]
+fn seldon_predictions_equal_numpy() {
+    let served = check(&SELDON);
+    for kind in ["numbers", "digits", "nans"] {
+        let tensor = json!({"tensor": {"shape": [2, 3], "values": [9.5, 2, 7, 0.5, 4, 1]}});
+        let answer = served.stack.call(seldon(kind, &tensor)).unwrap();
+        assert!(answer.text().contains("tensor"), "{}", answer.text());
+    }
+    served.stack.settle();
+    check_failures(
+        &served,
+        [
+            (Call::post("/api/v1.0/predictions", "{"), 400, "invalid_input"),
+            (seldon("numbers", &json!({"ndarray": [[1]]})), 500, "model_error"),
+            (seldon("broken", &json!({"ndarray": [[1, 2, 3]]})), 500, "model_error"),
         ],
     );
 }
