@@ -10,7 +10,7 @@ use scoretap_tests::stack::Upstream;
 use scoretap_tests::{ports, tools, workspace};
 use serde_json::{Value, json};
 
-use crate::predictions::{ALL, FINITE, Row, Served, Server, check, check_counts, script};
+use crate::predictions::{ALL, FINITE, Row, Served, Server, check, check_counts, plain, script};
 
 /// The calls of each kind: those of [`check`] for five kinds, and those that tritonclient makes.
 const CALLS: u8 = 12;
@@ -268,6 +268,36 @@ fn seldon_predictions_equal_numpy() {
             (Call::post("/api/v1.0/predictions", "{"), 400, "invalid_input"),
             (seldon("numbers", &json!({"ndarray": [[1]]})), 500, "model_error"),
             (seldon("broken", &json!({"ndarray": [[1, 2, 3]]})), 500, "model_error"),
+        ],
+    );
+}
+
+const BENTOML: Server = Server {
+    name: "bentoml",
+    health: "/readyz",
+    python: || tools::server_python("bentoml"),
+    command: |python, port| {
+        let mut command = program(python, "bentoml");
+        command.args(["serve", "bentoml_app:Scorer", "--host", "127.0.0.1", "--port", port, "--working-dir"]);
+        command.arg(workspace::python_file("servers"));
+        command.envs([("BENTOML_DO_NOT_TRACK", "true"), ("BENTOML_HOME", ".")]);
+        command
+    },
+    call: |kind, rows| plain("/predict", kind, rows),
+    // It writes NaN as null.
+    kinds: &FINITE,
+    catches: false,
+};
+
+#[test]
+fn bentoml_predictions_equal_numpy() {
+    let served = check(&BENTOML);
+    check_failures(
+        &served,
+        [
+            (Call::post("/predict", "{"), 400, "invalid_input"),
+            (Call::post("/predict", r#"{"kind": "numbers"}"#), 400, "invalid_input"),
+            (plain("/predict", "broken", &[[0.0; 3]]), 500, "model_error"),
         ],
     );
 }
