@@ -10,7 +10,9 @@ use scoretap_tests::stack::Upstream;
 use scoretap_tests::{ports, tools, workspace};
 use serde_json::{Value, json};
 
-use crate::predictions::{ALL, FINITE, Row, Served, Server, check, check_counts, plain, script};
+use crate::predictions::{
+    ALL, FINITE, Row, Served, Server, check, check_caught, check_counts, plain, script,
+};
 
 /// The calls of each kind: those of [`check`] for five kinds, and those that tritonclient makes.
 const CALLS: u8 = 12;
@@ -300,4 +302,31 @@ fn bentoml_predictions_equal_numpy() {
             (plain("/predict", "broken", &[[0.0; 3]]), 500, "model_error"),
         ],
     );
+}
+
+const RAY: Server = Server {
+    name: "ray",
+    health: "/-/healthz",
+    python: || tools::server_python("ray"),
+    command: |python, port| {
+        let mut command = script(python, "ray_app.py", port);
+        command.env("RAY_USAGE_STATS_ENABLED", "0");
+        command
+    },
+    call: |kind, rows| plain("/predict", kind, rows),
+    kinds: &ALL,
+    catches: false,
+};
+
+#[test]
+fn ray_serve_predictions_equal_numpy() {
+    let served = check(&RAY);
+    check_failures(
+        &served,
+        [
+            (Call::post("/predict", "{"), 500, "model_error"),
+            (plain("/predict", "broken", &[[0.0; 3]]), 500, "model_error"),
+        ],
+    );
+    check_caught(&served, plain("/predict", "caught", &[]));
 }
