@@ -141,7 +141,7 @@ mod tests {
     #[track_caller]
     fn check(format: Format, expected: &str) {
         let time = Timestamp::from_millisecond(1_795_184_105_007).unwrap();
-        let pairs = [("plain", r"a\b"), ("text", "a \"b\"\n\u{1}\\"), ("empty", "")];
+        let pairs = [("plain", r"a\b"), ("text", "a \"b\"\n\u{1}\\"), ("empty", ""), ("pair", "a=b")];
         let arguments = format_args!("one {}", "two");
         let record = Record::builder()
             .level(log::Level::Warn)
@@ -158,7 +158,7 @@ mod tests {
         check(
             Format::Logfmt,
             "time=2026-11-20T14:15:05.007Z level=WARN source=log.rs:7 msg=\"one two\" plain=a\\b \
-             text=\"a \\\"b\\\"\\n\\u0001\\\\\" empty=\"\"",
+             text=\"a \\\"b\\\"\\n\\u0001\\\\\" empty=\"\" pair=\"a=b\"",
         );
     }
 
@@ -179,7 +179,7 @@ mod tests {
         check(
             Format::Json,
             "{\"time\":\"2026-11-20T14:15:05.007Z\",\"level\":\"WARN\",\"source\":\"log.rs:7\",\
-             \"msg\":\"one two\",\"plain\":\"a\\\\b\",\"text\":\"a \\\"b\\\"\\n\\u0001\\\\\",\"empty\":\"\"}",
+             \"msg\":\"one two\",\"plain\":\"a\\\\b\",\"text\":\"a \\\"b\\\"\\n\\u0001\\\\\",\"empty\":\"\",\"pair\":\"a=b\"}",
         );
     }
 }
