@@ -14,20 +14,20 @@ pub(super) fn read(value: &Json, reader: &mut Reader) -> Vec<Column> {
         reader.fault("insight.columns", problem);
         return Vec::new();
     };
-    let mut columns: Vec<Column> = Vec::new();
+    let mut columns: Vec<(usize, Column)> = Vec::new();
     for (position, entry) in entries.iter().enumerate() {
         let at = format!("insight.columns[{position}]");
         let Some(column) = column(entry, &at, reader) else { continue };
         let label = column.label();
-        match columns.iter().position(|known| known.label() == label) {
-            Some(first) => {
+        match columns.iter().find(|(_, known)| known.label() == label) {
+            Some((first, _)) => {
                 let problem = format!("is {label:?}, as insight.columns[{first}]; name each column once");
                 reader.fault(at, problem);
             }
-            None => columns.push(column),
+            None => columns.push((position, column)),
         }
     }
-    columns
+    columns.into_iter().map(|(_, column)| column).collect()
 }
 
 fn column(entry: &Json, at: &str, reader: &mut Reader) -> Option<Column> {

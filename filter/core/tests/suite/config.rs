@@ -257,6 +257,14 @@ fn each_fault_of_a_column_names_its_field() {
         r#"[{"index": 3}, {"name": "3"}]"#,
         "insight.columns[1]: is \"3\", as insight.columns[0]; name each column once",
     );
+    // Positions are those of the list, even behind an entry with a fault.
+    assert_eq!(
+        faults(r#"{"insight": {"columns": [{"index": -1}, {"name": "a"}, {"name": "a"}]}}"#),
+        [
+            "insight.columns[0].index: is -1; write a whole number from 0 to 9999",
+            "insight.columns[2]: is \"a\", as insight.columns[1]; name each column once",
+        ]
+    );
     check(
         r#"[{"name": "a", "mim": 2}]"#,
         "insight.columns[0].mim: is not a field; allowed here are name, index, min, max",
