@@ -40,10 +40,17 @@ pub(crate) struct Classes {
 impl Classes {
     /// Counts a text. Texts that are too long or look like free text are counted together.
     pub(crate) fn add(&mut self, name: &[u8]) {
-        let known = self.named.iter_mut().find(|class| class.name.head() == name);
-        if let Some(class) = known {
+        self.count(name);
+    }
+
+    /// Counts a text. Returns the position of its class in `named`, if the class was known.
+    fn count(&mut self, name: &[u8]) -> Option<usize> {
+        let known = self.named.iter_mut().enumerate().find(|(_, class)| class.name.head() == name);
+        if let Some((position, class)) = known {
             class.count = class.count.saturating_add(1);
-        } else if self.named.len() < MOST && !is_free_text(name) {
+            return Some(position);
+        }
+        if self.named.len() < MOST && !is_free_text(name) {
             if self.named.capacity() == 0 {
                 self.named.reserve_exact(MOST);
             }
@@ -51,6 +58,7 @@ impl Classes {
         } else {
             self.add_other();
         }
+        None
     }
 
     /// Counts a number, if it is a small whole one.
@@ -73,9 +81,7 @@ impl Classes {
             return;
         }
         let mut digits = [0; 10];
-        let name = decimal(index, &mut digits);
-        self.add(name);
-        let position = self.named.iter().position(|class| class.name.head() == name);
+        let position = self.count(decimal(index, &mut digits));
         if self.numbers.is_empty() {
             self.numbers = vec![NOWHERE; SMALL];
         }

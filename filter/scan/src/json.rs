@@ -329,8 +329,7 @@ impl Lexer {
         }
         let (head, rest) = split_token(bytes);
         if !rest.is_empty() && head.len() <= HEAD {
-            let length = u32::try_from(head.len()).unwrap_or(u32::MAX);
-            self.scalar(token(Excerpt { head, length }), sink);
+            self.scalar(token(Excerpt::of(head, HEAD)), sink);
             return rest;
         }
         self.text.clear();
