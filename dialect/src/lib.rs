@@ -150,6 +150,14 @@ impl Measure {
         }
     }
 
+    /// Whether it is about bodies.
+    pub const fn is_of_bodies(self) -> bool {
+        match self {
+            Self::Bodies(_) | Self::BodyDistribution(_) | Self::ValueCells => true,
+            Self::Calls | Self::Distribution(_) | Self::InFlight | Self::Models => false,
+        }
+    }
+
     /// The label whose values it counts, if it is about bodies.
     pub fn body_dimension(self) -> Option<Dimension> {
         let is_of_body = |dimension: &Dimension| dimension.is_of_body();

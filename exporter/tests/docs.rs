@@ -34,7 +34,7 @@ const INSIGHT: [&str; 4] = [
 ];
 
 const fn is_of_bodies(family: &Family) -> bool {
-    matches!(family.measure, Measure::Bodies(_) | Measure::BodyDistribution(_) | Measure::ValueCells)
+    family.measure.is_of_bodies()
 }
 
 fn row(family: &Family) -> String {

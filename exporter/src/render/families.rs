@@ -140,10 +140,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
     /// The series that this family can show, sorted by their labels.
     fn series(&self) -> Vec<&'a (Key, Measured)> {
         let by_endpoint = self.family.has(Dimension::Method) || self.family.has(Dimension::Template);
-        let of_bodies = matches!(
-            self.family.measure,
-            Measure::Bodies(_) | Measure::BodyDistribution(_) | Measure::ValueCells
-        );
+        let of_bodies = self.family.measure.is_of_bodies();
         let is_shown = |(key, measured): &&(Key, Measured)| {
             !(by_endpoint && key.method.is_empty() || of_bodies && measured.bodies.is_empty())
         };
