@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -118,8 +117,10 @@ fn images_are_found_in_manifests_recipes_and_code() {
 fn pin(root: &Path, crane: &str) -> Output {
     let bin = root.join("bin");
     fs::create_dir_all(&bin).unwrap();
-    fs::write(bin.join("crane"), format!("#!/bin/sh\n{crane}\n")).unwrap();
-    fs::set_permissions(bin.join("crane"), fs::Permissions::from_mode(0o755)).unwrap();
+    // A program that this process itself wrote may be busy: a child of another test holds it open.
+    let write = r#"printf '#!/bin/sh\n%s\n' "$1" >"$0" && chmod +x "$0""#;
+    let written = Command::new("sh").args(["-c", write]).arg(bin.join("crane")).arg(crane).status();
+    assert!(written.unwrap().success());
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     Command::new(root.join("k8s/images/pin.sh")).env("PATH", path).output().unwrap()
 }
