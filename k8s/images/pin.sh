@@ -7,8 +7,8 @@ case $* in
   '') ;;
   --help)
     echo "Usage: k8s/images/pin.sh"
-    echo "Writes the digest of each image in k8s/images/bases.txt there and wherever it is named in k8s, compose and"
-    echo "compose.yaml. It needs crane, skopeo or docker. Afterwards: cargo xtask package"
+    echo "Writes the digest of each image in k8s/images/bases.txt there and wherever it is named in k8s and"
+    echo "examples/compose. It needs crane, skopeo or docker. Afterwards: cargo xtask package"
     exit 0 ;;
   *) echo "pin.sh: it takes no arguments but --help, and \"$*\" was given" >&2 && exit 2 ;;
 esac
@@ -43,7 +43,7 @@ pins=$(
 echo "$pins" | while read -r image pinned; do
   # Bytes in the pattern stand for themselves.
   pattern=$(echo "$image" | sed 's/[.]/[.]/g')
-  grep -rlF --exclude-dir=target -- "$image" "$root/k8s" "$root/compose" "$root/compose.yaml" | while read -r file; do
+  grep -rlF --exclude-dir=target -- "$image" "$root/k8s" "$root/examples/compose" | while read -r file; do
     sed "s|$pattern|$pinned|g" "$file" > "$file.pinned"
     # Into the file that is there, which keeps its mode.
     cat "$file.pinned" > "$file"

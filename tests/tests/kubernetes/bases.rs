@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use scoretap_tests::stack::Folders;
+use scoretap_tests::tools::EnvoyVersion;
 use scoretap_tests::workspace;
 
 /// Images whose digests are not known yet, because no registry could be queried. All other images need a digest.
@@ -18,7 +19,7 @@ const BY_TAG: [&str; 4] = [
 ];
 
 /// Where images are named.
-const PLACES: [&str; 3] = ["k8s", "compose", "compose.yaml"];
+const PLACES: [&str; 2] = ["k8s", "examples/compose"];
 
 fn bases(root: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(root.join("k8s/images/bases.txt")).unwrap();
@@ -93,6 +94,14 @@ fn image_list_matches_the_images_in_use() {
 }
 
 #[test]
+fn envoy_image_is_the_newest_tested() {
+    let bases = bases(&workspace::root());
+    let envoy = bases.iter().find(|image| image.contains("/envoy:")).unwrap();
+    let version = format!("-v{}", EnvoyVersion::Newest.as_str());
+    assert!(envoy.split('@').next().unwrap().ends_with(&version), "{envoy}: the tests run {version}");
+}
+
+#[test]
 fn images_have_digests_except_listed_ones() {
     for image in bases(&workspace::root()) {
         let digest = image.split_once("@sha256:").map(|(_, digest)| digest);
@@ -131,7 +140,7 @@ fn pin_script_updates_every_image_everywhere() {
     let root = folders.run.join("copy");
     fs::create_dir(&root).unwrap();
     let mut copy = Command::new("cp");
-    copy.arg("-a").args(PLACES.map(|place| workspace::root().join(place))).arg(&root);
+    copy.current_dir(workspace::root()).args(["-a", "--parents"]).args(PLACES).arg(&root);
     assert!(copy.status().unwrap().success());
     let before = bases(&root);
 

@@ -1,4 +1,4 @@
-//! `compose.yaml`: read by docker-compose, as restricted as pods are, every file in its place, and its Prometheus run
+//! `examples/compose`: read by docker-compose, as restricted as pods are, every file in its place, and its Prometheus run
 //! with the real stack. It is not brought up here: that takes an engine and images.
 
 use std::fs;
@@ -17,7 +17,7 @@ use serde_json::Value;
 /// As docker-compose understands it.
 static COMPOSE: LazyLock<Value> = LazyLock::new(|| {
     let mut command = tools::docker_compose().unwrap();
-    command.arg("--file").arg(workspace::root().join("compose.yaml")).arg("config");
+    command.arg("--file").arg(workspace::root().join("examples/compose/compose.yaml")).arg("config");
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_norway::from_slice(&output.stdout).unwrap()
@@ -205,7 +205,7 @@ fn prometheus_scrapes_the_stack_and_loads_rules() {
 #[test]
 fn callers_are_of_every_kind() {
     let folders = Folders::create("compose-callers").unwrap();
-    let recipe = fs::read_to_string(workspace::root().join("compose/scorer.Containerfile")).unwrap();
+    let recipe = fs::read_to_string(workspace::root().join("examples/compose/scorer.Containerfile")).unwrap();
     let (_, words) = recipe.split_once("\nCMD ").unwrap();
     let words: Vec<String> = serde_json::from_str(words).unwrap();
     let app = local(ports::free());
@@ -217,7 +217,9 @@ fn callers_are_of_every_kind() {
 
     let stack = Stack::builder("compose-callers-stack").upstream(Upstream::Http1(app)).start().unwrap();
     let mut callers = Command::new(tools::python().unwrap());
-    callers.arg(workspace::root().join("compose/callers.py")).arg(format!("http://{}", stack.address));
+    callers
+        .arg(workspace::root().join("examples/compose/callers.py"))
+        .arg(format!("http://{}", stack.address));
     let _callers = Child::spawn("the callers", &callers, &folders.logs.join("callers.log")).unwrap();
     for series in ["status=\"success\"", "invalid_input", "model_error", "status=\"cancelled\""] {
         wait_until(series, STARTUP, || {

@@ -104,8 +104,10 @@ fn rules(folders: &Folders) -> (Vec<String>, Vec<String>) {
 fn every_job(target: SocketAddr) -> Vec<Value> {
     let mut jobs = vec![scrape_config(target)];
     let plain = rendered::file("plain", "scoretap-prometheus", "prometheus.yml").unwrap();
-    let configs =
-        [("plain", serde_norway::from_str(&plain).unwrap()), ("compose", yaml("compose/prometheus.yml"))];
+    let configs = [
+        ("plain", serde_norway::from_str(&plain).unwrap()),
+        ("compose", yaml("examples/compose/prometheus.yml")),
+    ];
     for (file, config) in configs {
         for job in config["scrape_configs"].as_array().unwrap() {
             if ["scoretap", "annotated"].iter().any(|of_pods| job["job_name"] == *of_pods) {
