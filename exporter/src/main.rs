@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     };
     scoretap_web::log::init(args.log);
     match Config::new(&args, |name| std::env::var_os(name)) {
-        Ok(config) if args.check_config => checked(config.dialect_faults()),
+        Ok(config) if args.check_config => checked(config.file_faults()),
         Ok(config) => match format {
             None => run(server::run(config)),
             Some(format) => run(scrape::print(config, format)),

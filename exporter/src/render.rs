@@ -4,7 +4,7 @@ pub mod encode;
 pub mod families;
 pub mod self_metrics;
 
-use crate::cli::baseline::BaselineCount;
+use crate::cli::baseline::Baseline;
 use crate::reading::identity::Identity;
 use crate::reading::measured::Reading;
 use crate::render::encode::{Encoder, Format, Protobuf, Syntax, Text};
@@ -17,7 +17,7 @@ pub struct RenderConfig {
     /// The families of all chosen dialects.
     pub families: Vec<Family>,
     /// The distribution of predictions to compare with.
-    pub baseline: Vec<BaselineCount>,
+    pub baseline: Baseline,
     /// The identity of the pod.
     pub identity: Identity,
     /// The labels of every series.
@@ -26,6 +26,8 @@ pub struct RenderConfig {
     pub created_samples: bool,
     /// Whether the dialect of the environment is served; `None` if there is none.
     pub dialect_valid: Option<bool>,
+    /// Whether the baseline of the environment is served; `None` if there is none.
+    pub baseline_valid: Option<bool>,
 }
 
 /// Renders one exposition into `buffer`, which must be empty. Without a reading it has only the self metrics.
@@ -57,7 +59,7 @@ fn encoded(
     }
     let mut self_metrics = SelfMetrics::new(&mut encoder, &config.constants);
     self_metrics.always(reading.is_some(), state);
-    self_metrics.dialect(config.dialect_valid);
+    self_metrics.files(config.dialect_valid, config.baseline_valid);
     self_metrics.baseline(&config.baseline);
     if let Some(reading) = reading {
         self_metrics.of_reading(reading);

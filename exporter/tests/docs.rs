@@ -26,11 +26,13 @@ fn insight() -> String {
 }
 
 /// The exporter's own metrics about what the insight module reads.
-const INSIGHT: [&str; 4] = [
+const INSIGHT: [&str; 6] = [
     "scoretap_insight_calls_seen_total",
     "scoretap_insight_records_lost_total",
     "scoretap_bodies_total",
     "scoretap_baseline_predictions",
+    "scoretap_baseline_value_ratio",
+    "scoretap_baseline_valid",
 ];
 
 const fn is_of_bodies(family: &Family) -> bool {

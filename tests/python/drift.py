@@ -51,16 +51,19 @@ def promtool_test(name, label, past, now, baseline=None):
         for cell, count in zip(cells, baseline):
             name_of_cell = f'scoretap_baseline_predictions{{{own},pod="p",of="{kind}",cell="{cell}"}}'
             inputs.append({"series": name_of_cell, "values": f"{count}x{WEEK + WINDOW + 1}"})
+        for cell, ratio in zip(cells[:-1], np.cumsum(baseline) / baseline.sum()):
+            name_of_cell = f'scoretap_baseline_value_ratio{{{own},pod="p",cell="{cell}"}}'
+            inputs.append({"series": name_of_cell, "values": f"{float(ratio)!r}x{WEEK + WINDOW + 1}"})
     of = f'{{namespace="a",model_name="m",route="r",of="{kind}"}}'
     expected = {
         "prediction_psi": (psi(now, before), of),
         "prediction_js": (jensenshannon(now, before, base=2) ** 2, of),
         "prediction_psi_noise": (noise(now * WINDOW, before), of),
     }
-    if label == "bin" and baseline is None:
+    if label == "bin":
         for bound, p, n in zip(cells, np.cumsum(past), np.cumsum(now)):
             inputs.append(series("prediction_value_bucket", {"le": bound}, p, n))
-        samples = [np.repeat(np.arange(len(counts)), counts) for counts in (now, past)]
+        samples = [np.repeat(np.arange(len(counts)), counts) for counts in (now, before)]
         expected["prediction_ks"] = (ks_2samp(*samples).statistic, of.replace(',of="value"', ""))
     looks = [
         {

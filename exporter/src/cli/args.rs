@@ -96,7 +96,7 @@ pub struct Args {
     #[arg(long = "dialect-file", value_name = "FILE", help_heading = METRICS)]
     pub dialect_files: Vec<PathBuf>,
 
-    /// File of `scoretap baseline make`, to serve as scoretap_baseline_predictions
+    /// File of `scoretap baseline make`, to serve as scoretap_baseline_predictions and scoretap_baseline_value_ratio
     #[arg(long = "baseline", value_name = "FILE", help_heading = METRICS)]
     pub baseline: Option<PathBuf>,
 
@@ -132,6 +132,8 @@ Environment:
   TENANT                            label of every series
   DIALECT_FILE                      a dialect whose families replace others of their names; if it cannot be
                                     served, the log says why, and the other dialects are served
+  BASELINE_FILE                     a baseline instead of the one of --baseline; if it cannot be served, the log
+                                    says why
 
 Example:
   scoretap-exporter --dialect prediction,fastapi --expect-route score --label env=prod";

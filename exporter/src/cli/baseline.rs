@@ -1,4 +1,4 @@
-//! `--baseline`: the distribution of predictions when the model was right, to compare later ones with.
+//! A baseline file: the distribution of predictions when the model was right, to compare later ones with.
 
 use std::path::Path;
 
@@ -10,6 +10,31 @@ use crate::render::encode::bound_text;
 
 /// More cells and classes would cost Prometheus too many series.
 const MOST_COUNTS: usize = 500;
+
+/// Each entry costs one more series for each bound of a cell.
+const MOST_MODELS: usize = 20;
+
+/// The content of a file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Baseline {
+    /// How many predictions each cell and class had.
+    pub counts: Vec<BaselineCount>,
+    /// Which share of the numbers each bound of a cell had below it.
+    pub ratios: Vec<BaselineRatio>,
+}
+
+/// The share of numbers that are at most the bound of a cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BaselineRatio {
+    /// The model's name.
+    pub model: String,
+    /// The route's name.
+    pub route: String,
+    /// The label `bin` of the cell.
+    pub cell: String,
+    /// From 0 to 1.
+    pub ratio: f64,
+}
 
 /// A count of predictions in one cell of numbers or of one class.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,9 +80,9 @@ impl Predictions {
     }
 }
 
-/// Reads the file, or reports every fault in it.
-pub(crate) fn read(path: &Path, identity: &Identity) -> Result<Vec<BaselineCount>, Vec<String>> {
-    let file = format!("--baseline {}", path.display());
+/// Reads the file, or reports every fault in it. `origin` begins each fault.
+pub(crate) fn read(origin: &str, path: &Path, identity: &Identity) -> Result<Baseline, Vec<String>> {
+    let file = format!("{origin}{}", path.display());
     let text = std::fs::read_to_string(path).map_err(|cause| {
         vec![format!(
             "{file}: cannot be read: {cause}; give the path of a file that `scoretap baseline make` wrote"
@@ -66,17 +91,17 @@ pub(crate) fn read(path: &Path, identity: &Identity) -> Result<Vec<BaselineCount
     parse(&file, &text, identity)
 }
 
-fn parse(file: &str, text: &str, identity: &Identity) -> Result<Vec<BaselineCount>, Vec<String>> {
+fn parse(file: &str, text: &str, identity: &Identity) -> Result<Baseline, Vec<String>> {
     let mut faults = Faults::new(file);
-    let counts = document(text, identity, &mut faults);
-    faults.conclude(counts)
+    let baseline = document(text, identity, &mut faults);
+    faults.conclude(baseline)
 }
 
-fn document(text: &str, identity: &Identity, faults: &mut Faults<'_>) -> Option<Vec<BaselineCount>> {
+fn document(text: &str, identity: &Identity, faults: &mut Faults<'_>) -> Option<Baseline> {
     let value = faults.parse(text)?;
     let table = faults.table(&Field { at: String::new(), value: &value }, &["models"])?;
     let models = table.required("models", faults)?;
-    let mut counts: Vec<BaselineCount> = Vec::new();
+    let Baseline { mut counts, mut ratios } = Baseline::default();
     for field in faults.items(&models) {
         let Some(table) = faults.table(&field, &["model_name", "route", "values", "classes"]) else {
             continue;
@@ -88,12 +113,33 @@ fn document(text: &str, identity: &Identity, faults: &mut Faults<'_>) -> Option<
         if of_model.iter().any(is_known) {
             faults.add(&field.at, "has the model and route of an entry before; write one entry for both");
         }
+        ratios.extend(self::ratios(&of_model));
         counts.extend(of_model);
+    }
+    let entries = faults.items(&models).len();
+    if entries > MOST_MODELS {
+        faults.add(&models.at, format!("has {entries} entries; keep at most {MOST_MODELS}"));
     }
     if counts.len() > MOST_COUNTS {
         faults.add(&models.at, format!("has {} counts; keep at most {MOST_COUNTS}", counts.len()));
     }
-    Some(counts)
+    Some(Baseline { counts, ratios })
+}
+
+/// The shares of one entry's numbers, from the lowest bound. The highest cell has none.
+fn ratios(counts: &[BaselineCount]) -> Vec<BaselineRatio> {
+    let numbers = || counts.iter().filter(|count| count.of == Predictions::Value);
+    let total: f64 = numbers().map(|count| count.count).sum();
+    let Some(BaselineCount { model, route, .. }) = numbers().next().filter(|_| total > 0.0) else {
+        return Vec::new();
+    };
+    let mut below = 0.0;
+    let bounds = BodyHistogram::Value.bounds().into_iter().map(bound_text);
+    let ratio = |cell: String| {
+        below += numbers().filter(|count| count.cell == cell).map(|count| count.count).sum::<f64>();
+        BaselineRatio { model: model.clone(), route: route.clone(), cell, ratio: below / total }
+    };
+    bounds.map(ratio).collect()
 }
 
 fn model(table: &Table<'_>, identity: &Identity, faults: &mut Faults<'_>) -> Option<Vec<BaselineCount>> {
@@ -158,11 +204,22 @@ mod tests {
     #[test]
     fn cells_get_the_labels_of_the_counters() {
         let text = "models: [{route: score, values: {'1': 2, '+Inf': 3.5}, classes: {'yes': 4}}]";
-        let counts = parse("file", text, &pod()).unwrap();
+        let Baseline { counts, ratios } = parse("file", text, &pod()).unwrap();
         let found: Vec<_> =
             counts.iter().map(|one| (one.of.as_str(), one.cell.as_str(), one.count)).collect();
         assert_eq!(found, [("value", "1.0", 2.0), ("value", "+Inf", 3.5), ("class", "yes", 4.0)]);
         assert!(counts.iter().all(|one| (one.model.as_str(), one.route.as_str()) == ("churn", "score")));
+        let ratios: Vec<_> = ratios.iter().map(|one| (one.cell.as_str(), one.ratio)).collect();
+        assert_eq!(ratios.len(), BodyHistogram::Value.bounds().len());
+        assert!(ratios.contains(&("0.9", 0.0)) && ratios.last() == Some(&("1.0", 2.0 / 5.5)), "{ratios:?}");
+    }
+
+    #[test]
+    fn entry_without_numbers_has_no_ratios() {
+        for text in ["classes: {a: 1}", "values: {'1': 0}"] {
+            let baseline = parse("file", &format!("models: [{{route: a, {text}}}]"), &pod()).unwrap();
+            assert_eq!((baseline.counts.len(), baseline.ratios), (1, vec![]), "{text}");
+        }
     }
 
     #[track_caller]
@@ -188,5 +245,8 @@ mod tests {
             &format!("models: [{{route: a, classes: {{{}}}}}]", classes.join(", ")),
             "keep at most 500",
         );
+        let entries: Vec<String> =
+            (0..21).map(|route| format!("{{route: r{route}, classes: {{a: 1}}}}")).collect();
+        check_fault(&format!("models: [{}]", entries.join(", ")), "models: has 21 entries; keep at most 20");
     }
 }

@@ -30,14 +30,15 @@ pub struct Config {
     /// The path and query of a read of Envoy.
     pub(crate) stats: String,
     pub(crate) render: RenderConfig,
-    /// Why the dialect of [`DIALECT_FILE`] is not served; empty if it is, or if there is none.
-    pub(crate) dialect_faults: Vec<String>,
+    /// Why files of the environment are not served; empty if they are, or if there are none.
+    pub(crate) file_faults: Vec<String>,
     pub(crate) expected_routes: Vec<String>,
 }
 
-/// The variable that names a tenant's dialect. A fault in that file never keeps the exporter from starting, because a
-/// container that ends makes its pod unready.
+/// The variables that name a tenant's dialect and baseline. A fault in these files never keeps the exporter from
+/// starting, because a container that ends makes its pod unready.
 const DIALECT_FILE: &str = "DIALECT_FILE";
+const BASELINE_FILE: &str = "BASELINE_FILE";
 
 impl Config {
     /// The configuration, or every fault in it: where, what was found, what is allowed.
@@ -66,18 +67,18 @@ impl Config {
         };
         let tenant = variable("TENANT");
         let own = variable(DIALECT_FILE);
-        let baseline = args.baseline.as_deref().map(|path| baseline::read(path, &identity));
-        let baseline = baseline.and_then(|read| faults.take_all(read)).unwrap_or_default();
+        let own_baseline = variable(BASELINE_FILE)
+            .map(|path| baseline::read("environment BASELINE_FILE=", Path::new(&path), &identity));
+        let baseline = args.baseline.as_deref().map(|path| baseline::read("--baseline ", path, &identity));
+        let mut baseline = baseline.and_then(|read| faults.take_all(read)).unwrap_or_default();
         let constants = labels::constants(&args.labels, tenant.as_deref(), &families);
         let constants = faults.take_all(constants).unwrap_or_default();
         let with_own = own.as_deref().map(|path| with_own(dialects, path, &args.labels, tenant.as_deref()));
+        let mut of_files = Faults::default();
         let dialect_valid = with_own.as_ref().map(Result::is_ok);
-        let mut dialect_faults = Vec::new();
-        match with_own {
-            Some(Ok(all)) => families = all,
-            Some(Err(faults)) => dialect_faults = faults,
-            None => {}
-        }
+        families = with_own.and_then(|read| of_files.take_all(read)).unwrap_or(families);
+        let baseline_valid = own_baseline.as_ref().map(Result::is_ok);
+        baseline = own_baseline.and_then(|read| of_files.take_all(read)).unwrap_or(baseline);
         match (telemetry_path, admin, faults.0) {
             (Some(telemetry_path), Some(admin), faults) if faults.is_empty() => Ok(Self {
                 listen,
@@ -94,8 +95,9 @@ impl Config {
                     constants,
                     created_samples: args.created_samples,
                     dialect_valid,
+                    baseline_valid,
                 },
-                dialect_faults,
+                file_faults: of_files.0,
                 expected_routes: args.expected_routes.clone(),
             }),
             (_, _, faults) => Err(faults),
@@ -109,9 +111,9 @@ impl Config {
         &self.render
     }
 
-    /// Why the dialect of the environment is not served.
-    pub fn dialect_faults(&self) -> &[String] {
-        &self.dialect_faults
+    /// Why files of the environment are not served.
+    pub fn file_faults(&self) -> &[String] {
+        &self.file_faults
     }
 
     /// The identity of this pod.
@@ -357,7 +359,7 @@ mod tests {
     #[test]
     fn dialect_of_the_environment_replaces_families() {
         let config = with_dialect("own", "{name: http_requests_total, help: A., measure: calls}");
-        assert_eq!((config.dialect_faults.as_slice(), config.render.dialect_valid), (&[][..], Some(true)));
+        assert_eq!((config.file_faults.as_slice(), config.render.dialect_valid), (&[][..], Some(true)));
         let named = config.render.families.iter().filter(|family| family.name == "http_requests_total");
         assert_eq!(named.map(|family| family.labels.len()).collect::<Vec<_>>(), [0]);
     }
@@ -376,14 +378,36 @@ mod tests {
             ("tenant", tenant, "a dialect has a label \"tenant\" of its own"),
         ] {
             let config = with_dialect(name, written);
-            assert!(config.dialect_faults[0].contains(fault), "{:?}", config.dialect_faults);
+            assert!(config.file_faults[0].contains(fault), "{:?}", config.file_faults);
             assert_eq!((families(&config), config.render.dialect_valid), (families(&without), Some(false)));
         }
         let absent = config(&[], &[(DIALECT_FILE, b"/nonexistent.yaml")]).unwrap();
         assert!(
-            absent.dialect_faults[0]
-                .starts_with("environment DIALECT_FILE=/nonexistent.yaml: cannot be read")
+            absent.file_faults[0].starts_with("environment DIALECT_FILE=/nonexistent.yaml: cannot be read")
         );
+    }
+
+    #[test]
+    fn baseline_of_the_environment_replaces_the_flags() {
+        let file = |name: &str, text: &str| {
+            let file = std::env::temp_dir().join(format!("scoretap-{}-{name}.yaml", std::process::id()));
+            std::fs::write(&file, text).unwrap();
+            file.display().to_string()
+        };
+        let entry = |class| format!("{{models: [{{route: score, classes: {{{class}: 1}}}}]}}");
+        let (flag, own, wrong) =
+            (file("flag", &entry("flag")), file("own", &entry("own")), file("wrong", "{models: 1}"));
+        for (own, served, valid, faults) in
+            [("", "flag", None, 0), (&own, "own", Some(true), 0), (&wrong, "flag", Some(false), 1)]
+        {
+            let config = config(&["--baseline", &flag], &[(BASELINE_FILE, own.as_bytes())]).unwrap();
+            let cells: Vec<_> = config.render.baseline.counts.iter().map(|one| one.cell.as_str()).collect();
+            assert_eq!((&cells[..], config.render.baseline_valid), (&[served][..], valid), "{own}");
+            assert_eq!(config.file_faults.len(), faults, "{:?}", config.file_faults);
+        }
+        for file in [flag, own, wrong] {
+            std::fs::remove_file(file).unwrap();
+        }
     }
 
     #[test]

@@ -118,8 +118,8 @@ impl Handler {
         let missing_bounds = read
             .as_ref()
             .map_or_else(|_| Vec::new(), |reading| families::missing_bounds(&self.config.render, reading));
-        let Config { telemetry_path, dialect_faults, .. } = &*self.config;
-        let page = Landing { telemetry_path, read, missing_bounds, dialect_faults };
+        let Config { telemetry_path, file_faults, .. } = &*self.config;
+        let page = Landing { telemetry_path, read, missing_bounds, file_faults };
         *reply.body_mut() = Answer::with_permit(page.html(), permit);
         // The page has no script. If escaping ever failed, a caller's name could not run one either.
         let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");

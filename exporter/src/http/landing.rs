@@ -29,8 +29,8 @@ pub struct Landing<'a> {
     pub read: Result<&'a Reading, String>,
     /// Families, and the bounds that each asks for but the filter does not have.
     pub missing_bounds: Vec<(&'a str, Vec<u64>)>,
-    /// Why the dialect of the environment is not served.
-    pub dialect_faults: &'a [String],
+    /// Why files of the environment are not served.
+    pub file_faults: &'a [String],
 }
 
 impl Landing<'_> {
@@ -74,8 +74,8 @@ impl Landing<'_> {
             }
             Some(true) => {}
         }
-        let not_served = |fault| format!("The pod's own dialect is not served: {fault}");
-        warnings.extend(self.dialect_faults.iter().map(not_served));
+        let not_served = |fault| format!("A file of the pod's own is not served: {fault}");
+        warnings.extend(self.file_faults.iter().map(not_served));
         warnings.extend(blind(reading));
         if reading.in_flight.is_none() {
             warnings.push("Calls in flight are unknown: no cluster matches --envoy.app-cluster.".to_owned());
@@ -335,7 +335,7 @@ mod tests {
             telemetry_path: "/metrics",
             read: Ok(&reading),
             missing_bounds: Vec::new(),
-            dialect_faults: &[],
+            file_faults: &[],
         }
         .html()
     }
@@ -366,7 +366,7 @@ mod tests {
     fn page_without_envoy_has_links_and_reason() {
         let read = Err("cannot <connect>".to_owned());
         let page =
-            Landing { telemetry_path: "/m", read, missing_bounds: Vec::new(), dialect_faults: &[] }.html();
+            Landing { telemetry_path: "/m", read, missing_bounds: Vec::new(), file_faults: &[] }.html();
         let reason = "cannot be read: cannot &lt;connect&gt;";
         assert!(
             page.contains("href=\"/m\"") && page.contains(reason) && !page.contains("<section>"),
@@ -403,7 +403,7 @@ mod tests {
             telemetry_path: "/m",
             read: Ok(&Reading::default()),
             missing_bounds: vec![("a_seconds", vec![250_000_000])],
-            dialect_faults: &[],
+            file_faults: &[],
         };
         assert!(page.html().contains("<li>a_seconds lacks the buckets of 0.25: "), "{}", page.html());
     }

@@ -48,7 +48,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
     let web = Arc::new(Web::open(config.web_config.clone()).map_err(StartError::Web)?);
     let listeners = listen(&config).await?;
     announce(&listeners, &config, &web).await;
-    config.dialect_faults.iter().for_each(|fault| log::error!("{fault}"));
+    config.file_faults.iter().for_each(|fault| log::error!("{fault}"));
     let handler = Arc::new(Handler::new(config, web.counts().clone()));
     serve(listeners, handler, Server::new(web, Limits::default()), signals).await;
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::cli::baseline::BaselineCount;
+use crate::cli::baseline::{Baseline, BaselineCount, BaselineRatio};
 use crate::envoy::errors::{Reason, ScrapeErrors};
 use crate::process::Resources;
 use scoretap_dialect::bodies::BodyCount;
@@ -64,9 +64,21 @@ const DIALECT: Family = Family {
 };
 const BASELINE: Family = Family {
     name: "scoretap_baseline_predictions",
-    help: "Predictions in the baseline file, by model_name, route, cell or class; only with --baseline.",
+    help: "Predictions in the baseline file, by model_name, route, cell or class; only with a baseline.",
     kind: Kind::Gauge,
     label: Some(("of", "value, class")),
+};
+const BASELINE_VALID: Family = Family {
+    name: "scoretap_baseline_valid",
+    help: "0 where the baseline of BASELINE_FILE cannot be served; only with such a baseline.",
+    kind: Kind::Gauge,
+    label: None,
+};
+const BASELINE_RATIO: Family = Family {
+    name: "scoretap_baseline_value_ratio",
+    help: "Share of the baseline file's numbers up to the cell, by model_name and route; only with a baseline.",
+    kind: Kind::Gauge,
+    label: Some(("cell", "upper bounds of cells")),
 };
 const VALID: Family = Family {
     name: "scoretap_config_valid",
@@ -182,7 +194,7 @@ const START: Family = Family {
 };
 
 /// All of them, in the order in which they are written.
-pub const FAMILIES: [Family; 24] = [
+pub const FAMILIES: [Family; 26] = [
     UP,
     DURATION,
     ERRORS,
@@ -198,7 +210,9 @@ pub const FAMILIES: [Family; 24] = [
     MAX_FDS,
     START,
     DIALECT,
+    BASELINE_VALID,
     BASELINE,
+    BASELINE_RATIO,
     VALID,
     SEEN,
     ENVOYS,
@@ -274,20 +288,27 @@ impl<'a, E: Encoder> SelfMetrics<'a, E> {
         self.one(START, Value::Float(start_seconds));
     }
 
-    /// Writes whether the dialect of the environment is served.
-    pub fn dialect(&mut self, is_valid: Option<bool>) {
-        if let Some(is_valid) = is_valid {
-            self.one(DIALECT, Value::Count(u64::from(is_valid)));
+    /// Writes whether the dialect and the baseline of the environment are served.
+    pub fn files(&mut self, dialect_valid: Option<bool>, baseline_valid: Option<bool>) {
+        for (family, is_valid) in [(DIALECT, dialect_valid), (BASELINE_VALID, baseline_valid)] {
+            if let Some(is_valid) = is_valid {
+                self.one(family, Value::Count(u64::from(is_valid)));
+            }
         }
     }
 
     /// Writes the distribution of predictions to compare with.
-    pub fn baseline(&mut self, counts: &[BaselineCount]) {
+    pub fn baseline(&mut self, Baseline { counts, ratios }: &Baseline) {
         self.created = None;
         self.head(BASELINE);
         for BaselineCount { model, route, of, cell, count } in counts {
             let own = [("model_name", model.as_str()), ("route", route), ("of", of.as_str()), ("cell", cell)];
             self.sample(own, Value::Float(*count));
+        }
+        self.head(BASELINE_RATIO);
+        for BaselineRatio { model, route, cell, ratio } in ratios {
+            let own = [("model_name", model.as_str()), ("route", route), ("cell", cell)];
+            self.sample(own, Value::Float(*ratio));
         }
     }
 

@@ -416,7 +416,7 @@ fn invalid_dialect_of_the_environment_never_stops_serving() {
     exporter.wait_for_log("dialect.yaml: families[0]: has no help");
     let body = exporter.get("/metrics", &[]).body;
     assert!(body.contains("\nscoretap_dialect_valid 0\n") && body.contains(REQUESTS), "{body}");
-    assert!(exporter.get("/", &[]).body.contains("own dialect is not served"));
+    assert!(exporter.get("/", &[]).body.contains("A file of the pod"));
     let (code, said) = run(&["--check-config"], &[("DIALECT_FILE", &file)]);
     assert!(code == Some(1) && said.contains("has no help"), "{said}");
     folder.write("dialect.yaml", "{dialect: mine, families: [{name: mine_total, help: M., measure: calls}]}");

@@ -4,6 +4,7 @@ use proptest::prelude::{Just, Strategy, prop_oneof, proptest};
 use proptest::{collection, option, sample};
 use scoretap_core::histogram::Histogram;
 use scoretap_dialect::{Dialect, Dimension, Measure, merge};
+use scoretap_exporter::cli::baseline::Baseline;
 use scoretap_exporter::cli::labels::constants;
 use scoretap_exporter::reading::decode::Decoder;
 use scoretap_exporter::reading::identity::Identity;
@@ -138,11 +139,12 @@ fn check(text: &str, lines: &[String], tenant: Option<&str>, beside: &str) {
     };
     let config = RenderConfig {
         families,
-        baseline: Vec::new(),
+        baseline: Baseline::default(),
         identity: Identity::default(),
         constants,
         created_samples: false,
         dialect_valid: None,
+        baseline_valid: None,
     };
     let said = samples(Format::Text, &exposition(&config, lines, Text::new(Syntax::Prometheus, Vec::new())));
     let openmetrics = exposition(&config, lines, Text::new(Syntax::OpenMetrics, Vec::new()));
@@ -181,11 +183,12 @@ fn statuses_of_one_name_are_one_histogram() {
     let families = Dialect::parse("mine.yaml", text).unwrap().families;
     let config = RenderConfig {
         families,
-        baseline: Vec::new(),
+        baseline: Baseline::default(),
         identity: Identity::default(),
         constants: Vec::new(),
         created_samples: false,
         dialect_valid: None,
+        baseline_valid: None,
     };
     let line = |status| format!("wasmcustom.scoretap.cell.r.~.~.POST./r.duration.{status}.inf: 1\n");
     let lines = [line("failure"), line("cancelled"), line("success")];

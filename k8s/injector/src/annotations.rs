@@ -18,6 +18,8 @@ pub const INSIGHT_PERCENT: &str = "scoretap.dev/insight-percent";
 pub const DIALECT: &str = "scoretap.dev/dialect";
 /// The ConfigMap in the pod's namespace with a dialect of the tenant's own, under the key `dialect.yaml`.
 pub const DIALECT_CONFIG: &str = "scoretap.dev/dialect-config";
+/// The ConfigMap in the pod's namespace with a baseline of predictions, under the key `baseline.yaml`.
+pub const BASELINE_CONFIG: &str = "scoretap.dev/baseline-config";
 /// `"false"` adds no `preStop` hook to the app.
 pub const PRE_STOP: &str = "scoretap.dev/pre-stop";
 /// Moves the app to [`MOVED_APP`], and Envoy to the app's number: `env PORT` or `arg --port`.
@@ -52,8 +54,9 @@ pub const INJECTED: &str = "scoretap.dev/injected";
 /// The sidecar's containers.
 pub const CONTAINERS: [&str; 3] = ["scoretap-setup", "scoretap-envoy", "scoretap-exporter"];
 /// The sidecar's volumes: the folder that its containers share, the empty one that hides the token, annotations as files,
-/// and the tenant's dialect.
-pub const VOLUMES: [&str; 4] = ["scoretap", "scoretap-no-token", "scoretap-pod", "scoretap-dialect"];
+/// and the tenant's dialect and baseline.
+pub const VOLUMES: [&str; 5] =
+    ["scoretap", "scoretap-no-token", "scoretap-pod", "scoretap-dialect", "scoretap-baseline"];
 
 /// Containers that other injectors add, sometimes before the app's container.
 pub const NEVER_THE_APP: [&str; 3] = ["istio-proxy", "linkerd-proxy", QUEUE_PROXY];

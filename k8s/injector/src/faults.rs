@@ -7,8 +7,8 @@
 use scoretap_core::config::{Config, Fault as ConfigFault};
 
 use crate::annotations::{
-    APP_PORT, CONFIG, DIALECT, DIALECT_CONFIG, INJECT, INSIGHT, INSIGHT_PERCENT, MODEL_NAME, MODEL_VERSION,
-    MOVE_APP, PRE_STOP,
+    APP_PORT, BASELINE_CONFIG, CONFIG, DIALECT, DIALECT_CONFIG, INJECT, INSIGHT, INSIGHT_PERCENT, MODEL_NAME,
+    MODEL_VERSION, MOVE_APP, PRE_STOP,
 };
 use crate::dialect;
 use crate::moving::Move;
@@ -39,8 +39,22 @@ const LONGEST_NAME: usize = 256;
 /// The length at which a warning cuts a tenant's value.
 pub const LONGEST_SHOWN: usize = 60;
 
+/// Whether this variable is neither empty nor the name of a ConfigMap.
+macro_rules! names_no_config_map {
+    ($variable:literal) => {
+        concat!(
+            $variable,
+            " != '' && (size(",
+            $variable,
+            ") > 253 || !",
+            $variable,
+            ".matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))"
+        )
+    };
+}
+
 /// Reasons not to inject, except faults in the filter's configuration, which CEL cannot read.
-pub const FAULTS: [Fault; 30] = [
+pub const FAULTS: [Fault; 31] = [
     Fault {
         holds: |pod, _| !["true", "false"].contains(&pod.annotation(INJECT).unwrap_or("false")),
         cel: "!(variables.inject in ['true', 'false'])",
@@ -190,14 +204,16 @@ pub const FAULTS: [Fault; 30] = [
         message: "scoretap.dev/dialect names two dialects that define the same metric differently; remove one of them",
     },
     Fault {
-        holds: |pod, _| {
-            let name = pod.annotation(DIALECT_CONFIG).unwrap_or_default();
-            !name.is_empty() && !dialect::is_config_map(name)
-        },
-        cel: "variables.dialectConfig != '' && (size(variables.dialectConfig) > 253 || \
-              !variables.dialectConfig.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$'))",
+        holds: |pod, _| names_no_config_map(pod, DIALECT_CONFIG),
+        cel: names_no_config_map!("variables.dialectConfig"),
         message: "scoretap.dev/dialect-config is no name of a ConfigMap; write the name of one in the pod's namespace with the key \
                   dialect.yaml, or remove the annotation",
+    },
+    Fault {
+        holds: |pod, _| names_no_config_map(pod, BASELINE_CONFIG),
+        cel: names_no_config_map!("variables.baselineConfig"),
+        message: "scoretap.dev/baseline-config is no name of a ConfigMap; write the name of one in the pod's namespace with the key \
+                  baseline.yaml, or remove the annotation",
     },
     Fault {
         holds: |pod, _| pod.annotation(CONFIG).is_some_and(|config| config.chars().count() > LONGEST_CONFIG),
@@ -297,6 +313,10 @@ pub fn is_percent(text: &str) -> bool {
 
 fn is_label(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.chars().count()) && !text.chars().any(|char| char.is_ascii_control())
+}
+
+fn names_no_config_map(pod: Pod<'_>, annotation: &str) -> bool {
+    pod.annotation(annotation).is_some_and(|name| !name.is_empty() && !dialect::is_config_map(name))
 }
 
 fn are_quantities(pod: Pod<'_>, resource: Resource) -> bool {

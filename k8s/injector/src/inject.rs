@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::annotations::{CONFIG, DIALECT, DIALECT_CONFIG, INSIGHT};
+use crate::annotations::{BASELINE_CONFIG, CONFIG, DIALECT, DIALECT_CONFIG, INSIGHT};
 use crate::dialect;
 use crate::faults;
 use crate::moving::open_low_ports;
@@ -92,6 +92,11 @@ fn slots(pod: Pod<'_>, layout: &Layout, workload: Option<&str>, settings: &Setti
     slots
 }
 
+/// The name in this annotation.
+fn config_map(pod: Pod<'_>, annotation: &str) -> Option<String> {
+    pod.annotation(annotation).filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
 fn value(
     slot: Slot,
     pod: Pod<'_>,
@@ -109,9 +114,8 @@ fn value(
         Slot::AppPortName => pod.app_port().name,
         Slot::Insight => pod.annotation(INSIGHT).unwrap_or("false").to_owned(),
         Slot::Dialect => pod.annotation(DIALECT).unwrap_or(dialect::DEFAULT).to_owned(),
-        Slot::DialectConfig => {
-            return pod.annotation(DIALECT_CONFIG).filter(|name| !name.is_empty()).map(str::to_owned);
-        }
+        Slot::DialectConfig => return config_map(pod, DIALECT_CONFIG),
+        Slot::BaselineConfig => return config_map(pod, BASELINE_CONFIG),
         Slot::Config => pod.annotation(CONFIG).unwrap_or_default().to_owned(),
         Slot::ModelName => pod.identity(&MODEL).to_owned(),
         Slot::ModelVersion => pod.identity(&VERSION).to_owned(),

@@ -36,6 +36,12 @@ const DEFAULT_RESOURCES: [(Part, [[&str; 2]; 2]); 3] = [
     (Part::Exporter, [["10m", "100m"], ["32Mi", "64Mi"]]),
 ];
 
+/// The image of Envoy in the list of all images.
+fn envoy_image() -> &'static str {
+    let mut images = include_str!("../../images/bases.txt").lines();
+    images.find(|image| image.starts_with("docker.io/envoyproxy/envoy:")).unwrap_or_default()
+}
+
 impl Default for Settings {
     fn default() -> Self {
         let mut resources = BTreeMap::new();
@@ -47,7 +53,7 @@ impl Default for Settings {
             }
         }
         Self {
-            envoy_image: "docker.io/envoyproxy/envoy:distroless-v1.40.0".into(),
+            envoy_image: envoy_image().into(),
             exporter_image: concat!("scoretap-exporter:", env!("CARGO_PKG_VERSION")).into(),
             run_as_user: Some(65_532),
             image_pull_policy: None,
@@ -268,6 +274,7 @@ impl Slot {
             | Self::Insight
             | Self::Dialect
             | Self::DialectConfig
+            | Self::BaselineConfig
             | Self::Deployment => None,
         }
     }

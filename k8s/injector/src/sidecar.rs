@@ -123,20 +123,24 @@ mod tests {
     }
 
     #[test]
-    fn dialect_is_mounted_in_the_exporter_only() {
+    fn files_are_mounted_in_the_exporter_only() {
         let mut slots = Slots::default();
         let volumes =
             |sidecar: &Sidecar| sidecar.volumes.iter().map(|volume| volume["name"].clone()).collect();
         let without = Sidecar::render(&slots);
         let names: Vec<Value> = volumes(&without);
         assert_eq!(names, &VOLUMES[..3]);
-        assert!(!json!(without.init_containers).to_string().contains("dialect.yaml"));
-        slots.set(Slot::DialectConfig, "churn");
-        let with = Sidecar::render(&slots);
-        let config = json!({"name": "scoretap-dialect", "configMap": {"name": "churn", "optional": true}});
-        assert_eq!(with.volumes.last(), Some(&config));
-        let has = |index: usize| with.init_containers[index].to_string().contains("scoretap-dialect");
-        assert_eq!([has(0), has(1), has(2)], [false, false, true]);
+        for (slot, file) in [(Slot::DialectConfig, "dialect"), (Slot::BaselineConfig, "baseline")] {
+            assert!(!json!(without.init_containers).to_string().contains(&format!("{file}.yaml")));
+            slots.set(slot, format!("churn-{file}"));
+            let with = Sidecar::render(&slots);
+            let name = format!("scoretap-{file}");
+            let config =
+                json!({"name": name, "configMap": {"name": format!("churn-{file}"), "optional": true}});
+            assert_eq!(with.volumes.last(), Some(&config));
+            let has = |index: usize| with.init_containers[index].to_string().contains(&name);
+            assert_eq!([has(0), has(1), has(2)], [false, false, true]);
+        }
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub enum Slot {
     Dialect,
     /// The ConfigMap with the tenant's own dialect.
     DialectConfig,
+    /// The ConfigMap with the tenant's baseline.
+    BaselineConfig,
     /// The pod's model.
     ModelName,
     /// The version of that model.
@@ -86,6 +88,7 @@ impl Slot {
             Self::Insight,
             Self::Dialect,
             Self::DialectConfig,
+            Self::BaselineConfig,
             Self::ModelName,
             Self::ModelVersion,
             Self::ModelFramework,
@@ -117,6 +120,7 @@ impl Slot {
             Self::Insight => "insight",
             Self::Dialect => "dialect",
             Self::DialectConfig => "dialect-config",
+            Self::BaselineConfig => "baseline-config",
             Self::ModelName => "model-name",
             Self::ModelVersion => "model-version",
             Self::ModelFramework => "model-framework",
@@ -147,6 +151,7 @@ impl Slot {
             | Self::Insight
             | Self::Dialect
             | Self::DialectConfig
+            | Self::BaselineConfig
             | Self::Quantity(..) => false,
         }
     }

@@ -182,6 +182,8 @@ fn hooks() -> Vec<Case> {
         case("dialects-wanted", SCORER, |pod| annotate(pod, "dialect", "fastapi,mlflow")),
         case("own-dialect", SCORER, |pod| annotate(pod, "dialect-config", "churn.v2"))
             .with("/spec/initContainers/2/volumeMounts/2/name", "scoretap-dialect".into()),
+        case("own-baseline", SCORER, |pod| annotate(pod, "baseline-config", "churn-2026"))
+            .with("/spec/initContainers/2/volumeMounts/2/name", "scoretap-baseline".into()),
         case("no-time-for-a-hook", SCORER, |pod| pod["spec"]["terminationGracePeriodSeconds"] = 9.into()),
         case("hook-of-the-second", Injected { port: "9000", model: "scorer" }, |pod| {
             second(pod, &json!({"name": "b", "ports": [{"name": "score", "containerPort": 9000}]}));
@@ -508,6 +510,9 @@ fn refused() -> Vec<Case> {
         }),
         case("impossible-dialect-config", Refused("no name of a ConfigMap"), |pod| {
             annotate(pod, "dialect-config", "Churn");
+        }),
+        case("impossible-baseline-config", Refused("write the name of one in the pod's namespace"), |pod| {
+            annotate(pod, "baseline-config", "churn/2026");
         }),
         case("endless-config", Refused("write a shorter configuration"), |pod| {
             annotate(pod, "config", &format!("{{}}{}", " ".repeat(16_384)));

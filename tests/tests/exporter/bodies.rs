@@ -77,6 +77,15 @@ fn baseline_has_the_cells_of_the_counters() {
         prometheus.check(&format!("count({baseline} == {counted})"), cells);
         prometheus.check(&format!("count({baseline})"), cells);
     }
+    // The labels of the cumulated shares and of the counters' buckets are equal, as drift is measured by both.
+    let by = "sum by (model_name, route, le)";
+    let ratio =
+        format!("{by} (label_replace(scoretap_baseline_value_ratio, \"le\", \"$1\", \"cell\", \"(.*)\"))");
+    let counted = format!(
+        "{by} (prediction_value_bucket) / ignoring (le) group_left () sum by (model_name, route) (prediction_value_count > 0)"
+    );
+    prometheus.check(&format!("count(abs({ratio} - {counted}) < 1e-9)"), 63.0);
+    prometheus.check(&format!("count({ratio})"), 63.0);
 }
 
 /// Each panel of Envoy AI Gateway's `examples/monitoring/grafana-dashboard.json`, and what it shows of the golden file.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::findings::{alert_metrics_query, alertmanager_path};
 use super::object::{is_ours, label, name, namespace};
 use super::resources;
-use super::snapshot::{Focus, Kind, Prometheus, Reach, Snapshot, Trial};
+use super::snapshot::{Focus, Kind, Prometheus, Reach, SELF_METRICS, Snapshot, Trial};
 use super::subject::{is_injected, sidecar_images};
 use crate::kubectl::{Cluster, Refused};
 use crate::prometheus::Server;
@@ -203,9 +203,7 @@ fn ask_prometheus(cluster: &Cluster, snapshot: &Snapshot) -> Prometheus {
     let mut answers = Prometheus {
         targets: list("/api/v1/targets?state=active", "/activeTargets"),
         groups: list("/api/v1/rules", "/groups"),
-        up: server
-            .query(cluster, "{__name__=~\"scoretap_up|scoretap_config_valid|scoretap_dialect_valid\"}")
-            .ok(),
+        up: server.query(cluster, &format!("{{__name__=~\"{}\"}}", SELF_METRICS.join("|"))).ok(),
         metrics: None,
     };
     seen.prometheus = answers.clone();

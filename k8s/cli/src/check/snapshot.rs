@@ -150,6 +150,10 @@ pub(crate) struct Snapshot {
     pub(crate) alertmanager: Option<Value>,
 }
 
+/// What an exporter says of itself: 0 where something is wrong.
+pub(crate) const SELF_METRICS: [&str; 4] =
+    ["scoretap_up", "scoretap_config_valid", "scoretap_dialect_valid", "scoretap_baseline_valid"];
+
 /// Prometheus' answers. `None` if it could not be queried.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Prometheus {
@@ -157,7 +161,7 @@ pub(crate) struct Prometheus {
     pub(crate) targets: Option<Vec<Value>>,
     /// `/api/v1/rules`, its `data.groups`.
     pub(crate) groups: Option<Vec<Value>>,
-    /// Series of `scoretap_up`, `scoretap_config_valid` and `scoretap_dialect_valid`.
+    /// Series of [`SELF_METRICS`].
     pub(crate) up: Option<Vec<Value>>,
     /// The metrics of our alerts that have series.
     pub(crate) metrics: Option<BTreeSet<String>>,

@@ -69,6 +69,7 @@ fn expression(slot: Slot) -> String {
         | Slot::Insight
         | Slot::Dialect
         | Slot::DialectConfig
+        | Slot::BaselineConfig
         | Slot::ModelName
         | Slot::ModelVersion
         | Slot::ModelFramework

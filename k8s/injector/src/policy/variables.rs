@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::literal::{list, text, variable_name};
 use super::values::Values;
 use crate::annotations::{
-    APP_PORT, APP_PORT_NAME, CONFIG, CONTAINERS, DIALECT, DIALECT_CONFIG, ENVOY, INJECT, INSIGHT,
-    INSIGHT_PERCENT, MODEL_NAME, MODEL_VERSION, MOVE_APP, MOVED_APP, NEVER_THE_APP, NOT_FOR_CALLS,
+    APP_PORT, APP_PORT_NAME, BASELINE_CONFIG, CONFIG, CONTAINERS, DIALECT, DIALECT_CONFIG, ENVOY, INJECT,
+    INSIGHT, INSIGHT_PERCENT, MODEL_NAME, MODEL_VERSION, MOVE_APP, MOVED_APP, NEVER_THE_APP, NOT_FOR_CALLS,
     PORT_NAMES, PORTS, PRE_STOP, QUEUE_PROXY, TLS, VOLUMES,
 };
 use crate::dialect;
@@ -82,6 +82,7 @@ fn may_take_calls() -> String {
 fn dialects(variables: &mut Variables) {
     variables.annotation("dialect", DIALECT, dialect::DEFAULT);
     variables.annotation("dialectConfig", DIALECT_CONFIG, "");
+    variables.annotation("baselineConfig", BASELINE_CONFIG, "");
     variables.add("dialects", "variables.dialect.split(',')");
     let names: Vec<String> = dialect::names().map(text).collect();
     variables.add("dialectsKnown", format!("variables.dialects.all(d, d in [{}])", names.join(", ")));

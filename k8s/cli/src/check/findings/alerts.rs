@@ -145,7 +145,8 @@ fn after_braces(text: &str, end: char) -> &str {
 
 /// Metrics that a healthy cluster may lack, such as those of waiting containers, limits and crashed filters.
 fn may_be_missing(metric: &str) -> bool {
-    metric.ends_with("_waiting_reason")
+    ["scoretap_dialect_valid", "scoretap_baseline_valid"].contains(&metric)
+        || metric.ends_with("_waiting_reason")
         || metric.ends_with("_resource_limits")
         || metric.starts_with("kube_pod_init_container_")
         || metric.starts_with("kube_horizontalpodautoscaler_")

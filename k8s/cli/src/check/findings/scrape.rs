@@ -263,6 +263,8 @@ fn reading<'a>(
     pod: &Value,
     value: impl Fn(&str) -> Option<&'a str>,
 ) -> Option<Finding> {
+    let logs = || kubectl("logs", pod).replacen("logs pod ", "logs ", 1);
+    let exporters_log = |word: &str| format!("{} -c scoretap-exporter | grep {word}", logs());
     let (why, command) = match (value("scoretap_up"), value("scoretap_config_valid")) {
         (None, _) => {
             let path = format!(
@@ -276,16 +278,19 @@ fn reading<'a>(
         }
         (Some("0"), _) => ("the exporter cannot read Envoy, so no call is measured", subject.restart()),
         (_, Some("0")) => {
-            let log = kubectl("logs", pod).replacen("logs pod ", "logs ", 1);
             let why =
                 "the filter's configuration is invalid, so no call is measured; Envoy's log names each error";
-            (why, format!("{log} -c {} | grep 'scoretap configuration'", envoy_of(pod)))
+            (why, format!("{} -c {} | grep 'scoretap configuration'", logs(), envoy_of(pod)))
         }
         _ if value("scoretap_dialect_valid") == Some("0") => {
-            let log = kubectl("logs", pod).replacen("logs pod ", "logs ", 1);
             let why = "the dialect of scoretap.dev/dialect-config cannot be served, so its metrics are missing; the exporter's log \
                        names each error";
-            (why, format!("{log} -c scoretap-exporter | grep DIALECT_FILE"))
+            (why, exporters_log("DIALECT_FILE"))
+        }
+        _ if value("scoretap_baseline_valid") == Some("0") => {
+            let why = "the baseline of scoretap.dev/baseline-config cannot be served, so drift is measured against the week before; \
+                       the exporter's log names each error";
+            (why, exporters_log("BASELINE_FILE"))
         }
         _ => return None,
     };

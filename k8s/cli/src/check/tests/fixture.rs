@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::check::object::seconds;
-use crate::check::snapshot::{Focus, Kind, Prometheus, Snapshot, Trial};
+use crate::check::snapshot::{Focus, Kind, Prometheus, SELF_METRICS, Snapshot, Trial};
 use crate::check::subject::{Subject, sidecar_images};
 
 pub(super) const RESTART: &str = "kubectl rollout restart deployment scorer -n tenant-a";
@@ -130,7 +130,7 @@ fn answers() -> Prometheus {
     Prometheus {
         targets: Some(vec![target]),
         groups: Some(vec![groups]),
-        up: Some(["scoretap_up", "scoretap_config_valid", "scoretap_dialect_valid"].map(up).to_vec()),
+        up: Some(SELF_METRICS.map(up).to_vec()),
         metrics: Some(BTreeSet::from(there.map(str::to_owned))),
     }
 }

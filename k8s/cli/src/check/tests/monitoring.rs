@@ -190,7 +190,9 @@ fn target_that_is_up_and_says_nothing() {
         "kubectl logs scorer-6c9f7d5b84-x2lqp -n tenant-a -c scoretap-envoy | grep 'scoretap configuration'";
     check("configuration", says("scoretap_config_valid", Some("0")), id, "is invalid", logs);
     let logs = "kubectl logs scorer-6c9f7d5b84-x2lqp -n tenant-a -c scoretap-exporter | grep DIALECT_FILE";
-    check("dialect", says("scoretap_dialect_valid", Some("0")), id, "cannot be served", logs);
+    check("dialect", says("scoretap_dialect_valid", Some("0")), id, "its metrics are missing", logs);
+    let logs = "kubectl logs scorer-6c9f7d5b84-x2lqp -n tenant-a -c scoretap-exporter | grep BASELINE_FILE";
+    check("baseline", says("scoretap_baseline_valid", Some("0")), id, "the week before", logs);
 }
 
 #[test]
