@@ -1,14 +1,10 @@
 //! The fuzz targets. libFuzzer runs them, and a test of the exporter runs them over the corpus.
 
-#[path = "../filter/core/tests/suite/host.rs"]
-mod host;
-
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::Parser;
-use host::{Ended, Host};
 use scoretap_core::name::Stat;
 use scoretap_core::observe::Observer;
 use scoretap_dialect::Dialect;
@@ -27,6 +23,7 @@ use scoretap_scan::answer::{About, AnswerScanner};
 use scoretap_scan::columns::{Column, Key};
 use scoretap_scan::record::{LONGEST, Record, Scanned};
 use scoretap_scan::request::{Format as RequestFormat, RequestScanner};
+use scoretap_test_support::host::{Ended, Host};
 use scoretap_web::config as web;
 use scoretap_web::counts::Counts;
 
@@ -117,13 +114,8 @@ pub(crate) fn stats(input: &[u8]) {
             Vec::new(),
         );
     }
-    Landing {
-        telemetry_path: "/metrics",
-        read: Ok(&reading),
-        missing_bounds: Vec::new(),
-        dialect_faults: &[],
-    }
-    .html();
+    Landing { telemetry_path: "/metrics", read: Ok(&reading), missing_bounds: Vec::new(), file_faults: &[] }
+        .html();
 }
 
 /// A name that is understood is written back the same.

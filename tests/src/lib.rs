@@ -2,9 +2,9 @@
 
 pub mod apps;
 pub mod bootstrap;
+pub mod browser;
 pub mod child;
 pub mod cluster;
-pub mod exposition;
 pub mod faults;
 pub mod http;
 pub mod monitoring;
@@ -15,3 +15,5 @@ pub mod stack;
 pub mod tools;
 pub mod wait;
 pub mod workspace;
+
+pub use scoretap_test_support::exposition;

@@ -19,10 +19,10 @@ use scoretap_exporter::render::self_metrics::SelfState;
 use scoretap_web::counts::Counts;
 
 use crate::cases;
-use crate::exposition::Labels;
 use crate::formats::{Samples, samples};
-use crate::host::{Ended, Host};
 use crate::stats::line;
+use scoretap_test_support::exposition::Labels;
+use scoretap_test_support::host::{Ended, Host};
 
 /// A small limit, so that callers reach it.
 const MAX_SERIES: usize = 4;

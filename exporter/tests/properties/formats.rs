@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use scoretap_exporter::render::encode::Format;
 
-use crate::exposition::{Exposition, Labels};
+use scoretap_test_support::exposition::{Exposition, Labels};
 
 /// The value of each series. Bounds are written as Rust writes floats, in every format.
 pub(crate) type Samples = BTreeMap<(String, Labels), f64>;

@@ -4,13 +4,8 @@
 mod answers;
 mod calls;
 mod dialects;
-#[allow(dead_code, unreachable_pub, reason = "it is the workspace's tests' own")]
-#[path = "../../../tests/src/exposition.rs"]
-mod exposition;
 mod files;
 mod formats;
-#[path = "../../../filter/core/tests/suite/host.rs"]
-mod host;
 mod negotiation;
 mod stats;
 

@@ -14,7 +14,7 @@ use scoretap_scan::record::{Finding, Generation, Record, Rows, Scanned, Tokens};
 use scoretap_scan::request::{Format, RequestScanner};
 use scoretap_scan::text::Text;
 
-use crate::host::{Ended, Host};
+use scoretap_test_support::host::{Ended, Host};
 
 const INSIGHT: &str = r#"{"insight": {}}"#;
 /// Envoy's flags and details for the end of a call.

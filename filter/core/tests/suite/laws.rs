@@ -12,7 +12,7 @@ use scoretap_core::outcome::{Ending, Outcome, Overrides, flag};
 use scoretap_core::route::{Template, label, percent_decoded, without_query};
 use serde_json::{Value, json};
 
-use crate::host::{Ended, Host};
+use scoretap_test_support::host::{Ended, Host};
 
 /// Decodes percent-encoding, byte by byte.
 fn decoded(written: &[u8]) -> Vec<u8> {

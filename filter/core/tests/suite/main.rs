@@ -6,8 +6,6 @@
 mod bodies;
 mod config;
 mod histogram;
-#[cfg_attr(target_family = "wasm", expect(dead_code, reason = "only the shared data is used there"))]
-mod host;
 #[cfg(not(target_family = "wasm"))]
 mod laws;
 mod name;

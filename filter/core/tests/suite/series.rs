@@ -1,6 +1,6 @@
 use scoretap_core::series::{Admission, Evidence, SeriesTable};
 
-use crate::host::Shared;
+use scoretap_test_support::host::Shared;
 
 #[cfg(target_family = "wasm")]
 use wasm_bindgen_test::wasm_bindgen_test as test;

@@ -9,31 +9,34 @@ use scoretap_core::series::{Expected, Read, SharedData, Write};
 use scoretap_scan::record::Record;
 
 /// Counters, gauges and the shared data of all workers.
-#[derive(Default)]
-pub(crate) struct Host {
+#[derive(Debug, Default)]
+pub struct Host {
     statistics: RefCell<Statistics>,
     shared: Shared,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Statistics {
     counters: Vec<(String, u64)>,
     gauges: Vec<(String, u64)>,
 }
 
 /// The data that VMs share.
-#[derive(Default)]
-pub(crate) struct Shared {
-    pub(crate) values: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
-    pub(crate) fails: bool,
-    pub(crate) calls: Cell<u32>,
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// Values with their versions.
+    pub values: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
+    /// Whether every read and write fails.
+    pub fails: bool,
+    /// Reads and writes so far.
+    pub calls: Cell<u32>,
     /// Another VM writes this key just before the next write.
-    pub(crate) overtaken: RefCell<Option<String>>,
+    pub overtaken: RefCell<Option<String>>,
 }
 
 impl Host {
     /// The value of every counter and gauge.
-    pub(crate) fn statistics(&self) -> Vec<(String, u64)> {
+    pub fn statistics(&self) -> Vec<(String, u64)> {
         let Statistics { counters, gauges } = &*self.statistics.borrow();
         counters.iter().cloned().chain(gauges.clone()).collect()
     }
@@ -108,17 +111,23 @@ impl Stats for Host {
 
 /// A finished call, as Envoy describes it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ended {
+pub struct Ended {
     /// The request's headers and pseudo-headers.
-    pub(crate) headers: Vec<(&'static str, Vec<u8>)>,
-    pub(crate) response_type: Option<Vec<u8>>,
-    pub(crate) code: Option<u64>,
-    pub(crate) flags: u64,
-    pub(crate) details: Option<Vec<u8>>,
-    pub(crate) grpc: Option<u64>,
-    pub(crate) nanoseconds: u64,
+    pub headers: Vec<(&'static str, Vec<u8>)>,
+    /// The response's content type.
+    pub response_type: Option<Vec<u8>>,
+    /// The status.
+    pub code: Option<u64>,
+    /// Envoy's response flags.
+    pub flags: u64,
+    /// Envoy's response code details.
+    pub details: Option<Vec<u8>>,
+    /// The status of gRPC.
+    pub grpc: Option<u64>,
+    /// The duration.
+    pub nanoseconds: u64,
     /// The record of its bodies.
-    pub(crate) record: Option<Record>,
+    pub record: Option<Record>,
 }
 
 impl Call for Ended {
