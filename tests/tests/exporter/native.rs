@@ -1,6 +1,7 @@
 //! Native histograms: from cells as the filter makes them to quantiles as Prometheus computes them.
 
 use std::collections::BTreeMap;
+use std::fs;
 
 use scoretap_core::histogram::Histogram;
 use scoretap_core::histogram::{Cell, DEFAULT_TIME_BOUNDS, NativeBucket, cell_index};
@@ -9,6 +10,7 @@ use scoretap_core::outcome::{Outcome, Status};
 use scoretap_tests::http::Call;
 use scoretap_tests::http::Endpoint as Address;
 use scoretap_tests::stack::Stack;
+use scoretap_tests::workspace;
 
 use crate::support::{Made, Prometheus};
 
@@ -88,6 +90,37 @@ fn classic_buckets_of_the_same_cells_are_exact() {
         let truth = durations.iter().filter(|duration| **duration <= bound).count() as f64;
         let seconds = format!("{:?}", bound as f64 / 1e9);
         prometheus.check(&format!("prediction_duration_seconds_bucket{{le=\"{seconds}\"}}"), truth);
+    }
+}
+
+/// The rows of a table in docs/monitoring.md: a query of classic buckets and one of native histograms.
+fn documented_pairs() -> Vec<(String, String)> {
+    let text = fs::read_to_string(workspace::root().join("docs/monitoring.md")).unwrap();
+    let (_, rest) = text.split_once("\n| | classic | native |\n|---|---|---|\n").unwrap();
+    let rows = rest.lines().take_while(|line| line.starts_with('|'));
+    let query = |code: &str| code.replace("[5m]", "").replace("rate(", "(");
+    rows.map(|row| {
+        let mut codes = row.split('`').skip(1).step_by(2).map(query);
+        (codes.next().unwrap(), codes.next().unwrap())
+    })
+    .collect()
+}
+
+/// Both read the same data, once: without the rates, which need two scrapes.
+#[test]
+fn documented_native_queries_equal_classic_ones() {
+    let made = Made::start("exporter-native-documented", stats(&durations()), &[]);
+    let start = |name: &str, flags: &[&str]| Prometheus::start(name, &[("made", made.exporter)], flags);
+    let (native, classic) =
+        (start("exporter-documented-native", &[NATIVE]), start("exporter-documented", &[]));
+    native.wait_for("histogram_count(prediction_duration_seconds{status=\"success\"})", COUNT as f64);
+    classic.wait_for("prediction_duration_seconds_count", COUNT as f64);
+    // Quantiles of classic buckets are inexact.
+    let errors = [0.3, 0.01, 1e-9, 1e-9];
+    let pairs = documented_pairs();
+    assert_eq!(pairs.len(), errors.len());
+    for ((of_classic, of_native), error) in pairs.iter().zip(errors) {
+        native.check_within(of_native, classic.value(of_classic).unwrap(), error);
     }
 }
 
