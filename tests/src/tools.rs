@@ -36,20 +36,20 @@ pub use rust::{MUSL_TARGET, WASM_TARGET, mdbook, targets, wasm_bindgen_test_runn
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnvoyVersion {
     /// The newest release.
-    V1_40,
+    Newest,
     /// The oldest supported release. Its admin interface has no `allow_paths`.
-    V1_36,
+    Oldest,
 }
 
 impl EnvoyVersion {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::V1_40, Self::V1_36];
+    pub const ALL: [Self; 2] = [Self::Newest, Self::Oldest];
 
     /// As the package index names it.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::V1_40 => "1.40.0",
-            Self::V1_36 => "1.36.4",
+            Self::Newest => "1.40.0",
+            Self::Oldest => "1.36.4",
         }
     }
 }
@@ -83,6 +83,13 @@ pub fn servers_python() -> Result<PathBuf> {
 pub fn server_python(name: &str) -> Result<PathBuf> {
     let requirements = format!("servers/requirements-{name}.txt");
     Ok(pip::requirements(&format!("python-{name}"), &requirements)?.join("bin/python"))
+}
+
+/// The Python interpreter that has Evidently, and predictions that others published.
+pub fn evidently_python() -> Result<PathBuf> {
+    let venv =
+        pip::requirements_and_data("python-evidently", "evidently/requirements.txt", &["nannyml==0.13.1"])?;
+    Ok(venv.join("bin/python"))
 }
 
 /// The Python interpreter that has the instrumenting libraries of `tests/python/libraries`.

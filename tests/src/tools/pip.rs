@@ -36,13 +36,23 @@ pub(super) fn model_servers() -> Result<PathBuf> {
 
 /// An environment of its own with what this file of `tests/python/` lists.
 pub(super) fn requirements(name: &str, file: &str) -> Result<PathBuf> {
+    requirements_and_data(name, file, &[])
+}
+
+/// The same with packages of which only the data are used, so without what they depend on.
+pub(super) fn requirements_and_data(name: &str, file: &str, data: &[&str]) -> Result<PathBuf> {
     let requirements = workspace::python_file(file);
-    let pin = fs::read_to_string(&requirements)
+    let text = fs::read_to_string(&requirements)
         .with_context(|| format!("cannot read {}", requirements.display()))?;
+    let pin = [&[text.as_str()], data].concat().join("\n");
     once(name, &pin, |dir| {
         create_venv(dir)?;
         let what = format!("the Python packages of {}", requirements.display());
-        step(&what, pip(dir)?.args(["install", "--requirement"]).arg(&requirements), PIP_ADVICE)
+        step(&what, pip(dir)?.args(["install", "--requirement"]).arg(&requirements), PIP_ADVICE)?;
+        if data.is_empty() {
+            return Ok(());
+        }
+        step(&data.join(", "), pip(dir)?.args(["install", "--no-deps"]).args(data), PIP_ADVICE)
     })
 }
 

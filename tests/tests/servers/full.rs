@@ -1,5 +1,7 @@
 //! Servers of predictions that need an environment of their own. `cargo xtask test servers-full` runs them.
 
+mod evidently;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
