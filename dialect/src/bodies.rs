@@ -1,4 +1,4 @@
-//! What bodies are counted by: counts by the value of a label, and histograms over fixed cells.
+//! Measures of bodies: counts by the value of a label, and histograms over fixed cells.
 
 use scoretap_core::reading::{Bounds, Spread};
 

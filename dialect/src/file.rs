@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_renamed_one_by_one_or_by_class() {
+    fn codes_are_renamed_singly_or_by_class() {
         let code = |rename: &str| {
             format!("name: a, measure: calls, labels: [{{name: b, value: code, rename: {rename}}}]")
         };

@@ -53,7 +53,7 @@ fn comment(line: &str) -> Option<&str> {
 /// The findings in every Rust file, each with its file.
 fn every_file(find: impl Fn(&str) -> Vec<String>) -> Vec<String> {
     let mut list = Command::new("find");
-    list.args(["exporter", "filter", "fuzz", "k8s", "tests", "xtask", "-name", "*.rs"]);
+    list.args(["dialect", "exporter", "filter", "fuzz", "k8s", "tests", "xtask", "-name", "*.rs"]);
     list.args(["-not", "-path", "*/target/*"]).current_dir(workspace::root());
     let listed = String::from_utf8(list.output().unwrap().stdout).unwrap();
     assert!(listed.lines().count() > 100, "{listed}");
