@@ -7,6 +7,7 @@ use scoretap_core::config::Config;
 use scoretap_core::outcome::Outcome;
 use scoretap_core::route::PRESETS;
 use scoretap_tests::faults::FAULTS;
+use scoretap_tests::tools::EnvoyVersion;
 use scoretap_tests::{tools, workspace};
 
 fn document(name: &str) -> String {
@@ -123,6 +124,16 @@ fn book_builds_with_every_page() {
 #[test]
 fn readme_is_short() {
     assert!(document("README.md").lines().count() <= 150);
+}
+
+#[test]
+fn documents_name_the_tested_envoys() {
+    for file in ["README.md", "docs/limits.md"] {
+        let text = document(file);
+        for version in EnvoyVersion::ALL.map(EnvoyVersion::as_str) {
+            assert!(text.contains(version), "{file} does not name Envoy {version}");
+        }
+    }
 }
 
 #[test]

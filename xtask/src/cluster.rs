@@ -59,7 +59,7 @@ fn cannot_build(tier: Tier) -> Result<Option<String>> {
 /// access.
 fn prepare(tier: Tier) -> Result<()> {
     package::build_if_stale()?;
-    tools::envoy(EnvoyVersion::V1_40)?;
+    tools::envoy(EnvoyVersion::Newest)?;
     tools::custom_resource_definitions()?;
     tools::cluster_programs(tier)
 }

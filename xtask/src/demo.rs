@@ -9,6 +9,7 @@ mod prometheus;
 mod screen;
 mod table;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,9 +17,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use scoretap_tests::apps::{Llama, Scorer};
 use scoretap_tests::http::{Call, Endpoint};
-use scoretap_tests::ports;
 use scoretap_tests::stack::{Folders, Stack, Upstream};
 use scoretap_tests::tools::{self, EnvoyVersion};
+use scoretap_tests::{browser, ports};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::package;
@@ -54,6 +55,9 @@ pub(crate) struct Args {
     /// Also run Prometheus with the shipped alerts, at windows of seconds
     #[arg(long)]
     with_prometheus: bool,
+    /// At the end, write a picture of the exporter's page into this PNG file
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
 }
 
 /// A running demo.
@@ -78,18 +82,34 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let alerts = watcher.as_ref().map(Watcher::introduction).unwrap_or_default();
     let introduction = format!("{}{alerts}\n{}", introduction(&demo.stack), demo.introduction);
     let shown = show(&demo, watcher.as_ref(), &introduction, &stop, args.seconds.map(Duration::from_secs));
+    let pictured = args.picture.as_deref().map_or(Ok(()), |file| picture(&demo.stack, file));
     callers.stop();
     drop(watcher);
     drop(demo);
     eprintln!("stopped everything");
-    shown
+    shown.and(pictured)
+}
+
+/// The size of the picture, in pixels.
+const PICTURE: (u32, u32) = (1000, 860);
+
+fn picture(stack: &Stack, file: &Path) -> Result<()> {
+    let Endpoint::Tcp(exporter) = &stack.exporter else { return Ok(()) };
+    let file = std::path::absolute(file)?;
+    let profile = stack.folders.run.join("browser");
+    browser::screenshot(&profile, &format!("http://{exporter}/"), &file, PICTURE, &[])?;
+    eprintln!("wrote {}", file.display());
+    Ok(())
 }
 
 fn install(args: &Args) -> Result<()> {
-    tools::envoy(EnvoyVersion::V1_40)?;
+    tools::envoy(EnvoyVersion::Newest)?;
     if args.llm { tools::llm_python() } else { tools::python() }?;
     if args.with_prometheus {
         tools::prometheus()?;
+    }
+    if args.picture.is_some() {
+        tools::chromium()?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod azure;
 mod chart;
+mod images;
 mod rules;
 
 use std::fs;
@@ -25,7 +26,8 @@ type Generated = (String, String);
 type Generator = fn(&Path) -> Result<Vec<Generated>>;
 
 /// The order matters: for example, Azure's rules contain the thresholds.
-const GENERATORS: [Generator; 7] = [
+const GENERATORS: [Generator; 8] = [
+    images::named,
     chart::policy,
     chart::thresholds,
     rules::error_types,

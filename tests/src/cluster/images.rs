@@ -77,7 +77,7 @@ impl Images {
         let injector = Image::default()
             .file(&workspace::injector(), "/scoretap-injector")
             .entrypoint(&["/scoretap-injector"]);
-        let envoy = Image::of(&tools::envoy(EnvoyVersion::V1_40)?);
+        let envoy = Image::of(&tools::envoy(EnvoyVersion::Newest)?);
         let images = [
             ("scoretap-exporter", exporter),
             ("scoretap-injector", injector),

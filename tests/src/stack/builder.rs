@@ -79,7 +79,7 @@ impl StackBuilder {
     pub(super) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            envoy: EnvoyVersion::V1_40,
+            envoy: EnvoyVersion::Newest,
             way_in: WayIn::AccessLog,
             upstream: Upstream::Scorer,
             concurrency: 2,
@@ -256,8 +256,8 @@ impl StackBuilder {
 
     fn admin(&self, folders: &Folders) -> Endpoint {
         match self.envoy {
-            EnvoyVersion::V1_40 => Endpoint::Unix(folders.run.join("admin.sock")),
-            EnvoyVersion::V1_36 => Endpoint::Tcp(local(ports::free())),
+            EnvoyVersion::Newest => Endpoint::Unix(folders.run.join("admin.sock")),
+            EnvoyVersion::Oldest => Endpoint::Tcp(local(ports::free())),
         }
     }
 
@@ -270,7 +270,7 @@ impl StackBuilder {
         admin: &Endpoint,
     ) -> Result<EnvoySpec> {
         let mut bootstrap = Bootstrap::shipped(if self.dynamic { "dynamic.yaml" } else { "sidecar.yaml" })?;
-        if self.envoy == EnvoyVersion::V1_36 {
+        if self.envoy == EnvoyVersion::Oldest {
             bootstrap.take("/admin", &mut Bootstrap::shipped("loopback-admin-1.36.yaml")?);
         }
         if matches!(self.upstream, Upstream::Http2(_)) {

@@ -108,12 +108,12 @@ fn sample_limits() -> Vec<(&'static str, u64)> {
         config["scrape_configs"][0]["sample_limit"].take()
     };
     let plain = rendered::file("plain", "scoretap-prometheus", "prometheus.yml").unwrap();
-    let compose = fs::read_to_string(workspace::root().join("compose/prometheus.yml")).unwrap();
+    let compose = fs::read_to_string(workspace::root().join("examples/compose/prometheus.yml")).unwrap();
     vec![
         limit("PodMonitor", &monitor("policy", "PodMonitor")),
         limit("ServiceMonitor", &monitor("services", "ServiceMonitor")),
         limit("scoretap-prometheus", &job(&plain)),
-        limit("compose/prometheus.yml", &job(&compose)),
+        limit("examples/compose/prometheus.yml", &job(&compose)),
     ]
 }
 

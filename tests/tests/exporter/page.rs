@@ -1,11 +1,11 @@
 //! The landing page in a browser, at desktop and phone width, light and dark.
 
 use std::fs;
-use std::process::Command;
+use std::path::PathBuf;
 
 use scoretap_tests::http::{self, Call, Endpoint};
 use scoretap_tests::stack::Stack;
-use scoretap_tests::tools;
+use scoretap_tests::{browser, tools};
 
 const ROW: &str = r#"{"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9]]}"#;
 
@@ -64,19 +64,13 @@ fn landing_page_fits_desktop_and_phone() {
 
 fn screenshot(stack: &Stack, url: &str, name: &str, flags: &[&str]) -> Vec<u8> {
     let picture = stack.folders.logs.join(format!("page-{name}.png"));
-    let shot_flag = format!("--screenshot={}", picture.display());
-    let flags = [&[shot_flag.as_str(), "--window-size=1000,600"][..], flags].concat();
-    let shot = browse(stack, &flags, url);
-    let png = fs::read(&picture).unwrap_or_else(|error| panic!("{error}: {shot}"));
-    assert!(png.starts_with(b"\x89PNG") && png.len() > 10_000, "{} bytes", png.len());
-    png
+    browser::screenshot(&profile(stack), url, &picture, (1000, 600), flags).unwrap()
 }
 
 fn browse(stack: &Stack, flags: &[&str], url: &str) -> String {
-    let mut command: Command = tools::chromium().unwrap();
-    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
-    command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
-    command.arg(format!("--user-data-dir={}", stack.folders.run.join("browser").display()));
-    let output = command.args(flags).arg(url).output().unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    browser::browse(&profile(stack), flags, url).unwrap()
+}
+
+fn profile(stack: &Stack) -> PathBuf {
+    stack.folders.run.join("browser")
 }

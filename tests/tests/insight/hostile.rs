@@ -113,7 +113,7 @@ fn at_once(recorded: &Recorded, count: usize, call: &Call) -> Vec<CallResult> {
 fn hostile_bodies_hurt_no_call() {
     let bodies = bodies();
     let sent = bodies.clone();
-    let builder = builder("hostile", EnvoyVersion::V1_40, move |path: &str| script(path, &sent));
+    let builder = builder("hostile", EnvoyVersion::Newest, move |path: &str| script(path, &sent));
     let mut recorded = Recorded::start(builder.concurrency(1).dynamic());
     check_gzip_is_read(&mut recorded, "at first");
     let memory = anonymous_memory(&recorded);
@@ -165,7 +165,7 @@ fn hostile_bodies_hurt_no_call() {
 fn grpc_answer_without_last_piece_is_read() {
     let folders = Folders::create("insight-grpc").unwrap();
     let model = GrpcModel::start(&folders.logs).unwrap();
-    let builder = builder("grpc", EnvoyVersion::V1_40, |_| Vec::new());
+    let builder = builder("grpc", EnvoyVersion::Newest, |_| Vec::new());
     let mut recorded = Recorded::start(builder.upstream(Upstream::Http2(model.address)));
     let endpoint = Endpoint::Tcp(recorded.stack.address);
     // Field 1, a text: the model's name. The server answers with the same message.

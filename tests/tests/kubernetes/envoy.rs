@@ -73,7 +73,7 @@ fn envoy(folders: &Folders) -> Child {
         .unwrap()
         .iter()
         .map(|arg| arg.as_str().unwrap().replace("/run/scoretap", &folders.run.display().to_string()));
-    let mut command = Command::new(tools::envoy(EnvoyVersion::V1_40).unwrap());
+    let mut command = Command::new(tools::envoy(EnvoyVersion::Newest).unwrap());
     command.args(args);
     let mut envoy = Child::spawn("Envoy", &command, &folders.logs.join("envoy.log")).unwrap();
     let admin = Endpoint::Unix(folders.run.join("admin.sock"));

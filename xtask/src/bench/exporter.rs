@@ -68,7 +68,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    tools::envoy(EnvoyVersion::V1_40)?;
+    tools::envoy(EnvoyVersion::Newest)?;
     tools::python()?;
     package::build_if_stale()?;
     let binary = fs::metadata(workspace::exporter())?.len();

@@ -38,7 +38,7 @@ const PLOT: &str = "docs/cost.svg";
 const TABLES: &str = "docs/cost.md";
 
 /// The Envoy that calls are timed on. Its stats logger needs 1.37.
-const ENVOY: EnvoyVersion = EnvoyVersion::V1_40;
+const ENVOY: EnvoyVersion = EnvoyVersion::Newest;
 
 /// Envoy has a core to itself where it has one worker; callers and app are on the other.
 const ENVOY_CORE: u32 = 0;

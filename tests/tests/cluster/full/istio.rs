@@ -38,7 +38,7 @@ static MESH: LazyLock<Mesh> = LazyLock::new(|| {
     cluster.kubectl(&["create", "-f", definitions.to_str().unwrap()]).unwrap();
     cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).unwrap();
     cluster.kubectl(&["create", "namespace", "istio-system"]).unwrap();
-    let envoy = Image::of(&tools::envoy(EnvoyVersion::V1_40).unwrap()).file(&workspace::module(), MODULE);
+    let envoy = Image::of(&tools::envoy(EnvoyVersion::Newest).unwrap()).file(&workspace::module(), MODULE);
     let envoy = envoy.file(&workspace::module(), MODULES[0]).file(&workspace::insight_module(), MODULES[1]);
     cluster.image("proxy", envoy);
     let port = ports::free();

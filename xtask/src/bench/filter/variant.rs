@@ -77,7 +77,7 @@ impl Variant {
     /// Whether this Envoy has what the variant needs.
     pub(super) fn runs_on(self, envoy: EnvoyVersion) -> bool {
         match self {
-            Self::SparedLogger | Self::StatsLogger => envoy == EnvoyVersion::V1_40,
+            Self::SparedLogger | Self::StatsLogger => envoy == EnvoyVersion::Newest,
             Self::Nothing
             | Self::NoOpLogger
             | Self::NoOpFilter
