@@ -1,6 +1,6 @@
 {{/* Which alerts silence which, on the same model. */}}
 {{- define "scoretap.inhibitions" -}}
-# The pods of a model are down, so the model is slow, fails or is not called.
+# If the pods of a model are down, alerts that it is slow, fails or is not called add nothing.
 - source: ScoretapModelServerDown|ScoretapPodNotReady|ScoretapPodCrashLooping
   target: ScoretapHighLatency|ScoretapLatencyCreeping|ScoretapTimeouts|ScoretapUpstreamUnavailable|ScoretapCallersGiveUp|ScoretapNoCalls
   equal: [namespace, model_name]
@@ -30,7 +30,7 @@ route:
   group_interval: 5m
   repeat_interval: 4h
   routes:
-    # For dashboards only.
+    # Alerts of the severity `info` are for dashboards only.
     - matchers: [severity="info"]
       receiver: nowhere
     - matchers: [component="scoretap"]

@@ -154,12 +154,13 @@ sidecarInjectorWebhook:
 
 {{/* A patch for a Deployment whose pods have Istio's sidecar. */}}
 {{- define "scoretap.measured" -}}
-# An annotation that the Deployment has already is replaced: merge the two by hand.
+# The patch replaces these annotations. If the Deployment already has one of them, merge the two by hand.
 spec:
   template:
     metadata:
       labels:
-        # Selects the way in which the filter is loaded. One label has one value, so no pod loads the filter twice and counts calls twice.
+        # Selects how Envoy loads the filter. A label has one value, so no pod loads the filter twice, which would count calls
+        # twice.
         scoretap.dev/measured: {{ .label | quote }}
       annotations:
         inject.istio.io/templates: sidecar,scoretap

@@ -2,8 +2,8 @@
 {{- define "scoretap.monitor" -}}
 {{- $root := .root }}
 {{- $monitoring := $root.Values.monitoring -}}
-# No `jobLabel`: the job is `monitoring/NAME of the monitor`, which `ScoretapExporterDown` looks for, and no label of a
-# pod changes it.
+# No `jobLabel`: so the job is `monitoring/NAME of the monitor`, by which `ScoretapExporterDown` finds the targets. No label of
+# a pod can change it.
 apiVersion: {{ .api }}
 kind: {{ .kind }}
 metadata:

@@ -36,8 +36,8 @@ scrape_configs:
       {{- include "scoretap.podLabels" . | nindent 6 }}
     {{- include "scoretap.dropReserved" . | nindent 4 }}
 
-  # Other pods that ask for it, such as an MLflow server: prometheus.io/scrape "true", …/port, …/path. The job is the pod's
-  # app.kubernetes.io/name.
+  # Other pods with the annotations prometheus.io/scrape "true", …/port and …/path, such as an MLflow server. The job is the
+  # pod's label app.kubernetes.io/name.
   - job_name: annotated
     sample_limit: 125000
     label_limit: 40
@@ -57,7 +57,7 @@ scrape_configs:
       - source_labels: [__meta_kubernetes_pod_label_app_kubernetes_io_name]
         regex: (.+)
         target_label: job
-      # A tenant chooses that name, and the rules take a job named `scoretap…` for an exporter.
+      # A tenant chooses this name, and the rules treat every job named `scoretap…` as exporters.
       - source_labels: [job]
         regex: scoretap.*
         replacement: annotated
@@ -65,7 +65,7 @@ scrape_configs:
       {{- include "scoretap.podLabels" . | nindent 6 }}
     {{- include "scoretap.dropReserved" . | nindent 4 }}
 
-  # Its series are about other pods and keep their labels.
+  # The series of kube-state-metrics are about other pods, so they keep their labels.
   - job_name: kube-state-metrics
     honor_labels: true
     static_configs:
@@ -78,10 +78,10 @@ scrape_configs:
     authorization:
       credentials_file: /var/run/secrets/kubernetes.io/serviceaccount/token
     tls_config:
-      # As in kube-prometheus: most kubelets sign their own certificates (kubeadm's default) and are scraped by address. With
-      # `serverTLSBootstrap` write instead
+      # As in kube-prometheus: most kubelets sign their own certificates (kubeadm's default), and Prometheus scrapes them by
+      # address. If your kubelets have `serverTLSBootstrap`, write instead
       #   ca_file: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt
-      # The API server's proxy is no alternative: the right nodes/proxy grants everything that a kubelet can do.
+      # Do not scrape through the API server's proxy: it needs the right nodes/proxy, which grants everything that a kubelet can do.
       insecure_skip_verify: true
     kubernetes_sd_configs:
       - role: node
@@ -110,7 +110,7 @@ scrape_configs:
 
 {{/* Labels of a pod's series. */}}
 {{- define "scoretap.podLabels" -}}
-# A finished pod is not down.
+# Drops finished pods, which would look as if they were down.
 - source_labels: [__meta_kubernetes_pod_phase]
   regex: Succeeded|Failed
   action: drop
