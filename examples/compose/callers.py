@@ -1,4 +1,4 @@
-"""Callers of every kind, for as long as they are let: content, clumsy, impatient.
+"""Callers that run until they are stopped: most succeed, some send invalid requests, some give up early.
 
     callers.py http://scorer:15100
 """
@@ -16,7 +16,7 @@ CALLERS = 6
 
 
 def call_of(number):
-    """The body of a call, and for how long its caller waits. Of a hundred, 82 are content."""
+    """The body of a call, and for how long its caller waits. Of a hundred calls, 82 are valid and fast."""
     body, patience = {"data": [ROW], "sleep_ms": number * 7 % 40}, 30
     kind = number * 37 % 100
     if kind < 5:
@@ -39,7 +39,7 @@ def call(url, number):
     try:
         urllib.request.urlopen(request, timeout=patience).read()
     except (urllib.error.URLError, OSError):
-        pass  # How a call ends is Scoretap's to say.
+        pass  # Scoretap reports how a call ends.
 
 
 def keep_calling(url, first):
