@@ -90,8 +90,14 @@ fn labels(family: &Family) -> String {
             (value, measure) if Some(*value) == measure.body_dimension() => measure.body_values(),
             _ => Vec::new(),
         };
-        let values: Vec<&str> =
-            values.into_iter().map(|value| label.renamed(value)).filter(|value| !value.is_empty()).collect();
+        let renamed = values.into_iter().map(|value| label.renamed(value)).filter(|value| !value.is_empty());
+        let mut values: Vec<&str> = Vec::new();
+        // A dialect may merge values.
+        renamed.for_each(|value| {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        });
         match (values.is_empty(), name == value.as_str()) {
             (false, _) => format!("{name} = {}", values.join(", ")),
             (true, true) => name.clone(),

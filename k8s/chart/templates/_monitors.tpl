@@ -19,8 +19,8 @@ spec:
     {{- else }}
     matchLabels: {scoretap.dev/injected: "true"}
     {{- end }}
-  # Limits what a tenant's pod can export. The filter's default of 200 models makes up to 116,000
-  # samples, with every `extra`, 40 bounds and insight. A test counts them.
+  # Limits what a tenant's pod can export. The filter's default of 200 models makes up to 118,000
+  # samples, with every `extra`, 40 bounds, insight and a baseline. A test counts them.
   sampleLimit: 125000
   # Above this limit Prometheus scrapes no target of this monitor.
   targetLimit: {{ .targetLimit }}
