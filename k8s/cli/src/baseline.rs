@@ -15,7 +15,7 @@ use serde_norway::{Mapping, Value};
 
 use crate::text::clean;
 use crate::top::exposition::{self, Series};
-use crate::{Status, usage};
+use crate::{Status, console, usage};
 
 /// The class of predictions beyond these.
 const OTHER: &str = "other";
@@ -97,11 +97,11 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     let text = written(&baseline)?;
     match &args.output {
         Some(file) => fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?,
-        None => print!("{text}"),
+        None => console::print(&text)?,
     }
     for ((model, route), Counts { values, classes }) in &baseline {
         let model = model.as_deref().unwrap_or("of the pod");
-        eprintln!(
+        console::note(&format!(
             "model {}, route {}: {} numbers in {} cells, {} predictions of {} classes",
             clean(model),
             clean(route),
@@ -109,7 +109,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
             values.len(),
             classes.values().sum::<f64>(),
             classes.len()
-        );
+        ));
     }
     Ok(Status::Well)
 }

@@ -18,10 +18,9 @@ mod traffic;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::Status;
 use crate::kubectl::Cluster;
 use crate::text::{clean, count};
-use crate::{usage, workload};
+use crate::{Status, console, usage, workload};
 use finding::{blocks, wrap};
 use findings::View;
 use look::{Scope, look};
@@ -63,9 +62,11 @@ pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
         let findings: Vec<_> = findings.iter().map(finding::Finding::json).collect();
         let unseen: Vec<_> = snapshot.unseen.values().map(|text| clean(text)).collect();
         let insight: Vec<_> = insight.iter().map(insight::Reading::json).collect();
-        crate::print(&json!({"findings": findings, "notSeen": unseen, "effect": effect, "insight": insight}));
+        console::json(
+            &json!({"findings": findings, "notSeen": unseen, "effect": effect, "insight": insight}),
+        )?;
     } else {
-        print_text(&findings, effect.as_deref(), &insight, &snapshot);
+        print_text(&findings, effect.as_deref(), &insight, &snapshot)?;
     }
     Ok(if findings.is_empty() { Status::Well } else { Status::Findings })
 }
@@ -82,25 +83,24 @@ fn print_text(
     effect: Option<&[String]>,
     insight: &[insight::Reading],
     snapshot: &Snapshot,
-) {
-    let width = crate::width();
-    for line in effect.into_iter().flatten() {
-        println!("{}", wrap(&format!("- {line}"), width, "  "));
-    }
-    for reading in insight {
-        println!("{}", wrap(&format!("- {}", reading.line()), width, "  "));
-    }
+) -> Result<()> {
+    let width = console::width();
+    let item = |line: &str| wrap(&format!("- {line}"), width, "  ") + "\n";
+    let mut text: String = effect.into_iter().flatten().map(|line| item(line)).collect();
+    text.extend(insight.iter().map(|reading| item(&reading.line())));
     if effect.is_some() || !insight.is_empty() {
-        println!();
+        text.push('\n');
     }
     if findings.is_empty() {
-        println!("No findings.");
+        text.push_str("No findings.");
     } else {
-        println!("{}\n{}", blocks(findings, width), count(findings.len(), "finding"));
+        text += &format!("{}\n{}", blocks(findings, width), count(findings.len(), "finding"));
     }
+    console::line(&text)?;
     for reason in snapshot.unseen.values() {
-        eprintln!("not checked: {}", clean(reason));
+        console::note(&format!("not checked: {}", clean(reason)));
     }
+    Ok(())
 }
 
 fn scope(cluster: &Cluster, args: &Args) -> Result<Scope> {

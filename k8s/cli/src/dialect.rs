@@ -25,7 +25,7 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 
 use crate::text::clean;
-use crate::{Status, usage};
+use crate::{Status, console, usage};
 use report::Report;
 use write::Earlier;
 
@@ -128,7 +128,7 @@ fn make(args: &Make) -> Result<Status> {
     let text = write::write(&plan, &args.name, earlier.as_ref());
     match &args.output {
         Some(file) => fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?,
-        None => print!("{text}"),
+        None => console::print(&text)?,
     }
     let report = Report::new(&args.name, &input, &plan);
     if let Some(file) = &args.report {
@@ -137,9 +137,9 @@ fn make(args: &Make) -> Result<Status> {
     }
     // The dialect is the output, if it has no file.
     if args.output.is_some() {
-        print!("{}", report.table());
+        console::print(&report.table())?;
     } else {
-        eprint!("{}", report.table());
+        console::note(report.table().trim_end());
     }
     let is_strict_fault = args.strict && report.has_empty();
     Ok(if input.faults.is_empty() && !is_strict_fault { Status::Well } else { Status::Findings })
@@ -156,7 +156,7 @@ fn check(args: &Check) -> Result<Status> {
         check::only_of(plan::plan(&input, &dialect.dialect.name, Some(&dialect)), &input, &dialect.dialect);
     let report = Report::new(&dialect.dialect.name, &input, &plan);
     let (text, is_broken) = check::check(&report, &dialect.dialect, &prometheus)?;
-    print!("{text}");
+    console::print(&text)?;
     Ok(if input.faults.is_empty() && !is_broken { Status::Well } else { Status::Findings })
 }
 
@@ -164,7 +164,7 @@ fn check(args: &Check) -> Result<Status> {
 fn read(from: &[PathBuf]) -> model::Input {
     let input = sources::read(from);
     for fault in &input.faults {
-        eprintln!("error: {}", clean(fault));
+        console::note(&format!("error: {}", clean(fault)));
     }
     input
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::check::object::{name, namespace};
 use crate::kubectl::Cluster;
-use crate::{Status, usage};
+use crate::{Status, console, usage};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -77,9 +77,9 @@ pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
         command.args(["port-forward", "-n", &way.namespace, "--address", "127.0.0.1", &way.target]);
         command.arg(format!("{}:{}", way.near, way.far)).stdin(Stdio::null()).stdout(Stdio::null());
         children.push(command.spawn().context("cannot run kubectl; is it on PATH?")?);
-        println!("{}: http://127.0.0.1:{}/", way.title, way.near);
+        console::line(&format!("{}: http://127.0.0.1:{}/", way.title, way.near))?;
     }
-    println!("Ctrl-C ends it");
+    console::line("Ctrl-C ends it")?;
     let mut failed = false;
     for mut child in children {
         failed |= !child.wait().context("cannot wait for kubectl")?.success();

@@ -1,13 +1,13 @@
 //! `scoretap inject`: adds the sidecar to manifests, for pipelines.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use scoretap_injector::manifest;
 use scoretap_injector::settings::{Settings, check_image};
 
-use crate::{Status, usage};
+use crate::{Status, console, usage};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("Kinds: {}; others are printed as they are", manifest::kinds()))]
@@ -50,12 +50,12 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     let text = read(&args.filename).map_err(|error| usage(format!("{error:#}")))?;
     let injected = manifest::inject(&text, &args.settings()?)
         .map_err(|error| usage(format!("{place}: {error:#}; write manifests as kubectl takes them")))?;
-    std::io::stdout().write_all(manifest::write(&injected.documents).as_bytes())?;
+    console::print(&manifest::write(&injected.documents))?;
     for warning in &injected.warnings {
-        eprintln!("warning: {place}: {warning}");
+        console::note(&format!("warning: {place}: {warning}"));
     }
     for fault in &injected.faults {
-        eprintln!("error: {place}: {fault}");
+        console::note(&format!("error: {place}: {fault}"));
     }
     Ok(if injected.faults.is_empty() { Status::Well } else { Status::Findings })
 }

@@ -2,7 +2,7 @@
 
 mod stack;
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::process::Stdio;
 
 use anyhow::{Result, bail};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::check::object::{annotation, kind, name, namespace, owner, place, text_at};
 use crate::kubectl::{Cluster, Refused, json as parse, start, visibly};
 use crate::text::{clean, word};
-use crate::{Status, chart, usage};
+use crate::{Status, chart, console, usage};
 
 /// The Helm release.
 const RELEASE: &str = "scoretap";
@@ -47,7 +47,7 @@ pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
     let mut prometheus = prometheus(cluster)?;
     if args.with_prometheus_stack {
         match stack::existing(cluster, prometheus.as_ref())? {
-            Some(found) => eprintln!("{found} is there already: it is used and not changed"),
+            Some(found) => console::note(&format!("{found} is there already: it is used and not changed")),
             None => {
                 stack::install(cluster, args.dry_run)?;
                 prometheus = Some(stack::prometheus());
@@ -175,7 +175,7 @@ pub(crate) fn uninstall(cluster: &Cluster, args: &UninstallArgs) -> Result<Statu
     let namespace = &args.namespace;
     if !releases(cluster, &["--namespace", namespace])?.iter().any(is_release) {
         let elsewhere = releases(cluster, &["--all-namespaces"]).unwrap_or_default();
-        eprintln!("error: {}", no_release(namespace, &elsewhere));
+        console::note(&format!("error: {}", no_release(namespace, &elsewhere)));
         return Ok(Status::Findings);
     }
     confirm(args)?;
@@ -184,10 +184,10 @@ pub(crate) fn uninstall(cluster: &Cluster, args: &UninstallArgs) -> Result<Statu
         remove_leftovers(cluster, kind, namespace);
     }
     remove_namespace(cluster, namespace);
-    println!(
+    console::line(
         "Removed. Running pods keep their sidecar until they are recreated (`kubectl rollout restart`); namespaces of \
-         tenants, and Prometheus, are as they were."
-    );
+         tenants, and Prometheus, are as they were.",
+    )?;
     Ok(Status::Well)
 }
 
@@ -216,8 +216,10 @@ fn confirm(args: &UninstallArgs) -> Result<()> {
             "this removes Scoretap from the cluster; write --yes where nobody can be asked".to_owned(),
         ));
     }
-    print!("Remove the release {RELEASE} in namespace {} and what it leaves? [y/N] ", args.namespace);
-    std::io::stdout().flush()?;
+    let namespace = &args.namespace;
+    console::print(&format!(
+        "Remove the release {RELEASE} in namespace {namespace} and what it leaves? [y/N] "
+    ))?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     if ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
@@ -232,13 +234,18 @@ fn is_of_release(object: &Value, release_namespace: &str) -> bool {
         && annotation(object, "meta.helm.sh/release-namespace") == Some(release_namespace)
 }
 
+/// Shows the progress of a removal, which goes on even if nobody can see it.
+fn show(text: &str) {
+    drop(console::print(text));
+}
+
 /// Removes the remaining objects of one kind. The release is already gone, so this reports a failure and continues.
 fn remove_leftovers(cluster: &Cluster, kind: &str, release_namespace: &str) {
     let found = match cluster.get(&[kind, "--all-namespaces", "-l", "app.kubernetes.io/part-of=scoretap"]) {
         Ok(found) => found,
         Err(Refused::UnknownKind | Refused::NotFound(_)) => return,
         Err(refused) => {
-            eprintln!("not checked: leftover {kind}: {refused}");
+            console::note(&format!("not checked: leftover {kind}: {refused}"));
             return;
         }
     };
@@ -249,8 +256,8 @@ fn remove_leftovers(cluster: &Cluster, kind: &str, release_namespace: &str) {
             args.extend(["-n", namespace]);
         }
         match cluster.ask(&args) {
-            Ok(text) => print!("{text}"),
-            Err(refused) => eprintln!("not removed: {}: {refused}", clean(&place(object))),
+            Ok(text) => show(&text),
+            Err(refused) => console::note(&format!("not removed: {}: {refused}", clean(&place(object)))),
         }
     }
 }
@@ -261,18 +268,18 @@ fn remove_namespace(cluster: &Cluster, namespace: &str) {
     match contents(cluster, namespace).map(|objects| objects.into_iter().find(|object| !is_automatic(object)))
     {
         Ok(None) => match cluster.ask(&["delete", "namespace", namespace, "--ignore-not-found"]) {
-            Ok(text) => print!("{text}"),
-            Err(refused) => eprintln!("not removed: namespace {namespace}: {refused}"),
+            Ok(text) => show(&text),
+            Err(refused) => console::note(&format!("not removed: namespace {namespace}: {refused}")),
         },
-        Ok(Some(object)) => println!(
+        Ok(Some(object)) => show(&format!(
             "The namespace {namespace} stays: it holds other objects, such as {}. To delete it with all that it holds: \
-             {command}",
+             {command}\n",
             clean(&place(&object))
-        ),
-        Err(refused) => println!(
+        )),
+        Err(refused) => show(&format!(
             "The namespace {namespace} stays: its contents could not be listed ({refused}). To delete it with all that \
-             it holds: {command}"
-        ),
+             it holds: {command}\n"
+        )),
     }
 }
 

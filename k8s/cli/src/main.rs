@@ -3,10 +3,13 @@
 //! It talks to the cluster through kubectl and helm, with the caller's own rights, and needs nothing in the cluster.
 
 #![forbid(unsafe_code)]
+// `console` prints, because these macros panic when the reader is gone.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod baseline;
 mod chart;
 mod check;
+mod console;
 mod dialect;
 mod forward;
 mod inject;
@@ -20,13 +23,11 @@ mod top;
 mod workload;
 
 use std::fmt;
-use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use serde_json::Value;
 
 use kubectl::Cluster;
 
@@ -120,7 +121,7 @@ fn main() -> ExitCode {
         Ok(Status::Well) => ExitCode::SUCCESS,
         Ok(Status::Findings) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("error: {}", text::clean(&format!("{error:#}")));
+            console::note(&format!("error: {}", text::clean(&format!("{error:#}"))));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 3 })
         }
     }
@@ -146,24 +147,6 @@ fn run(cli: Cli) -> Result<Status> {
         Command::Inject(args) => inject::run(&args),
         Command::Dialect(args) => dialect::run(&args),
         Command::Baseline(args) => baseline::run(&args),
-    }
-}
-
-/// Prints JSON.
-pub(crate) fn print(value: &Value) {
-    // A closed pipe (`| head`) is no error.
-    let _ = writeln!(std::io::stdout(), "{value:#}");
-}
-
-const UNLIMITED: usize = 100_000;
-
-/// The terminal's width. Without a terminal, nothing is wrapped or cut.
-pub(crate) fn width() -> usize {
-    match terminal_size::terminal_size() {
-        Some((terminal_size::Width(width), _)) if std::io::stdout().is_terminal() => {
-            usize::from(width).max(40)
-        }
-        _ => UNLIMITED,
     }
 }
 

@@ -3,11 +3,11 @@
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use crate::Status;
 use crate::check::object::text_at;
 use crate::kubectl::Cluster;
 use crate::prometheus::Server;
 use crate::text::{clean, count};
+use crate::{Status, console};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -38,12 +38,16 @@ pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
     let are_well = !targets.is_empty() && targets.iter().all(|target| text_at(target, "/health") == "up");
     if args.output.is_json() {
         let facts: Vec<_> = targets.iter().map(|target| facts(target)).collect();
-        crate::print(&json!({"prometheus": server.title, "targets": facts}));
+        console::json(&json!({"prometheus": server.title, "targets": facts}))?;
     } else if targets.is_empty() {
-        println!("Prometheus {} scrapes no target of Scoretap's; `scoretap check` says why", server.title);
+        console::line(&format!(
+            "Prometheus {} scrapes no target of Scoretap's; `scoretap check` says why",
+            server.title
+        ))?;
     } else {
-        targets.iter().for_each(|target| println!("{}", line(target)));
-        println!("\n{} of Prometheus {}", count(targets.len(), "target"), clean(&server.title));
+        let lines: String = targets.iter().map(|target| line(target) + "\n").collect();
+        let total = format!("{} of Prometheus {}", count(targets.len(), "target"), clean(&server.title));
+        console::line(&format!("{lines}\n{total}"))?;
     }
     Ok(if are_well { Status::Well } else { Status::Findings })
 }

@@ -5,14 +5,14 @@ mod rows;
 mod source;
 mod table;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
 
 use crate::kubectl::Cluster;
-use crate::{Status, usage, workload};
+use crate::{Status, console, usage, workload};
 use source::{From, Scope, Source};
 
 #[derive(Debug, clap::Args)]
@@ -47,16 +47,11 @@ pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
     let is_terminal = std::io::stdout().is_terminal();
     loop {
         let rows = source.rows()?;
-        let text = format!("{}\n{}\n", source.title(), table::table(&rows, crate::width()));
-        let mut out = std::io::stdout().lock();
+        let text = format!("{}\n{}\n", source.title(), table::table(&rows, console::width()));
         const HOME_AND_CLEAR: &str = "\x1b[H\x1b[J";
-        let shown = if is_terminal {
-            writeln!(out, "{HOME_AND_CLEAR}{text}Ctrl-C ends it")
-        } else {
-            writeln!(out, "{text}")
-        };
-        // The pipe is closed (`| head`).
-        if shown.and_then(|()| out.flush()).is_err() {
+        let text =
+            if is_terminal { format!("{HOME_AND_CLEAR}{text}Ctrl-C ends it\n") } else { format!("{text}\n") };
+        if !console::has_reader(&text)? {
             return Ok(Status::Well);
         }
         std::thread::sleep(source.pause());
@@ -73,13 +68,16 @@ fn once(source: &mut Source<'_>, is_json: bool) -> Result<Status> {
     }
     let rows = source.rows()?;
     if source.is_empty() {
-        eprintln!("{}: no pod with the sidecar runs; `scoretap check` says why", source.title());
+        console::note(&format!(
+            "{}: no pod with the sidecar runs; `scoretap check` says why",
+            source.title()
+        ));
         return Ok(Status::Findings);
     }
     if is_json {
-        crate::print(&json!({"source": source.title(), "models": rows::to_json(&rows)}));
+        console::json(&json!({"source": source.title(), "models": rows::to_json(&rows)}))?;
     } else {
-        println!("{}\n{}", source.title(), table::table(&rows, crate::width()));
+        console::line(&format!("{}\n{}", source.title(), table::table(&rows, console::width())))?;
     }
     Ok(Status::Well)
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::check::object::{name, namespace, text_at};
+use crate::console;
 use crate::kubectl::Cluster;
 
 const RELEASE: &str = "kube-prometheus-stack";
@@ -38,7 +39,7 @@ pub(super) fn prometheus() -> Value {
 
 /// Installs the chart. Called only if the cluster has no Prometheus.
 pub(super) fn install(cluster: &Cluster, dry_run: bool) -> Result<()> {
-    eprintln!("installing {RELEASE} {VERSION} into the namespace {NAMESPACE}");
+    console::note(&format!("installing {RELEASE} {VERSION} into the namespace {NAMESPACE}"));
     let mut command = cluster.helm();
     command.args(["install", RELEASE, RELEASE, "--repo", REPOSITORY, "--version", VERSION]);
     command.args([
