@@ -54,6 +54,15 @@ fn sides_with_different_labels_never_match() {
 }
 
 #[test]
+fn query_may_be_silent_while_all_is_well() {
+    check(&[], "(a_requests_total == 0) or absent(a_requests_total)", "works");
+    check(&[], "absent(a_requests_total) or a_requests_total == 0", "works");
+    check(&[], "(sum by (code) (rate(a_requests_total[5m])) == 0) or absent(sum(a_requests_total))", "works");
+    check(&[], r#"(up{job="a"} == 0) or absent(up{job="a"})"#, "not_ours");
+    check(&[], "(a_zebras == 0) or absent(a_zebras)", "its name does not tell what it counts");
+}
+
+#[test]
 fn sides_with_different_values_never_match() {
     let parts = |left: &str, right: &str| {
         format!(r#"rate(a_requests_total{{status="{left}"}}[5m]) / rate(a_requests_total{{{right}}}[5m])"#)
