@@ -1,7 +1,7 @@
 //! `scoretap dialect`: makes a dialect from the dashboards and alerts of a team, and checks it.
 //!
-//! The stages: [`sources`] finds queries, [`variables`] and [`query`] understand them, `plan` decides which family
-//! fills each of them, and [`report`] shows the verdicts.
+//! The stages: [`sources`] finds queries, [`variables`] and [`query`] understand them, [`patterns`] finds the names that
+//! a pattern matches, `plan` decides which family fills each of them, and [`report`] shows the verdicts.
 
 mod check;
 mod judge;
@@ -10,6 +10,7 @@ mod map;
 mod matching;
 mod measure;
 pub(crate) mod model;
+mod patterns;
 mod plan;
 mod query;
 mod report;
@@ -122,8 +123,9 @@ fn make(args: &Make) -> Result<Status> {
             args.name
         )));
     }
-    let input = read(&args.from);
+    let mut input = read(&args.from);
     let earlier = args.output.as_deref().map(earlier).transpose()?.flatten();
+    patterns::expand(&mut input, earlier.as_ref().map_or(&[], |earlier| &earlier.dialect.families));
     let plan = plan::plan(&input, &args.name, earlier.as_ref());
     let text = write::write(&plan, &args.name, earlier.as_ref());
     match &args.output {
@@ -151,7 +153,8 @@ fn check(args: &Check) -> Result<Status> {
     let Some(dialect) = earlier(&args.dialect)? else {
         return Err(usage(format!("{file}: there is no such file")));
     };
-    let input = read(&args.from);
+    let mut input = read(&args.from);
+    patterns::expand(&mut input, &dialect.dialect.families);
     let plan =
         check::only_of(plan::plan(&input, &dialect.dialect.name, Some(&dialect)), &input, &dialect.dialect);
     let report = Report::new(&dialect.dialect.name, &input, &plan);

@@ -164,27 +164,30 @@ fn names(dialect: &Dialect) -> Vec<String> {
 
 /// A selector as Prometheus reads it. A variable of the dashboard matches every value.
 pub(super) fn selector(used: &Use) -> String {
-    let matcher = |matcher: &Matcher| {
-        let Matcher { label, op, value } = matcher;
-        let text = match (op, matcher.is_open()) {
-            (Op::Equal, true) => return Some(format!("{label}!=\"\"")),
-            (Op::NotEqual | Op::NotMatches, true) => return None,
-            (Op::Matches, true) => value.replace(ANY, ".*"),
-            _ => value.clone(),
-        };
-        let op = match op {
-            Op::Equal => "=",
-            Op::NotEqual => "!=",
-            Op::Matches => "=~",
-            Op::NotMatches => "!~",
-        };
-        Some(format!("{label}{op}{text:?}"))
-    };
-    let matchers: Vec<String> = used.matchers.iter().filter_map(matcher).collect();
+    let names = used.name_matchers.iter().filter(|_| used.metric.is_empty());
+    let matchers: Vec<String> = names.chain(&used.matchers).filter_map(matcher).collect();
     if matchers.is_empty() {
         return used.metric.clone();
     }
     format!("{}{{{}}}", used.metric, matchers.join(","))
+}
+
+/// A condition as Prometheus reads it; `None` if every series fulfils it.
+pub(super) fn matcher(matcher: &Matcher) -> Option<String> {
+    let Matcher { label, op, value } = matcher;
+    let text = match (op, matcher.is_open()) {
+        (Op::Equal, true) => return Some(format!("{label}!=\"\"")),
+        (Op::NotEqual | Op::NotMatches, true) => return None,
+        (Op::Matches, true) => value.replace(ANY, ".*"),
+        _ => value.clone(),
+    };
+    let op = match op {
+        Op::Equal => "=",
+        Op::NotEqual => "!=",
+        Op::Matches => "=~",
+        Op::NotMatches => "!~",
+    };
+    Some(format!("{label}{op}{text:?}"))
 }
 
 #[cfg(test)]
@@ -221,6 +224,7 @@ mod tests {
         let shown = |expr: &str| selector(&used(expr));
         assert_eq!(shown(r#"rate(a{b="c", d=~"$d.*", e="$e", f!="$f"}[5m])"#), r#"a{b="c",d=~".*.*",e!=""}"#);
         assert_eq!(shown("a"), "a");
+        assert_eq!(shown(r#"{__name__=~"a.*", b="c"}"#), r#"{__name__=~"a.*",b="c"}"#);
     }
 
     #[test]

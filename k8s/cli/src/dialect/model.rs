@@ -92,8 +92,10 @@ pub(crate) enum Matching {
 /// One vector selector.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Use {
-    /// The name as written, with `_bucket`, `_sum` or `_count`.
+    /// The name as written, with `_bucket`, `_sum` or `_count`. Empty if no known name matches the pattern.
     pub(crate) metric: String,
+    /// Conditions on the name, if the query has a pattern instead.
+    pub(crate) name_matchers: Vec<Matcher>,
     pub(crate) matchers: Vec<Matcher>,
     /// Labels that the query groups by, joins on or copies, without `le`.
     pub(crate) labels: BTreeSet<String>,

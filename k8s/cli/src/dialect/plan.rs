@@ -8,7 +8,8 @@ use scoretap_core::histogram::{DEFAULT_TIME_BOUNDS, Histogram, MOST_BOUNDS, time
 use scoretap_dialect::names::is_name;
 use scoretap_dialect::{BUILT_IN, Dialect, Family, Kind as FamilyKind, Measure, Unit, sample_names};
 
-use self::family::{family, needs_of};
+use self::family::family;
+pub(super) use self::family::needs_of;
 use super::judge::{Series, judge};
 use super::labels::{self, Origin, Values};
 use super::map;
@@ -201,6 +202,9 @@ impl<'a> Planner<'a> {
     /// The verdict on a metric that no dialect has.
     fn foreign(&self, used: &Use) -> Option<Verdict> {
         let metric = used.metric.as_str();
+        if metric.is_empty() {
+            return Some(unmatched(used));
+        }
         if metric.starts_with("scoretap_") || self.recorded.contains(metric) {
             return Some(Verdict::Works);
         }
@@ -499,6 +503,22 @@ fn uses(input: &Input) -> impl Iterator<Item = (usize, usize, &Use)> {
         };
         uses.iter().enumerate().map(move |(index, used)| (query, index, used))
     })
+}
+
+/// The verdict on a pattern that matches no known name.
+fn unmatched(used: &Use) -> Verdict {
+    let mut prefixes = used.name_matchers.iter().filter(|matcher| matcher.op == Op::Matches).map(|matcher| {
+        let pattern = matcher.value.trim_start_matches(['^', '(']);
+        pattern.split(|char: char| !is_name(&format!("_{char}"))).next().unwrap_or_default()
+    });
+    if let Some(owner) = prefixes.find_map(map::other) {
+        return Verdict::NotOurs(format!("{owner} has it"));
+    }
+    let pattern = used.pattern().unwrap_or_default();
+    Verdict::Empty(format!(
+        "{pattern} matches no metric of the other queries, of an exposition or of a built-in dialect; give the \
+         exposition of the app, or write the names"
+    ))
 }
 
 fn blank(query: &Query) -> Vec<Judgement> {

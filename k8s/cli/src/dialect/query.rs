@@ -8,6 +8,7 @@ use promql_parser::parser::{
     VectorSelector,
 };
 
+use super::judge::accepts;
 use super::model::{ANY, Content, Labels, Matcher, Matching, Op, Pair, Role, Tree, Use};
 use super::variables::{ANY_NAME, Variables, replace};
 
@@ -231,7 +232,7 @@ impl Reader {
 
     fn selector(&mut self, selector: &VectorSelector, context: &Context) -> Part {
         let mut name = selector.name.clone();
-        let mut matchers = Vec::new();
+        let (mut matchers, mut name_matchers) = (Vec::new(), Vec::new());
         for matcher in &selector.matchers.matchers {
             let op = match matcher.op {
                 MatchOp::Equal => Op::Equal,
@@ -239,27 +240,39 @@ impl Reader {
                 MatchOp::Re(_) => Op::Matches,
                 MatchOp::NotRe(_) => Op::NotMatches,
             };
+            let known = Matcher { label: matcher.name.clone(), op, value: matcher.value.clone() };
             match (matcher.name.as_str(), op) {
                 (METRIC_NAME, Op::Equal) => name = Some(matcher.value.clone()),
-                (METRIC_NAME, _) => {}
-                _ => matchers.push(Matcher { label: matcher.name.clone(), op, value: matcher.value.clone() }),
+                (METRIC_NAME, _) => name_matchers.push(known),
+                _ => matchers.push(known),
             }
         }
-        let Some(metric) = name else {
-            self.problem = Some("it selects metrics by a pattern, not by a name".to_owned());
-            return Part { tree: all(Vec::new()), labels: Labels::Unknown };
-        };
-        if metric.contains(ANY_NAME) || metric.contains(ANY) {
-            self.problem = Some("the name of its metric is a variable of the dashboard".to_owned());
+        if name.is_some() {
+            name_matchers.clear();
+        }
+        if let Some(problem) = unnamed(name.as_deref(), &name_matchers) {
+            self.problem = Some(problem.to_owned());
             return Part { tree: all(Vec::new()), labels: Labels::Unknown };
         }
+        let metric = name.unwrap_or_default();
         let mut labels = context.labels.clone();
-        labels.retain(|label| label != "le" && !label.contains(ANY_NAME));
+        labels.retain(|label| label != "le" && label != METRIC_NAME && !label.contains(ANY_NAME));
         let role = role(&metric, &matchers, context);
-        self.uses.push(Use { metric, matchers, labels, role });
+        self.uses.push(Use { metric, name_matchers, matchers, labels, role });
         let index = self.uses.len() - 1;
         Part { tree: Tree::Use(index), labels: Labels::Of(index) }
     }
+}
+
+/// Why nobody can tell which metrics a selector chooses.
+fn unnamed(name: Option<&str>, name_matchers: &[Matcher]) -> Option<&'static str> {
+    let texts = name.into_iter().chain(name_matchers.iter().map(|matcher| matcher.value.as_str()));
+    if texts.into_iter().any(|text| text.contains(ANY_NAME) || text.contains(ANY)) {
+        return Some("the name of its metric is a variable of the dashboard");
+    }
+    const OF_NO_METRIC: &str = "zzz:of_no_metric";
+    let is_every = name.is_none() && accepts(&name_matchers.iter().collect::<Vec<_>>(), OF_NO_METRIC);
+    is_every.then_some("it selects metrics of every name")
 }
 
 /// The labels of an aggregation over series with these labels.
@@ -337,21 +350,30 @@ fn relabel(call: &Call, context: &mut Context) {
 
 fn role(metric: &str, matchers: &[Matcher], context: &Context) -> Role {
     let has = |label: &str| matchers.iter().any(|matcher| matcher.label == label);
-    if has("quantile") {
-        return Role::Quantile;
-    }
-    if metric.ends_with("_bucket") || has("le") {
-        return Role::Bucket;
-    }
-    if context.in_quantile {
-        return Role::Native;
-    }
-    match (context.in_rate, metric) {
-        (_, metric) if metric.ends_with("_sum") => Role::Sum,
-        (_, metric) if metric.ends_with("_count") => Role::Count,
-        (true, _) => Role::Counter,
-        (false, metric) if metric.ends_with("_total") => Role::Counter,
-        (false, _) => Role::Gauge,
+    let outside = if has("quantile") {
+        Role::Quantile
+    } else if has("le") {
+        Role::Bucket
+    } else if context.in_quantile {
+        Role::Native
+    } else if context.in_rate {
+        Role::Counter
+    } else {
+        Role::Gauge
+    };
+    role_of(metric, outside)
+}
+
+/// The role of a metric that has this role if its name does not tell another one.
+pub(super) fn role_of(metric: &str, outside: Role) -> Role {
+    match outside {
+        Role::Quantile | Role::Bucket => outside,
+        _ if metric.ends_with("_bucket") => Role::Bucket,
+        Role::Native => Role::Native,
+        _ if metric.ends_with("_sum") => Role::Sum,
+        _ if metric.ends_with("_count") => Role::Count,
+        _ if metric.ends_with("_total") => Role::Counter,
+        Role::Counter | Role::Gauge | Role::Sum | Role::Count => outside,
     }
 }
 
@@ -421,6 +443,12 @@ mod tests {
     fn joins_and_relabelling_need_source_labels() {
         check("a * on (pod) group_left (team) b", &["Gauge a{} pod,team", "Gauge b{} pod,team"]);
         check(r#"sum by (short) (label_replace(a, "short", "$1", "path", "/(.*)"))"#, &["Gauge a{} path"]);
+    }
+
+    #[test]
+    fn names_of_metrics_are_no_labels() {
+        check(r#"sum by (__name__) ({__name__="a"})"#, &["Gauge a{} "]);
+        check(r#"count by (__name__, b) ({__name__=~"a.*", c="d"})"#, &["Gauge {c=d} b"]);
     }
 
     #[test]

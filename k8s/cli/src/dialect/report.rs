@@ -83,7 +83,26 @@ impl<'a> Report<'a> {
                 clean(file)
             );
         }
-        text + &self.reasons()
+        text + &self.reasons() + &self.patterns()
+    }
+
+    /// The names that each pattern stands for.
+    fn patterns(&self) -> String {
+        let mut names: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+        for judged in &self.queries {
+            let Content::PromQl { uses, .. } = &judged.query.content else { continue };
+            for used in uses.iter().filter(|used| !used.metric.is_empty()) {
+                if let Some(pattern) = used.pattern() {
+                    names.entry(pattern).or_default().insert(&used.metric);
+                }
+            }
+        }
+        let mut text = String::new();
+        for (pattern, names) in names {
+            let names: Vec<&str> = names.into_iter().collect();
+            let _ = writeln!(text, "\n{} stands for: {}", clean(&pattern), clean(&names.join(", ")));
+        }
+        text
     }
 
     /// Each reason once, with the places that it holds for.
@@ -116,7 +135,13 @@ impl Judged<'_> {
             Content::PromQl { uses, .. } => uses.as_slice(),
             Content::Other(_) => &[],
         };
-        let metric = |(used, judgement): (&Use, &Judgement)| json!({"name": used.metric, "as": judgement.measure, "verdict": judgement.verdict.as_str(), "why": judgement.verdict.why()});
+        let metric = |(used, judgement): (&Use, &Judgement)| {
+            let mut metric = json!({"name": used.metric, "as": judgement.measure, "verdict": judgement.verdict.as_str(), "why": judgement.verdict.why()});
+            if let Some(pattern) = used.pattern() {
+                metric["pattern"] = pattern.into();
+            }
+            metric
+        };
         json!({
             "file": self.query.file,
             "where": self.query.place,

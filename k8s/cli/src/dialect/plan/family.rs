@@ -44,7 +44,7 @@ fn help(measure: Measure, only: &[Status]) -> &'static str {
 }
 
 /// The bounds that a family has and the filter has not by default.
-pub(super) fn needs_of(family: &Family) -> Needs {
+pub(in crate::dialect) fn needs_of(family: &Family) -> Needs {
     let bounds = match family.measure {
         Measure::Distribution(histogram) if histogram.is_time() => family.bounds.clone().unwrap_or_default(),
         _ => Vec::new(),
