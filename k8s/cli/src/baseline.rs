@@ -43,7 +43,7 @@ Examples:
 Exit status:
   0  the baseline was made
   2  wrong usage
-  3  an input could not be read";
+  3  an input could not be read, or the baseline could not be written";
 
 #[derive(Debug, clap::Args)]
 struct Make {

@@ -55,7 +55,8 @@ The exporter serves the dialect with --dialect-file. A second run with the same 
 Exit status:
   0  the dialect was made
   1  an input could not be read (the others were), or, with --strict, a query stays empty
-  2  wrong usage";
+  2  wrong usage
+  3  a file could not be written, or the earlier dialect in --output is invalid";
 
 #[derive(Debug, clap::Args)]
 struct Make {
@@ -84,7 +85,7 @@ Exit status:
   0  no verdict is wrong
   1  a verdict is wrong, or an input could not be read
   2  wrong usage
-  3  Prometheus could not be asked";
+  3  Prometheus could not be asked, or the dialect is invalid";
 
 #[derive(Debug, clap::Args)]
 struct Check {

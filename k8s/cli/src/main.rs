@@ -46,7 +46,7 @@ Exit status:
   0  all is well
   1  something is wrong: findings, targets that are down, manifests that cannot be injected
   2  wrong usage
-  3  the cluster could not be asked";
+  3  the cluster could not be asked, or a file could not be read or written";
 
 #[derive(Debug, Subcommand)]
 enum Command {
