@@ -169,8 +169,8 @@ fn custom_dialect_is_served_beside_built_in_ones() {
 #[test]
 fn families_of_libraries_have_types_and_units() {
     const FLAGS: &[&str] =
-        &["--dialect-file", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/grown.yaml")];
-    check("dialect_grown", &Pod { flags: FLAGS, ..Pod::default() });
+        &["--dialect-file", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/libraries.yaml")];
+    check("dialect_libraries", &Pod { flags: FLAGS, ..Pod::default() });
 }
 
 #[test]

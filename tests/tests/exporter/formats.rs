@@ -190,7 +190,7 @@ fn outside_parsers_accept_the_golden_files() {
             // promtool also judges style, by which only recording rules have colons. vLLM's metrics have them.
             let exposition = exposition.replace("vllm:", "vllm_");
             // The names of libraries break its style. Errors of the format have another exit status.
-            let is_of_libraries = path.ends_with("dialect_grown.txt");
+            let is_of_libraries = path.ends_with("dialect_libraries.txt");
             let mut command = Command::new("sh");
             let script = "\"$0\" check metrics 2>&1; test $? = \"$1\"";
             command.args(["-c", script]).arg(&promtool).arg(if is_of_libraries { "3" } else { "0" });
