@@ -21,11 +21,12 @@ mod write;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
-use crate::text::clean;
+use crate::text::{clean, count};
 use crate::{Status, console, usage};
 use report::Report;
 use write::Earlier;
@@ -85,7 +86,7 @@ Exit status:
   0  no verdict is wrong
   1  a verdict is wrong, or an input could not be read
   2  wrong usage
-  3  Prometheus could not be asked, or the dialect is invalid";
+  3  Prometheus could not be asked or was too slow, or the dialect is invalid";
 
 #[derive(Debug, clap::Args)]
 struct Check {
@@ -101,6 +102,9 @@ struct Check {
     /// How far back to look for series, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     since: u64,
+    /// How long to wait for the answer to each query, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
@@ -149,7 +153,8 @@ fn make(args: &Make) -> Result<Status> {
 }
 
 fn check(args: &Check) -> Result<Status> {
-    let prometheus = check::Prometheus::new(&args.prometheus, args.since)?;
+    let timeout = Duration::from_secs(args.timeout);
+    let prometheus = check::Prometheus::new(&args.prometheus, args.since, timeout)?;
     let file = args.dialect.display();
     let Some(dialect) = earlier(&args.dialect)? else {
         return Err(usage(format!("{file}: there is no such file")));
@@ -159,9 +164,27 @@ fn check(args: &Check) -> Result<Status> {
     let plan =
         check::only_of(plan::plan(&input, &dialect.dialect.name, Some(&dialect)), &input, &dialect.dialect);
     let report = Report::new(&dialect.dialect.name, &input, &plan);
-    let (text, is_broken) = check::check(&report, &dialect.dialect, &prometheus)?;
-    console::print(&text)?;
-    Ok(if input.faults.is_empty() && !is_broken { Status::Well } else { Status::Findings })
+    let checked = check::check(&report, &dialect.dialect, &prometheus, console::Progress::new())?;
+    console::print(&checked.text)?;
+    if checked.late > 0 {
+        let hint = late(&checked, args);
+        // A wrong verdict decides the status.
+        if !checked.is_broken {
+            bail!(hint);
+        }
+        console::note(&format!("error: {hint}"));
+    }
+    Ok(if input.faults.is_empty() && !checked.is_broken { Status::Well } else { Status::Findings })
+}
+
+/// What to do about selectors without an answer.
+fn late(checked: &check::Checked, args: &Check) -> String {
+    format!(
+        "{} had no answer from Prometheus within {}; raise --timeout, or look at less than {} with --since",
+        count(checked.late, "selector"),
+        count(usize::try_from(args.timeout).unwrap_or(usize::MAX), "second"),
+        count(usize::try_from(args.since).unwrap_or(usize::MAX), "second"),
+    )
 }
 
 /// Reads the input, and reports its faults.

@@ -43,7 +43,11 @@ fn dialect_make_ends_with_documented_statuses() {
 #[test]
 fn dialect_check_ends_with_documented_statuses() {
     check("dialect check none.yaml rules.yml", 2, "there is no such file");
-    check("dialect check a.yaml rules.yml --prometheus http://127.0.0.1:1", 3, "error: cannot ask Prometheus");
+    check(
+        "dialect check a.yaml rules.yml --prometheus http://127.0.0.1:1",
+        3,
+        "error: cannot ask Prometheus",
+    );
     check("dialect check invalid.yaml rules.yml", 3, "correct it");
 }
 

@@ -1,16 +1,18 @@
 //! `scoretap dialect check`: compares the verdicts with the series of a Prometheus that scrapes the dialect.
 
+mod prometheus;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use scoretap_dialect::Dialect;
-use serde_json::Value;
 
+pub(super) use self::prometheus::Prometheus;
 use super::model::{ANY, Content, Input, Matcher, Op, Plan, Use, Verdict};
 use super::report::Report;
+use crate::console::Progress;
 use crate::text::{clean, count};
-use crate::usage;
 
 /// The state of a selector's promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,51 +23,32 @@ pub(super) enum Finding {
     NotExercised,
     /// It has data or none, and the verdict says otherwise.
     Broken,
+    /// Prometheus gave no answer in time.
+    TimedOut,
+}
+
+/// What Prometheus answers to a selector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Series,
+    Nothing,
+    /// Nothing in time.
+    Late,
 }
 
 /// The series of a Prometheus.
 pub(super) trait Series {
-    /// Whether a selector has series.
-    fn has(&self, selector: &str) -> Result<bool>;
+    /// Whether a selector has series. An error means that no other selector can be asked either.
+    fn find(&self, selector: &str) -> Result<Answer>;
 }
 
-/// A Prometheus, or something with the same interface.
-pub(super) struct Prometheus {
-    url: String,
-    /// The start and end of the time that is looked at, in seconds since 1970.
-    span: (u64, u64),
-}
-
-impl Prometheus {
-    pub(super) fn new(url: &str, seconds: u64) -> Result<Self> {
-        if !url.starts_with("http://") {
-            let advice = "write http://HOST:PORT; use kubectl port-forward for one with TLS";
-            return Err(usage(format!("--prometheus {}: {advice}", clean(url))));
-        }
-        let now =
-            std::time::SystemTime::UNIX_EPOCH.elapsed().map(|since| since.as_secs()).unwrap_or_default();
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), span: (now.saturating_sub(seconds), now + 60) })
-    }
-}
-
-impl Series for Prometheus {
-    fn has(&self, selector: &str) -> Result<bool> {
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let (start, end) = self.span;
-        let request = agent.get(format!("{}/api/v1/series", self.url)).query("match[]", selector);
-        let request =
-            request.query("start", start.to_string()).query("end", end.to_string()).query("limit", "1");
-        let mut response =
-            request.call().with_context(|| format!("cannot ask Prometheus at {}", self.url))?;
-        let text = response.body_mut().read_to_string().context("cannot read Prometheus' answer")?;
-        let answer: Value = serde_json::from_str(&text)
-            .with_context(|| format!("{} answers without JSON; is it a Prometheus?", self.url))?;
-        if answer["status"] != "success" {
-            let error = answer["error"].as_str().unwrap_or("no reason");
-            bail!("Prometheus rejects {}: {}", clean(selector), clean(error));
-        }
-        Ok(answer["data"].as_array().is_some_and(|series| !series.is_empty()))
-    }
+/// The findings of all selectors.
+pub(super) struct Checked {
+    /// A line for each file, and below it the selectors that need attention.
+    pub(super) text: String,
+    pub(super) is_broken: bool,
+    /// Selectors without an answer.
+    pub(super) late: usize,
 }
 
 /// Judges by the families that a dialect has, and not by those that a plan would add.
@@ -83,43 +66,60 @@ pub(super) fn only_of(mut plan: Plan, input: &Input, dialect: &Dialect) -> Plan 
     plan
 }
 
-/// The findings of all selectors, as text, and whether a promise is broken.
-pub(super) fn check(report: &Report<'_>, dialect: &Dialect, series: &dyn Series) -> Result<(String, bool)> {
+/// Compares each verdict with the series of its selector.
+pub(super) fn check(
+    report: &Report<'_>,
+    dialect: &Dialect,
+    series: &dyn Series,
+    mut progress: Progress<'_>,
+) -> Result<Checked> {
     let names = names(dialect);
-    let mut counts: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
-    let mut broken = String::new();
-    for judged in report.queries() {
-        let Content::PromQl { uses, .. } = &judged.query.content else { continue };
-        for (used, judgement) in uses.iter().zip(judged.judgements) {
-            if matches!(judgement.verdict, Verdict::NotOurs(_)) {
-                continue;
+    let selectors = report.queries().iter().flat_map(|judged| {
+        let uses = match &judged.query.content {
+            Content::PromQl { uses, .. } => uses.as_slice(),
+            Content::Other(_) => &[],
+        };
+        uses.iter()
+            .zip(judged.judgements)
+            .map(move |(used, judgement)| (judged.query, used, &judgement.verdict))
+    });
+    let selectors: Vec<_> =
+        selectors.filter(|(.., verdict)| !matches!(verdict, Verdict::NotOurs(_))).collect();
+    let mut counts: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
+    let mut lines = String::new();
+    for (done, (query, used, verdict)) in selectors.iter().enumerate() {
+        progress.show(done, selectors.len(), "selector");
+        let finding = finding(used, verdict, &names, series)?;
+        counts.entry(&query.file).or_default()[finding as usize] += 1;
+        let place = || clean(&format!("{}: {}", query.file, query.place));
+        let selector = || clean(&selector(used));
+        let _ = match finding {
+            Finding::Broken => {
+                writeln!(lines, "broken: {}: {} is not {}", place(), selector(), verdict.as_str())
             }
-            let finding = finding(used, &judgement.verdict, &names, series)?;
-            counts.entry(&judged.query.file).or_default()[finding as usize] += 1;
-            if finding == Finding::Broken {
-                let place = format!("{}: {}", judged.query.file, judged.query.place);
-                let verdict = judgement.verdict.as_str();
-                let _ = writeln!(
-                    broken,
-                    "broken: {}: {} is not {verdict}",
-                    clean(&place),
-                    clean(&selector(used))
-                );
-            }
-        }
+            Finding::TimedOut => writeln!(lines, "timed out: {}: {}", place(), selector()),
+            Finding::Confirmed | Finding::NotExercised => Ok(()),
+        };
     }
+    drop(progress);
     let width = counts.keys().map(|file| file.chars().count()).max().unwrap_or(0).max("file".len());
-    let mut text = format!("{:<width$}  confirmed  not exercised  broken\n", "file");
-    for (file, [confirmed, silent, wrong]) in &counts {
-        let _ = writeln!(text, "{:<width$}  {confirmed:>9}  {silent:>13}  {wrong:>6}", clean(file));
+    let mut text = format!("{:<width$}  confirmed  not exercised  broken  timed out\n", "file");
+    for (file, [confirmed, silent, wrong, late]) in &counts {
+        let file = clean(file);
+        let _ = writeln!(text, "{file:<width$}  {confirmed:>9}  {silent:>13}  {wrong:>6}  {late:>9}");
     }
-    let wrong: usize = counts.values().map(|[_, _, wrong]| wrong).sum();
+    let total = |finding: Finding| counts.values().map(|counts| counts[finding as usize]).sum::<usize>();
+    let wrong = total(Finding::Broken);
     let _ = writeln!(text, "\n{}", count(wrong, "wrong verdict"));
-    Ok((text + &broken, wrong > 0))
+    Ok(Checked { text: text + &lines, is_broken: wrong > 0, late: total(Finding::TimedOut) })
 }
 
 fn finding(used: &Use, verdict: &Verdict, names: &[String], series: &dyn Series) -> Result<Finding> {
-    let has_data = series.has(&selector(used))?;
+    let has_data = match series.find(&selector(used))? {
+        Answer::Series => true,
+        Answer::Nothing => false,
+        Answer::Late => return Ok(Finding::TimedOut),
+    };
     Ok(match verdict {
         Verdict::Works | Verdict::WorksWith(_) if has_data => Finding::Confirmed,
         // The configuration that it needs may be missing.
@@ -135,12 +135,16 @@ fn missing(used: &Use, names: &[String], series: &dyn Series) -> Result<Finding>
     if !names.contains(&used.metric) {
         return Ok(Finding::Broken);
     }
-    if !series.has(&used.metric)? {
-        return Ok(Finding::NotExercised);
+    match series.find(&used.metric)? {
+        Answer::Series => {}
+        Answer::Nothing => return Ok(Finding::NotExercised),
+        Answer::Late => return Ok(Finding::TimedOut),
     }
     for matcher in used.matchers.iter().filter(|matcher| needs_label(matcher)) {
-        if !series.has(&format!("{}{{{}!=\"\"}}", used.metric, matcher.label))? {
-            return Ok(Finding::Broken);
+        match series.find(&format!("{}{{{}!=\"\"}}", used.metric, matcher.label))? {
+            Answer::Series => {}
+            Answer::Nothing => return Ok(Finding::Broken),
+            Answer::Late => return Ok(Finding::TimedOut),
         }
     }
     Ok(Finding::NotExercised)
@@ -200,8 +204,14 @@ mod tests {
     struct Known(&'static [&'static str]);
 
     impl Series for Known {
-        fn has(&self, selector: &str) -> Result<bool> {
-            Ok(self.0.contains(&selector))
+        fn find(&self, selector: &str) -> Result<Answer> {
+            Ok(if self.0.contains(&selector) {
+                Answer::Series
+            } else if selector.starts_with("slow_total") {
+                Answer::Late
+            } else {
+                Answer::Nothing
+            })
         }
     }
 
@@ -214,7 +224,7 @@ mod tests {
 
     #[track_caller]
     fn check(expr: &str, verdict: &Verdict, known: &'static [&'static str], expected: Finding) {
-        let names = ["a_total".to_owned()];
+        let names = ["a_total", "slow_total"].map(str::to_owned);
         let found = finding(&used(expr), verdict, &names, &Known(known)).unwrap();
         assert_eq!(found, expected, "{expr} {verdict:?} {known:?}");
     }
@@ -241,5 +251,9 @@ mod tests {
         check(query, &Verdict::Empty("x".to_owned()), selector, Finding::Broken);
         check(query, &Verdict::Empty("x".to_owned()), &[], Finding::Confirmed);
         check("b_total", &Verdict::Empty("x".to_owned()), &["b_total"], Finding::Confirmed);
+        let unknown: &[&str] = &["slow_total"];
+        check("slow_total", &Verdict::Works, &[], Finding::TimedOut);
+        check("slow_total", &Verdict::Empty("x".to_owned()), &[], Finding::TimedOut);
+        check(r#"slow_total{code="429"}"#, &Verdict::Works, unknown, Finding::TimedOut);
     }
 }
