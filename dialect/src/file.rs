@@ -2,14 +2,15 @@
 
 use scoretap_core::histogram::{LONGEST_BOUND_SECONDS, MOST_BOUNDS, time_bound};
 use scoretap_core::outcome::Status;
+use scoretap_core::route::Template;
 use scoretap_yaml::{Faults, Field, Table};
 
 use crate::names::{is_label, is_name};
 use crate::{Dialect, Dimension, Family, Kind, Label, Measure, Unit};
 
 const KEYS: [&str; 3] = ["dialect", "about", "families"];
-const FAMILY_KEYS: [&str; 9] =
-    ["name", "help", "measure", "type", "unit", "only", "values", "bounds_seconds", "labels"];
+const FAMILY_KEYS: [&str; 10] =
+    ["name", "help", "measure", "type", "unit", "only", "templates", "values", "bounds_seconds", "labels"];
 const LABEL_KEYS: [&str; 5] = ["name", "value", "rename", "from_the_start", "text"];
 
 /// The prefix of Scoretap's own metrics, which a dialect cannot use.
@@ -45,6 +46,8 @@ fn family(field: &Field<'_>, faults: &mut Faults<'_>) -> Option<Family> {
     let help = required_text(&table, "help", faults);
     let only = table.get("only").map(|field| only(&field, faults)).unwrap_or_default();
     let (measure, kind) = (measure?, kind?);
+    let templates =
+        table.get("templates").map(|field| templates(&field, measure, faults)).unwrap_or_default();
     let unit = table.get("unit").and_then(|field| unit(&field, measure, faults)).unwrap_or_default();
     let values = table.get("values").map(|field| values(&field, measure, faults)).unwrap_or_default();
     let bounds = table.get("bounds_seconds").and_then(|field| bounds(&field, measure, kind, faults));
@@ -61,7 +64,7 @@ fn family(field: &Field<'_>, faults: &mut Faults<'_>) -> Option<Family> {
     if !only.is_empty() && !matches!(measure, Measure::Calls | Measure::Distribution(_)) {
         faults.add(&field.at, "has `only`, which chooses calls by how they ended; leave it out here");
     }
-    Some(Family { name: name?, help: help?, measure, kind, unit, only, values, bounds, labels })
+    Some(Family { name: name?, help: help?, measure, kind, unit, only, templates, values, bounds, labels })
 }
 
 fn required_text(table: &Table<'_>, key: &str, faults: &mut Faults<'_>) -> Option<String> {
@@ -110,6 +113,27 @@ fn only(field: &Field<'_>, faults: &mut Faults<'_>) -> Vec<Status> {
     chosen.sort_unstable();
     chosen.dedup();
     chosen
+}
+
+/// The templates of the routes to count.
+fn templates(field: &Field<'_>, measure: Measure, faults: &mut Faults<'_>) -> Vec<String> {
+    if !measure.dimensions().contains(&Dimension::Template) {
+        faults.add(&field.at, "this measure is not counted by template; leave them out");
+        return Vec::new();
+    }
+    let items = faults.items(field);
+    if items.is_empty() {
+        faults.add(&field.at, "is empty; name at least one template, or leave it out for all routes");
+    }
+    let mut templates = Vec::new();
+    for item in &items {
+        let Some(text) = faults.text(item) else { continue };
+        match Template::parse(text) {
+            Ok(_) => templates.push(text.to_owned()),
+            Err(fault) => faults.add(&item.at, &fault),
+        }
+    }
+    templates
 }
 
 /// The values to count, of the label that only this measure has.
@@ -272,6 +296,23 @@ mod tests {
         check(
             "name: a_total, measure: usage, values: []",
             &[".values: is empty; name at least one value, or leave it out for all"],
+        );
+    }
+
+    #[test]
+    fn templates_belong_to_measures_of_calls() {
+        check("name: a_total, measure: calls, templates: [/a, \"/b/{model}\"]", &[]);
+        check("name: a_seconds, measure: duration, templates: [/a]", &[]);
+        let left_out = ".templates: this measure is not counted by template; leave them out";
+        check("name: a_total, measure: tokens, templates: [/a]", &[left_out]);
+        check("name: a, measure: in_flight, templates: [/a]", &[left_out]);
+        check(
+            "name: a_total, measure: calls, templates: []",
+            &[".templates: is empty; name at least one template, or leave it out for all routes"],
+        );
+        check(
+            "name: a_total, measure: calls, templates: [score]",
+            &[".templates[0]: \"score\" has no leading slash; write \"/score\""],
         );
     }
 

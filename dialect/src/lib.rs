@@ -23,7 +23,7 @@ pub use merge::{merge, sample_names};
 use crate::bodies::{BodyCount, BodyHistogram};
 
 /// A dialect of this release: its name and its file.
-pub const BUILT_IN: [(&str, &str); 21] = [
+pub const BUILT_IN: [(&str, &str); 22] = [
     ("prediction", include_str!("../dialects/prediction.yaml")),
     ("model", include_str!("../dialects/model.yaml")),
     ("fastapi", include_str!("../dialects/fastapi.yaml")),
@@ -36,6 +36,7 @@ pub const BUILT_IN: [(&str, &str); 21] = [
     ("starlette_exporter", include_str!("../dialects/starlette_exporter.yaml")),
     ("prometheus_flask_exporter", include_str!("../dialects/prometheus_flask_exporter.yaml")),
     ("mlflow_expose_prometheus", include_str!("../dialects/mlflow_expose_prometheus.yaml")),
+    ("mlflow-tracking", include_str!("../dialects/mlflow-tracking.yaml")),
     ("fastapi-observability", include_str!("../dialects/fastapi-observability.yaml")),
     ("mlserver", include_str!("../dialects/mlserver.yaml")),
     ("triton", include_str!("../dialects/triton.yaml")),
@@ -73,6 +74,8 @@ pub struct Family {
     pub unit: Unit,
     /// Counts only calls with these statuses; all calls, if empty.
     pub only: Vec<Status>,
+    /// Counts only calls to routes with these templates; to all routes, if empty.
+    pub templates: Vec<String>,
     /// Counts only these values of the label that the measure has beside the series; all values, if empty.
     pub values: Vec<String>,
     /// The bounds of a histogram, in nanoseconds or bytes, increasing; `None` shows all bounds of the filter.
@@ -507,6 +510,11 @@ impl Family {
     /// Whether it counts calls with this status.
     pub fn shows(&self, status: Status) -> bool {
         self.only.is_empty() || self.only.contains(&status)
+    }
+
+    /// Whether it counts calls to a route with this template.
+    pub fn is_of_template(&self, template: &str) -> bool {
+        self.templates.is_empty() || self.templates.iter().any(|known| known == template)
     }
 
     /// Whether a label shows the code or its class.

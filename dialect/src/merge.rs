@@ -33,14 +33,15 @@ pub fn merge(dialects: &[Dialect]) -> Result<Vec<Family>, Vec<String>> {
 
 /// Two families are equal even if their help texts differ.
 fn is_same(one: &Family, other: &Family) -> bool {
-    let Family { name, help: _, measure, kind, unit, only, values, bounds, labels } = one;
-    (name, measure, kind, unit, only, values, bounds, labels)
+    let Family { name, help: _, measure, kind, unit, only, templates, values, bounds, labels } = one;
+    (name, measure, kind, unit, only, templates, values, bounds, labels)
         == (
             &other.name,
             &other.measure,
             &other.kind,
             &other.unit,
             &other.only,
+            &other.templates,
             &other.values,
             &other.bounds,
             &other.labels,
@@ -69,7 +70,7 @@ pub fn sample_names(family: &Family) -> Vec<String> {
 }
 
 fn described(family: &Family) -> String {
-    let Family { name: _, help: _, measure, kind, unit, only, values, bounds, labels } = family;
+    let Family { name: _, help: _, measure, kind, unit, only, templates, values, bounds, labels } = family;
     let article = if *kind == Kind::Info { "an" } else { "a" };
     let mut text = format!("{article} {} of {}", kind.as_str(), measure.as_str());
     if *unit != Unit::Seconds {
@@ -78,6 +79,9 @@ fn described(family: &Family) -> String {
     if !only.is_empty() {
         let only: Vec<&str> = only.iter().map(|status| status.as_str()).collect();
         text.push_str(&format!(" ({} only)", only.join(", ")));
+    }
+    if !templates.is_empty() {
+        text.push_str(&format!(" (calls to {} only)", templates.join(", ")));
     }
     if !values.is_empty() {
         text.push_str(&format!(" ({} only)", values.join(", ")));

@@ -69,6 +69,10 @@ fn limits(family: &Family) -> String {
         let only: Vec<&str> = family.only.iter().map(|status| status.as_str()).collect();
         write!(text, ", {} only", only.join(" and ")).unwrap();
     }
+    if !family.templates.is_empty() {
+        let templates: Vec<String> = family.templates.iter().map(|text| format!("`{text}`")).collect();
+        write!(text, ", calls to {}", templates.join(" and ")).unwrap();
+    }
     if !family.values.is_empty() {
         write!(text, ", {} only", family.values.join(" and ")).unwrap();
     }

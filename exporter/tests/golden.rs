@@ -144,6 +144,11 @@ fn every_dialect_has_its_names() {
 }
 
 #[test]
+fn families_of_templates_count_their_routes_only() {
+    check_dialect("mlflow_tracking", "mlflow-tracking");
+}
+
+#[test]
 fn bodies_have_families_of_their_own() {
     check("insight", &IRIS);
 }

@@ -143,6 +143,7 @@ impl<'a, E: Encoder> FamilyWriter<'a, E> {
         let of_bodies = self.family.measure.is_of_bodies();
         let is_shown = |(key, measured): &&(Key, Measured)| {
             !(by_endpoint && key.method.is_empty() || of_bodies && measured.bodies.is_empty())
+                && self.family.is_of_template(&key.template)
         };
         let mut series: Vec<_> = self.reading.series.iter().filter(is_shown).collect();
         // Stable and quick: families with all labels of a key in order are already sorted.

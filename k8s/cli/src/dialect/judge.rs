@@ -279,6 +279,11 @@ impl Judge<'_> {
             let label = self.family.labels.iter().find(|label| label.value == value);
             label.and_then(|label| matchers.get(label.name.as_str())).cloned().unwrap_or_default()
         };
+        if !self.family.templates.is_empty() {
+            // `needs_of` adds the routes to what the dialect needs.
+            self.with.extend(self.family.templates.iter().map(|template| format!("a route POST {template}")));
+            return Ok(());
+        }
         let (paths, names, methods) =
             (find(Dimension::Template), find(Dimension::Route), find(Dimension::Method));
         let has_post = accepts(&methods, "POST");

@@ -195,6 +195,10 @@ fn lines(family: &Family) -> Vec<String> {
         let only: Vec<&str> = family.only.iter().map(|status| status.as_str()).collect();
         lines.push(format!("  only: [{}]", only.join(", ")));
     }
+    if !family.templates.is_empty() {
+        let templates: Vec<String> = family.templates.iter().map(|template| scalar(template)).collect();
+        lines.push(format!("  templates: [{}]", templates.join(", ")));
+    }
     if !family.values.is_empty() {
         lines.push(format!("  values: [{}]", family.values.join(", ")));
     }

@@ -17,6 +17,7 @@ pub(super) fn family(name: &str, chosen: Chosen) -> Family {
         kind,
         unit,
         only,
+        templates: Vec::new(),
         values,
         bounds: None,
         labels: Vec::new(),
@@ -43,7 +44,7 @@ fn help(measure: Measure, only: &[Status]) -> &'static str {
     }
 }
 
-/// The bounds that a family has and the filter has not by default.
+/// The configuration that a family needs and the filter has not by default.
 pub(in crate::dialect) fn needs_of(family: &Family) -> Needs {
     let bounds = match family.measure {
         Measure::Distribution(histogram) if histogram.is_time() => family.bounds.clone().unwrap_or_default(),
@@ -53,6 +54,7 @@ pub(in crate::dialect) fn needs_of(family: &Family) -> Needs {
     #[expect(clippy::cast_precision_loss, reason = "bounds are far below 2^53")]
     let mut needs =
         Needs { bounds_seconds: missing.map(|bound| bound as f64 / 1e9).collect(), ..Needs::default() };
+    needs.routes.extend(family.templates.iter().map(|template| format!("POST {template}")));
     match family.measure {
         Measure::Bodies(_) | Measure::BodyDistribution(_) | Measure::ValueCells => needs.insight = true,
         Measure::Distribution(Histogram::Duration) => needs.duration_codes = family.is_by_code(),

@@ -85,6 +85,17 @@ fn divided_families_get_the_same_labels() {
 }
 
 #[test]
+fn families_of_templates_need_their_routes() {
+    let input = input(&["increase(mlflow_runs_finished_total[1h])"]);
+    let (plan, text) = planned(&input);
+    let verdict = &plan.judgements[0][0].verdict;
+    assert_eq!(shown(verdict), "with a route POST /api/2.0/mlflow/runs/update");
+    assert!(text.contains("templates: [/api/2.0/mlflow/runs/update]"), "{text}");
+    let route = "\"method\":\"POST\",\"name\":\"api-2-0-mlflow-runs-update\",\"path\":\"/api/2.0/mlflow/runs/update\"";
+    assert!(text.contains(route), "{text}");
+}
+
+#[test]
 fn legends_name_labels() {
     let mut input = input(&["rate(churn_requests_total[5m])", "sum(rate(churn_errors_total[5m]))"]);
     for query in &mut input.queries {
