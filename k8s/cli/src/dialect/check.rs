@@ -2,14 +2,14 @@
 
 mod prometheus;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use anyhow::Result;
 use scoretap_dialect::Dialect;
 
 pub(super) use self::prometheus::Prometheus;
-use super::model::{ANY, Content, Input, Matcher, Op, Plan, Use, Verdict};
+use super::model::{ANY, Content, Input, Matcher, Op, Plan, Query, Use, Verdict};
 use super::report::Report;
 use crate::console::Progress;
 use crate::text::{clean, count};
@@ -53,12 +53,12 @@ pub(super) struct Checked {
 
 /// Judges by the families that a dialect has, and not by those that a plan would add.
 pub(super) fn only_of(mut plan: Plan, input: &Input, dialect: &Dialect) -> Plan {
-    let names = names(dialect);
+    let names = Names::new(dialect, input.queries.iter());
     for (query, judgements) in input.queries.iter().zip(&mut plan.judgements) {
         let Content::PromQl { uses, .. } = &query.content else { continue };
         for (used, judgement) in uses.iter().zip(judgements) {
             let promised = matches!(judgement.verdict, Verdict::Works | Verdict::WorksWith(_));
-            if promised && !names.contains(&used.metric) {
+            if promised && !names.is_of_dialect(&used.metric) && !names.is_elsewhere(&used.metric) {
                 judgement.verdict = Verdict::Empty("the dialect has no such family".to_owned());
             }
         }
@@ -73,7 +73,7 @@ pub(super) fn check(
     series: &dyn Series,
     mut progress: Progress<'_>,
 ) -> Result<Checked> {
-    let names = names(dialect);
+    let names = Names::new(dialect, report.queries().iter().map(|judged| judged.query));
     let selectors = report.queries().iter().flat_map(|judged| {
         let uses = match &judged.query.content {
             Content::PromQl { uses, .. } => uses.as_slice(),
@@ -114,7 +114,7 @@ pub(super) fn check(
     Ok(Checked { text: text + &lines, is_broken: wrong > 0, late: total(Finding::TimedOut) })
 }
 
-fn finding(used: &Use, verdict: &Verdict, names: &[String], series: &dyn Series) -> Result<Finding> {
+fn finding(used: &Use, verdict: &Verdict, names: &Names<'_>, series: &dyn Series) -> Result<Finding> {
     let has_data = match series.find(&selector(used))? {
         Answer::Series => true,
         Answer::Nothing => false,
@@ -125,14 +125,17 @@ fn finding(used: &Use, verdict: &Verdict, names: &[String], series: &dyn Series)
         // The configuration that it needs may be missing.
         Verdict::WorksWith(_) => Finding::NotExercised,
         Verdict::Works => missing(used, names, series)?,
-        Verdict::Empty(_) if has_data && names.contains(&used.metric) => Finding::Broken,
+        Verdict::Empty(_) if has_data && names.is_of_dialect(&used.metric) => Finding::Broken,
         Verdict::Empty(_) | Verdict::NotOurs(_) => Finding::Confirmed,
     })
 }
 
 /// Whether series are missing because there was no such call, or because the dialect has no such label.
-fn missing(used: &Use, names: &[String], series: &dyn Series) -> Result<Finding> {
-    if !names.contains(&used.metric) {
+fn missing(used: &Use, names: &Names<'_>, series: &dyn Series) -> Result<Finding> {
+    if names.is_elsewhere(&used.metric) {
+        return Ok(Finding::NotExercised);
+    }
+    if !names.is_of_dialect(&used.metric) {
         return Ok(Finding::Broken);
     }
     match series.find(&used.metric)? {
@@ -159,11 +162,31 @@ fn needs_label(matcher: &Matcher) -> bool {
     }
 }
 
-/// The names of all samples of a dialect.
-fn names(dialect: &Dialect) -> Vec<String> {
-    let suffixes = ["", "_bucket", "_sum", "_count"];
-    let names = dialect.families.iter().map(|family| &family.name);
-    names.flat_map(|name| suffixes.map(|suffix| format!("{name}{suffix}"))).collect()
+/// The names of the metrics that a dialect's user can have.
+struct Names<'a> {
+    /// All samples of the dialect.
+    of_dialect: Vec<String>,
+    /// Metrics that rules of the input record.
+    recorded: BTreeSet<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn new(dialect: &Dialect, queries: impl Iterator<Item = &'a Query>) -> Self {
+        let suffixes = ["", "_bucket", "_sum", "_count"];
+        let names = dialect.families.iter().map(|family| &family.name);
+        let names = names.flat_map(|name| suffixes.map(|suffix| format!("{name}{suffix}")));
+        let recorded = queries.filter_map(|query| query.records.as_deref());
+        Self { of_dialect: names.collect(), recorded: recorded.collect() }
+    }
+
+    fn is_of_dialect(&self, metric: &str) -> bool {
+        self.of_dialect.iter().any(|name| name == metric)
+    }
+
+    /// Whether the metric is Scoretap's own or a recorded one. A dialect promises nothing about these.
+    fn is_elsewhere(&self, metric: &str) -> bool {
+        metric.starts_with("scoretap_") || self.recorded.contains(metric)
+    }
 }
 
 /// A selector as Prometheus reads it. A variable of the dashboard matches every value.
@@ -224,7 +247,8 @@ mod tests {
 
     #[track_caller]
     fn check(expr: &str, verdict: &Verdict, known: &'static [&'static str], expected: Finding) {
-        let names = ["a_total", "slow_total"].map(str::to_owned);
+        let of_dialect = ["a_total", "slow_total"].map(str::to_owned).to_vec();
+        let names = Names { of_dialect, recorded: BTreeSet::from(["app:rate"]) };
         let found = finding(&used(expr), verdict, &names, &Known(known)).unwrap();
         assert_eq!(found, expected, "{expr} {verdict:?} {known:?}");
     }
@@ -251,9 +275,37 @@ mod tests {
         check(query, &Verdict::Empty("x".to_owned()), selector, Finding::Broken);
         check(query, &Verdict::Empty("x".to_owned()), &[], Finding::Confirmed);
         check("b_total", &Verdict::Empty("x".to_owned()), &["b_total"], Finding::Confirmed);
+        check("scoretap_up", &Verdict::Works, &["scoretap_up"], Finding::Confirmed);
+        check("scoretap_up", &Verdict::Works, &[], Finding::NotExercised);
+        check("app:rate", &Verdict::Works, &[], Finding::NotExercised);
         let unknown: &[&str] = &["slow_total"];
         check("slow_total", &Verdict::Works, &[], Finding::TimedOut);
         check("slow_total", &Verdict::Empty("x".to_owned()), &[], Finding::TimedOut);
         check(r#"slow_total{code="429"}"#, &Verdict::Works, unknown, Finding::TimedOut);
+    }
+    #[test]
+    fn metrics_of_other_sources_keep_their_verdict() {
+        let query = |expr: &str, records: Option<&str>| Query {
+            file: "rules.yml".to_owned(),
+            place: "alert".to_owned(),
+            expr: expr.to_owned(),
+            records: records.map(str::to_owned),
+            adds: BTreeSet::new(),
+            legend: BTreeSet::new(),
+            content: understand(expr, &Variables::new()).unwrap(),
+        };
+        let queries = vec![
+            query("(scoretap_up == 0) or absent(scoretap_up)", None),
+            query("sum(a_requests_total)", Some("app:rate")),
+            query("app:rate == 0", None),
+            query("b_requests_total == 0", None),
+        ];
+        let input = Input { queries, ..Input::default() };
+        let text = "{dialect: a, families: [{name: a_requests_total, help: A., measure: calls}]}";
+        let dialect = Dialect::parse("a.yaml", text).unwrap();
+        let plan = only_of(super::super::plan::plan(&input, "a", None), &input, &dialect);
+        let report = Report::new("a", &input, &plan);
+        let verdicts: Vec<&str> = report.queries().iter().map(|judged| judged.verdict.as_str()).collect();
+        assert_eq!(verdicts, ["works", "works", "works", "empty"]);
     }
 }
