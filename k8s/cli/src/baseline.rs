@@ -105,13 +105,18 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
             "model {}, route {}: {} numbers in {} cells, {} predictions of {} classes",
             clean(model),
             clean(route),
-            values.values().sum::<f64>(),
+            total(values.values()),
             values.len(),
-            classes.values().sum::<f64>(),
+            total(classes.values()),
             classes.len()
         ));
     }
     Ok(Status::Well)
+}
+
+/// The sum; of nothing it is 0, where that of the standard library is -0.
+fn total<'a>(counts: impl Iterator<Item = &'a f64>) -> f64 {
+    counts.fold(0.0, |sum, count| sum + count)
 }
 
 /// Counts the predictions in a column as the filter counts them in answers.
@@ -252,6 +257,12 @@ mod tests {
         let found: Vec<(&str, f64)> =
             counts.classes.iter().map(|(class, count)| (class.as_str(), *count)).collect();
         assert_eq!(found, classes);
+    }
+
+    #[test]
+    fn sum_of_nothing_is_shown_as_0() {
+        assert_eq!(total([].iter()).to_string(), "0");
+        assert_eq!(total([1.5, 2.0].iter()).to_string(), "3.5");
     }
 
     #[test]
