@@ -177,7 +177,7 @@ fn check(args: &Check) -> Result<Status> {
     Ok(if input.faults.is_empty() && !checked.is_broken { Status::Well } else { Status::Findings })
 }
 
-/// What to do about selectors without an answer.
+/// The advice about selectors without an answer.
 fn late(checked: &check::Checked, args: &Check) -> String {
     format!(
         "{} had no answer from Prometheus within {}; raise --timeout, or look at less than {} with --since",

@@ -80,7 +80,7 @@ fn closed_error_output_ends_commands_quietly() {
 }
 
 #[test]
-fn closed_output_ends_the_check_of_a_dialect_quietly() {
+fn closed_output_ends_dialect_check_quietly() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {

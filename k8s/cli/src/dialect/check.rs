@@ -27,7 +27,7 @@ pub(super) enum Finding {
     TimedOut,
 }
 
-/// What Prometheus answers to a selector.
+/// The answer of Prometheus to a selector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
     Series,

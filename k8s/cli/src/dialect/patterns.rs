@@ -91,11 +91,11 @@ fn forget(labels: &mut Labels, stand_in: &StandIn) {
 
 /// The names that a pattern can match.
 struct Names {
-    /// Those of the other queries, the expositions and the dialect's earlier version.
+    /// Names in the other queries, the expositions and the dialect's earlier version.
     seen: BTreeSet<String>,
-    /// Those of the built-in dialects' families that need no configuration.
+    /// Names of the built-in dialects' families that need no configuration.
     plain: BTreeSet<String>,
-    /// Those of all their families.
+    /// Names of all built-in families.
     built_in: BTreeSet<String>,
 }
 
