@@ -12,12 +12,15 @@ const FILES: [&str; 3] =
 pub(super) fn named(root: &Path) -> Result<Vec<Generated>> {
     let list = read(root, "k8s/images/bases.txt")?;
     let images = || list.lines().filter(|line| !line.starts_with('#'));
-    let updated = |path: &str| Ok((path.to_owned(), images().fold(read(root, path)?, renamed)));
+    let updated = |path: &str| {
+        let text = images().fold(read(root, path)?, |text, image| renamed(&text, image));
+        Ok((path.to_owned(), text))
+    };
     FILES.into_iter().map(updated).collect()
 }
 
 /// The text with this image in place of every tag and digest of its repository.
-fn renamed(text: String, image: &str) -> String {
+fn renamed(text: &str, image: &str) -> String {
     let repository = image.split([':', '@']).next().unwrap_or(image);
     let mut parts = text.split(repository);
     let mut updated = parts.next().unwrap_or_default().to_owned();
@@ -36,7 +39,7 @@ mod tests {
 
     #[test]
     fn tags_and_digests_of_an_image_are_replaced() {
-        let text = "image: a/b:1\nfrom a/b@sha256:0 AS x\n\"a/b:2@sha256:1\" a/bc:1 a/b\n".to_owned();
+        let text = "image: a/b:1\nfrom a/b@sha256:0 AS x\n\"a/b:2@sha256:1\" a/bc:1 a/b\n";
         let expected = "image: a/b:v3\nfrom a/b:v3 AS x\n\"a/b:v3\" a/bc:1 a/b\n";
         assert_eq!(renamed(text, "a/b:v3"), expected);
     }
