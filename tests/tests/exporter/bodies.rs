@@ -82,7 +82,7 @@ fn baseline_has_the_cells_of_the_counters() {
     let ratio =
         format!("{by} (label_replace(scoretap_baseline_value_ratio, \"le\", \"$1\", \"cell\", \"(.*)\"))");
     let counted = format!(
-        "{by} (prediction_value_bucket) / ignoring (le) group_left () sum by (model_name, route) (prediction_value_count > 0)"
+        "{by} (prediction_value_bucket{{le!=\"+Inf\"}}) / ignoring (le) group_left () sum by (model_name, route) (prediction_value_bucket{{le=\"+Inf\"}} > 0)"
     );
     prometheus.check(&format!("count(abs({ratio} - {counted}) < 1e-9)"), 63.0);
     prometheus.check(&format!("count({ratio})"), 63.0);
