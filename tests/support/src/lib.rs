@@ -1,4 +1,4 @@
-//! What the tests of several crates share and needs no other program.
+//! Helpers for the tests of several crates. They need no other program.
 
 pub mod exposition;
 pub mod host;

@@ -150,7 +150,7 @@ pub(crate) struct Snapshot {
     pub(crate) alertmanager: Option<Value>,
 }
 
-/// What an exporter says of itself: 0 where something is wrong.
+/// Metrics in which an exporter reports on itself: 0 if something is wrong.
 pub(crate) const SELF_METRICS: [&str; 4] =
     ["scoretap_up", "scoretap_config_valid", "scoretap_dialect_valid", "scoretap_baseline_valid"];
 
