@@ -390,7 +390,8 @@ mod tests {
     #[test]
     fn baseline_of_the_environment_replaces_the_flags() {
         let file = |name: &str, text: &str| {
-            let file = std::env::temp_dir().join(format!("scoretap-{}-{name}.yaml", std::process::id()));
+            let file = format!("scoretap-{}-baseline-{name}.yaml", std::process::id());
+            let file = std::env::temp_dir().join(file);
             std::fs::write(&file, text).unwrap();
             file.display().to_string()
         };
