@@ -25,7 +25,7 @@ struct Example {
     routes: Value,
     /// Path and body of calls that succeed and that fail.
     calls: [(&'static str, &'static str); 3],
-    /// A metric that has calls of both kinds.
+    /// A query that has data once both kinds of calls are scraped and the rules recorded.
     counted: &'static str,
 }
 
@@ -54,7 +54,7 @@ fn check(example: &Example) {
     }
     stack.settle();
     let folders = Folders::create(&format!("{}-prometheus", example.name)).unwrap();
-    let prometheus = prometheus(&folders, &stack);
+    let prometheus = prometheus(&folders, &stack, &folder.join("prometheus"));
     wait_until("the calls were scraped", DEADLINE, || !prometheus.query(example.counted).unwrap().is_empty());
     let url = format!("http://{}", prometheus.address);
     let mut command = Command::new(workspace::cli());
@@ -80,11 +80,12 @@ fn app(example: &Example, folder: &Path, folders: &Folders) -> (Child, SocketAdd
     (app, address)
 }
 
-fn prometheus(folders: &Folders, stack: &Stack) -> Prometheus {
+fn prometheus(folders: &Folders, stack: &Stack, rules: &Path) -> Prometheus {
     let Endpoint::Tcp(exporter) = stack.exporter else { panic!("the exporter is on TCP") };
     let job = json!({"job_name": "app", "static_configs": [{"targets": [exporter.to_string()]}]});
-    let config =
-        json!({"global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"}, "scrape_configs": [job]});
+    let every =
+        json!({"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"});
+    let config = json!({"global": every, "rule_files": [rules.join("*.yml")], "scrape_configs": [job]});
     Prometheus::with(folders, ports::free(), &config, &[]).unwrap()
 }
 
@@ -112,6 +113,6 @@ fn fastapi_stack_keeps_its_verdicts() {
             (PATH, r#"{"income": 5000, "amount": 9000}"#),
             (PATH, r#"{"income": 0, "amount": 9000}"#),
         ],
-        counted: "loan_decisions_total > 0",
+        counted: "loan_decisions_total > 0 and on () loans:errors:ratio5m",
     });
 }
