@@ -32,16 +32,6 @@ pub(crate) fn are_known(list: &str) -> bool {
     list.split(',').all(|name| names().any(|known| known == name))
 }
 
-/// Whether a ConfigMap can have this name. The API server rejects a pod with an impossible one.
-pub(crate) fn is_config_map(name: &str) -> bool {
-    const LONGEST: usize = 253;
-    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let is_part = |part: &str| {
-        !part.is_empty() && !part.starts_with('-') && !part.ends_with('-') && part.bytes().all(is_inner)
-    };
-    name.len() <= LONGEST && name.split('.').all(is_part)
-}
-
 /// Whether two dialects of a list exclude each other.
 pub(crate) fn conflict(list: &str) -> bool {
     let has = |wanted: &str| list.split(',').any(|name| name == wanted);
@@ -65,14 +55,6 @@ mod tests {
         assert!(!conflict("prediction,mlflow,fastapi"));
         assert!(conflict("prediction,model"), "both have model_info");
         assert!(!conflict("model"));
-    }
-
-    #[test]
-    fn names_of_config_maps_are_domain_names() {
-        assert!(["churn", "churn-2.v1", "0"].into_iter().all(is_config_map));
-        for name in ["", "-churn", "churn-", "a..b", "Churn", "a_b", "a/b", "ä", &"a".repeat(254)] {
-            assert!(!is_config_map(name), "{name}");
-        }
     }
 
     #[test]

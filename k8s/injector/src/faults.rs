@@ -315,8 +315,18 @@ fn is_label(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.chars().count()) && !text.chars().any(|char| char.is_ascii_control())
 }
 
+/// Whether a ConfigMap can have this name. The API server rejects a pod with an impossible one.
+fn is_config_map(name: &str) -> bool {
+    const LONGEST: usize = 253;
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_part = |part: &str| {
+        !part.is_empty() && !part.starts_with('-') && !part.ends_with('-') && part.bytes().all(is_inner)
+    };
+    name.len() <= LONGEST && name.split('.').all(is_part)
+}
+
 fn names_no_config_map(pod: Pod<'_>, annotation: &str) -> bool {
-    pod.annotation(annotation).is_some_and(|name| !name.is_empty() && !dialect::is_config_map(name))
+    pod.annotation(annotation).is_some_and(|name| !name.is_empty() && !is_config_map(name))
 }
 
 fn are_quantities(pod: Pod<'_>, resource: Resource) -> bool {
@@ -342,6 +352,14 @@ fn exceeds_limit(pod: Pod<'_>, settings: &Settings, resource: Resource) -> bool 
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn names_of_config_maps_are_domain_names() {
+        assert!(["churn", "churn-2.v1", "0"].into_iter().all(is_config_map));
+        for name in ["", "-churn", "churn-", "a..b", "Churn", "a_b", "a/b", "ä", &"a".repeat(254)] {
+            assert!(!is_config_map(name), "{name}");
+        }
+    }
 
     #[test]
     fn warnings_fit_in_256_characters() {
