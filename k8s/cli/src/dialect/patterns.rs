@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use scoretap_dialect::names::is_name;
-use scoretap_dialect::{BUILT_IN, Dialect, Family, Kind as FamilyKind};
+use scoretap_dialect::{Family, Kind as FamilyKind};
 
 use super::judge::accepts;
 use super::labels::{alternatives, is_literal};
-use super::model::{Content, Exposed, Input, Kind, Labels, Matcher, Needs, Op, Tree, Use};
-use super::plan::needs_of;
+use super::model::{Content, Exposed, Input, Kind, Labels, Matcher, Needs, Op, Query, Tree, Use};
+use super::plan::{built_in, needs_of};
 use super::query::role_of;
 
 /// A pattern stands for at most so many names.
@@ -19,6 +19,13 @@ const OWN: &str = "scoretap_up";
 
 /// Replaces the patterns of all queries.
 pub(super) fn expand(input: &mut Input, kept: &[Family]) {
+    let has_pattern = |query: &Query| {
+        let Content::PromQl { uses, .. } = &query.content else { return false };
+        uses.iter().any(|used| !used.name_matchers.is_empty())
+    };
+    if !input.queries.iter().any(has_pattern) {
+        return;
+    }
     let names = Names::new(input, kept);
     let mut found = BTreeMap::new();
     for query in &mut input.queries {
@@ -110,8 +117,7 @@ impl Names {
         }
         seen.extend(input.exposed.iter().flat_map(exposed));
         seen.extend(kept.iter().flat_map(series));
-        let built_in = BUILT_IN.iter().filter_map(|(name, text)| Dialect::parse(name, text).ok());
-        let families: Vec<Family> = built_in.flat_map(|dialect| dialect.families).collect();
+        let families = built_in();
         let plain = families.iter().filter(|family| needs_of(family) == Needs::default());
         Self {
             seen,

@@ -80,9 +80,14 @@ struct Planner<'a> {
     bases: BTreeSet<&'a str>,
 }
 
+/// The families of all built-in dialects.
+pub(super) fn built_in() -> Vec<Family> {
+    let dialects = BUILT_IN.iter().filter_map(|(name, text)| Dialect::parse(name, text).ok());
+    dialects.flat_map(|dialect| dialect.families).collect()
+}
+
 impl<'a> Planner<'a> {
     fn new(input: &'a Input, dialect: &'a str, kept: &'a [Family], declined: BTreeSet<String>) -> Self {
-        let built_in = BUILT_IN.iter().filter_map(|(name, text)| Dialect::parse(name, text).ok());
         let bases = uses(input).filter_map(|(_, _, used)| {
             used.metric.strip_suffix("_bucket").or_else(|| used.metric.strip_suffix("_sum"))
         });
@@ -91,7 +96,7 @@ impl<'a> Planner<'a> {
             dialect,
             kept: kept.iter().map(|family| (family.name.as_str(), family)).collect(),
             declined,
-            built_in: built_in.flat_map(|dialect| dialect.families).collect(),
+            built_in: built_in(),
             exposed: input.exposed.iter().map(|exposed| (exposed.name.as_str(), exposed.kind)).collect(),
             recorded: input.queries.iter().filter_map(|query| query.records.as_deref()).collect(),
             bases: bases.collect(),
