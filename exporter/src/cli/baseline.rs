@@ -17,9 +17,9 @@ const MOST_MODELS: usize = 20;
 /// The content of a file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Baseline {
-    /// How many predictions each cell and class had.
+    /// The number of predictions in each cell and class.
     pub counts: Vec<BaselineCount>,
-    /// Which share of the numbers each bound of a cell had below it.
+    /// The share of the numbers up to each bound of a cell.
     pub ratios: Vec<BaselineRatio>,
 }
 

@@ -30,7 +30,7 @@ pub struct Config {
     /// The path and query of a read of Envoy.
     pub(crate) stats: String,
     pub(crate) render: RenderConfig,
-    /// Why files of the environment are not served; empty if they are, or if there are none.
+    /// The reasons not to serve files of the environment; empty if the exporter serves them, or if it has none.
     pub(crate) file_faults: Vec<String>,
     pub(crate) expected_routes: Vec<String>,
 }
@@ -111,7 +111,7 @@ impl Config {
         &self.render
     }
 
-    /// Why files of the environment are not served.
+    /// The reasons not to serve files of the environment.
     pub fn file_faults(&self) -> &[String] {
         &self.file_faults
     }

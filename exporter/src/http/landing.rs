@@ -29,7 +29,7 @@ pub struct Landing<'a> {
     pub read: Result<&'a Reading, String>,
     /// Families, and the bounds that each asks for but the filter does not have.
     pub missing_bounds: Vec<(&'a str, Vec<u64>)>,
-    /// Why files of the environment are not served.
+    /// The reasons not to serve files of the environment.
     pub file_faults: &'a [String],
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn json(value: &Value) -> Result<()> {
     line(&format!("{value:#}"))
 }
 
-/// As [`print`], and tells whether somebody still reads the output.
+/// Does the same as [`print`], and returns whether somebody still reads the output.
 pub(crate) fn has_reader(text: &str) -> Result<bool> {
     write(&mut io::stdout().lock(), text).context("cannot write to standard output")
 }
@@ -37,7 +37,7 @@ fn write(out: &mut dyn Write, text: &str) -> io::Result<bool> {
     }
 }
 
-/// Writes a line to standard error. If that fails, nobody can be told.
+/// Writes a line to standard error. It ignores a failure, because no other output is left.
 pub(crate) fn note(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }
@@ -67,7 +67,7 @@ impl Progress<'_> {
         if let Some(out) = &mut self.out
             && self.began.elapsed() >= self.after
         {
-            // Nobody can be told.
+            // The work goes on without its progress.
             drop(write!(out, "{ERASED}{done} of {}", count(all, thing)).and_then(|()| out.flush()));
             self.is_shown = true;
         }

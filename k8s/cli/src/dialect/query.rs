@@ -264,7 +264,7 @@ impl Reader {
     }
 }
 
-/// Why nobody can tell which metrics a selector chooses.
+/// The reason why the metrics of a selector cannot be known.
 fn unnamed(name: Option<&str>, name_matchers: &[Matcher]) -> Option<&'static str> {
     let texts = name.into_iter().chain(name_matchers.iter().map(|matcher| matcher.value.as_str()));
     if texts.into_iter().any(|text| text.contains(ANY_NAME) || text.contains(ANY)) {
