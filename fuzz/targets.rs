@@ -22,7 +22,7 @@ use scoretap_exporter::render::self_metrics::SelfState;
 use scoretap_scan::answer::{About, AnswerScanner};
 use scoretap_scan::columns::{Column, Key};
 use scoretap_scan::record::{LONGEST, Record, Scanned};
-use scoretap_scan::request::{Format as RequestFormat, RequestScanner};
+use scoretap_scan::request::{self, RequestScanner};
 use scoretap_test_support::host::{Ended, Host};
 use scoretap_web::config as web;
 use scoretap_web::counts::Counts;
@@ -162,12 +162,13 @@ pub(crate) fn dialect(input: &[u8]) {
 }
 
 /// A request with input columns. Every split gives the same counts, which survive the wire.
-fn request(body: &[u8]) {
+fn request(about: &request::About<'_>, body: &[u8]) {
     let column = |key| Column { key, min: 0.0, max: 1.0 };
     let columns = [column(Key::Name("a".to_owned())), column(Key::Index(1))];
     let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
-        let mut scanner = RequestScanner::new(RequestFormat::Json, 1 << 16, &columns);
-        pieces.for_each(|piece| _ = scanner.feed(piece, &columns));
+        let mut scanner = RequestScanner::new(about, &columns);
+        pieces.for_each(|piece| scanner.feed(piece, &columns));
+        scanner.end(&columns);
         scanner.columns()
     };
     let whole = read(&mut [body].into_iter());
@@ -178,6 +179,7 @@ fn request(body: &[u8]) {
 }
 
 /// A body behind a line with its content type, its encoding, `llm` on an LLM's route, and the length of the JSON part.
+/// The type of a request stands behind `request:`.
 /// Every split gives the same record, which survives the wire; what `serde_json` reads, the scanner reads, too.
 pub(crate) fn scan(input: &[u8]) {
     /// Longer bodies are not split everywhere.
@@ -190,8 +192,12 @@ pub(crate) fn scan(input: &[u8]) {
     about.encoding = words.next().unwrap_or_default();
     about.is_llm = words.next() == Some(b"llm");
     about.header_length = words.next().and_then(|length| std::str::from_utf8(length).ok()?.parse().ok());
-    if about.content_type == b"request" {
-        return request(body);
+    if let Some(content_type) = about.content_type.strip_prefix(b"request:") {
+        let About { encoding, header_length, most_bytes, may_inflate, .. } = about;
+        return request(
+            &request::About { content_type, encoding, header_length, most_bytes, may_inflate },
+            body,
+        );
     }
     let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let mut scanner = AnswerScanner::new(&about);

@@ -7,8 +7,13 @@ use scoretap_scan::record::Record;
 use crate::pieces;
 use crate::windows::Window;
 
-/// How much compressed data is read between two looks at the clock. It may become a hundred times as much.
-const COMPRESSED_STEP: usize = 256;
+/// How many bytes of a body of the v2 protocol are JSON, if tensors follow as bytes.
+pub(crate) const HEADER_LENGTH: &str = "inference-header-content-length";
+
+/// The value of a header that is a number.
+pub(crate) fn number(header: &[u8]) -> Option<u64> {
+    std::str::from_utf8(header).ok()?.parse().ok()
+}
 
 /// An answer whose body is being read.
 #[derive(Debug)]
@@ -25,12 +30,12 @@ impl Answer {
     pub(crate) fn new(about: &About<'_>, start: u64) -> Self {
         let content_type = host::response_header("content-type").unwrap_or_default();
         let encoding = host::response_header("content-encoding").unwrap_or_default();
-        let header_length = host::response_header("inference-header-content-length");
+        let header_length = host::response_header(HEADER_LENGTH);
         let window = if encoding.is_empty() { None } else { Window::take() };
         let scanner = AnswerScanner::new(&About {
             content_type: &content_type,
             encoding: &encoding,
-            header_length: header_length.and_then(|length| std::str::from_utf8(&length).ok()?.parse().ok()),
+            header_length: header_length.as_deref().and_then(number),
             may_inflate: window.is_some(),
             ..*about
         });
@@ -46,7 +51,7 @@ impl Answer {
         }
         let began = host::monotonic_time();
         let now = began.saturating_sub(self.start);
-        let step = if self.scanner.is_inflating() { COMPRESSED_STEP } else { pieces::STEP };
+        let step = pieces::step(self.scanner.is_inflating());
         let is_read = pieces::read(host::response_body, size, step, began, |part| {
             let before = self.scanner.left();
             self.scanner.feed(part, now);

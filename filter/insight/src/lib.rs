@@ -16,6 +16,7 @@
 mod answer;
 mod pieces;
 mod plugin;
+mod request;
 mod stream;
 mod windows;
 

@@ -5,12 +5,19 @@ use scoretap_host as host;
 /// How much of a piece is copied out of Envoy at a time.
 const SLICE: usize = 16 * 1024;
 /// How much is read between two looks at the clock.
-pub(crate) const STEP: usize = 4 * 1024;
+const STEP: usize = 4 * 1024;
+/// The same for compressed data, which may become a hundred times as much.
+const COMPRESSED_STEP: usize = 256;
 /// How long one callback may read, in nanoseconds, because the worker's other streams wait.
 const LONGEST: u64 = 1_000_000;
 /// A byte counts as this many nanoseconds at most, because the clock goes on while the worker itself waits for a
 /// processor. No content that we know takes longer.
 const LONGEST_PER_BYTE: u64 = 24;
+
+/// How much of a body is read between two looks at the clock.
+pub(crate) fn step(is_inflating: bool) -> usize {
+    if is_inflating { COMPRESSED_STEP } else { STEP }
+}
 
 /// Passes a piece of `size` bytes to `sink`, in steps, until `sink` returns `None`. `sink` returns how many bytes it
 /// scanned, which are more than it got where it inflates. Returns false if the host did not hand over all of the piece,

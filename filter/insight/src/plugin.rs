@@ -9,6 +9,7 @@ use scoretap_core::config::Config;
 use scoretap_core::name::Stat;
 use scoretap_core::observe::{CounterId, Stats};
 use scoretap_host::{self as host, Host};
+use scoretap_scan::columns::Column;
 
 use crate::stream::Stream;
 
@@ -27,6 +28,11 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
+    /// The columns of the input whose values are counted.
+    pub(crate) fn columns(&self) -> &[Column] {
+        self.config.insight().map_or(&[], |insight| &insight.columns)
+    }
+
     /// Counts a call on one of the routes.
     pub(crate) fn count_call(&self) {
         count(&self.seen, &Stat::InsightSeen);

@@ -8,13 +8,13 @@ use scoretap_core::config::Insight;
 use scoretap_core::route::{Route, Source, without_query};
 use scoretap_host as host;
 use scoretap_scan::answer::About;
+use scoretap_scan::columns::Column;
 use scoretap_scan::record::{PROPERTY, Record};
-use scoretap_scan::request::{Format, RequestScanner};
 use scoretap_scan::text::Text;
 
 use crate::answer::Answer;
-use crate::pieces;
 use crate::plugin::Reading;
+use crate::request::Request;
 
 /// A call that passes the filter.
 pub(crate) struct Stream {
@@ -31,9 +31,7 @@ struct Call {
     /// Whether the request may name the model.
     has_model: bool,
     /// Reads the request, if it names the model, says how many choices there will be or has columns to count.
-    request: Option<RequestScanner>,
-    /// The rest of the request is not read.
-    is_request_over: bool,
+    request: Option<Request>,
     /// When the last piece of the request arrived.
     requested: u64,
     answer: Option<Answer>,
@@ -51,9 +49,9 @@ impl Stream {
 
     /// Writes the record, once.
     fn finish(&mut self) {
-        let Some(call) = self.call.take() else { return };
-        if !host::set_property(PROPERTY, &call.finish().encode()) {
-            self.plugin.iter().for_each(|plugin| plugin.count_lost_record());
+        let Some((call, plugin)) = self.call.take().zip(self.plugin.as_ref()) else { return };
+        if !host::set_property(PROPERTY, &call.finish(plugin.columns()).encode()) {
+            plugin.count_lost_record();
         }
     }
 }
@@ -68,8 +66,8 @@ impl HttpContext for Stream {
         Action::Continue
     }
 
-    fn on_http_request_body(&mut self, size: usize, _: bool) -> Action {
-        self.call().into_iter().for_each(|(call, insight)| call.read_request(size, insight));
+    fn on_http_request_body(&mut self, size: usize, is_last: bool) -> Action {
+        self.call().into_iter().for_each(|(call, insight)| call.read_request(size, is_last, insight));
         Action::Continue
     }
 
@@ -118,22 +116,20 @@ impl Call {
         (is_read || has_model).then(|| Self {
             is_llm: route.is_llm(),
             has_model,
-            request: is_request_read
-                .then(|| RequestScanner::new(request_format(), insight.max_body_bytes, columns)),
-            is_request_over: false,
+            request: is_request_read.then(|| Request::new(insight.max_body_bytes, columns)),
             requested: host::monotonic_time(),
             answer: None,
         })
     }
 
     /// Reads the piece of the request that the running callback is for.
-    fn read_request(&mut self, size: usize, insight: &Insight) {
+    fn read_request(&mut self, size: usize, is_last: bool, insight: &Insight) {
         self.requested = host::monotonic_time();
-        if let Some(scanner) = self.request.as_mut().filter(|_| !self.is_request_over) {
-            self.is_request_over =
-                !pieces::read(host::request_body, size, pieces::STEP, self.requested, |part| {
-                    scanner.feed(part, &insight.columns).then_some(part.len() as u64)
-                });
+        if let Some(request) = &mut self.request {
+            request.read(size, self.requested, &insight.columns);
+            if is_last {
+                request.end(&insight.columns);
+            }
         }
     }
 
@@ -145,7 +141,7 @@ impl Call {
         }
         let about = About {
             is_llm: self.is_llm,
-            choices: self.request.as_ref().map_or(1, RequestScanner::choices),
+            choices: self.request.as_ref().map_or(1, Request::choices),
             key: insight.prediction_key.as_bytes(),
             most_bytes: insight.max_body_bytes,
             ..About::default()
@@ -153,15 +149,11 @@ impl Call {
         self.answer = Some(Answer::new(&about, self.requested));
     }
 
-    fn finish(self) -> Record {
+    fn finish(self, columns: &[Column]) -> Record {
         let record = self.answer.map(Answer::finish).unwrap_or_default();
-        let Some(request) = &self.request else { return record };
+        let Some(mut request) = self.request else { return record };
+        request.end(columns);
         let request_model = if self.has_model { request.model() } else { Text::default() };
         Record { request_model, columns: request.columns(), ..record }
     }
-}
-
-fn request_format() -> Format {
-    let content_type = host::request_header("content-type").unwrap_or_default();
-    if content_type.starts_with(b"application/grpc") { Format::Grpc } else { Format::Json }
 }

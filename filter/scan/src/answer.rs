@@ -3,14 +3,15 @@
 use crate::csv::Csv;
 use crate::document::Document;
 use crate::grpc::{Frames, Response};
-use crate::gzip::{End, Inflate};
+use crate::gzip::End;
 use crate::json::Lexer;
 use crate::llm::Llm;
-use crate::predictions::{Layout, Tensor};
+use crate::plain::{Encoding, Plain};
+use crate::predictions::{Layout, Predictions, Tensor};
 use crate::record::{Generation, Record, Rows, Scanned, filled};
 use crate::sse::Events;
 use crate::tally::Tally;
-use crate::tensor::{DataType, Elements};
+use crate::tensor::{DataType, Elements, element};
 
 /// Facts about an answer's body from its route, its headers and its request.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,15 +38,7 @@ pub struct About<'a> {
 #[derive(Debug)]
 pub struct AnswerScanner {
     body: Body,
-    inflate: Option<Box<Inflate>>,
-    /// How an inflated body ended, once nothing more of it is read.
-    inflated: Option<End>,
-    left: u64,
-    /// How much compressed data may still be read.
-    compressed_left: u64,
-    has_bytes: bool,
-    /// Reading stopped at a limit, or because the rest cannot be read.
-    is_over: bool,
+    plain: Plain,
 }
 
 #[derive(Debug)]
@@ -68,82 +61,54 @@ enum Body {
 impl AnswerScanner {
     /// A scanner for an answer of this kind.
     pub fn new(about: &About<'_>) -> Self {
-        let is_gzip = matches!(about.encoding.trim_ascii(), b"gzip" | b"x-gzip");
-        let is_plain = matches!(about.encoding.trim_ascii(), b"" | b"identity");
-        let body =
-            if is_plain || (is_gzip && about.may_inflate) { Body::new(about) } else { Body::Compressed };
-        let inflate = (is_gzip && about.may_inflate).then(Box::default);
-        Self {
-            body,
-            inflate,
-            inflated: None,
-            left: about.most_bytes,
-            compressed_left: about.most_bytes,
-            has_bytes: false,
-            is_over: false,
-        }
+        let encoding = Encoding::parse(about.encoding);
+        let is_readable = encoding.is_readable(about.may_inflate);
+        let body = if is_readable { Body::new(about) } else { Body::Compressed };
+        let encoding = if is_readable { encoding } else { Encoding::Other };
+        Self { body, plain: Plain::new(encoding, about.most_bytes) }
     }
 
     /// Reads a piece that arrived `now`, by the caller's clock.
     pub fn feed(&mut self, piece: &[u8], now: u64) {
-        let Self { body, inflate, left, compressed_left, is_over, .. } = self;
-        self.has_bytes |= !piece.is_empty();
-        if *is_over {
-            return;
-        }
-        let Some(inflate) = inflate else {
-            *is_over = !body.feed_within(piece, left, now);
-            return;
-        };
-        let allowed = piece.len().min(usize::try_from(*compressed_left).unwrap_or(usize::MAX));
-        let read = piece.get(..allowed).unwrap_or_default();
-        *compressed_left = compressed_left.saturating_sub(read.len() as u64);
-        let goes_on = inflate.feed(read, |plain| body.feed_within(plain, left, now));
-        *is_over = !goes_on || allowed < piece.len();
-        if *is_over {
-            self.stop();
-        }
+        let Self { body, plain, .. } = self;
+        plain.feed(piece, |read| body.feed(read, now));
     }
 
     /// Whether this scanner holds a gzip window, of which there is a limited number.
     pub fn is_inflating(&self) -> bool {
-        self.inflate.is_some()
+        self.plain.is_inflating()
     }
 
     /// Whether the rest of the body would not be read.
     pub fn is_done(&self) -> bool {
-        self.is_over || matches!(self.body, Body::Compressed | Body::Unreadable)
+        self.plain.is_over() || matches!(self.body, Body::Compressed | Body::Unreadable)
     }
 
     /// How much more of the body would be read, inflated.
     pub fn left(&self) -> u64 {
-        self.left
+        self.plain.left()
     }
 
     /// Leaves a piece of this size unread, because the scanner is done.
     pub fn skip(&mut self, size: usize) {
-        self.has_bytes |= size > 0;
+        self.plain.skip(size);
     }
 
     /// Leaves the rest of the body unread.
     pub fn stop(&mut self) {
-        self.is_over = true;
-        if let Some(inflate) = self.inflate.take() {
-            self.inflated = Some(inflate.end());
-        }
+        self.plain.stop();
     }
 
     /// Returns the record at the end of the body, or where it broke off.
     pub fn finish(self) -> Record {
-        let Self { body, inflate, inflated, has_bytes, is_over, .. } = self;
-        if !has_bytes {
+        let Self { body, plain } = self;
+        if !plain.has_bytes() {
             return Record { scanned: Scanned::Whole, ..Record::default() };
         }
         let mut record = body.finish();
-        let inflated = inflated.or(inflate.map(|inflate| inflate.end())).unwrap_or(End::Whole);
-        if inflated == End::Broken {
+        if plain.end() == End::Broken {
             record.scanned = Scanned::Unreadable;
-        } else if record.scanned == Scanned::Whole && (is_over || inflated == End::Cut) {
+        } else if record.scanned == Scanned::Whole && (plain.is_over() || plain.end() == End::Cut) {
             record.scanned = Scanned::Partial;
         }
         record
@@ -151,7 +116,7 @@ impl AnswerScanner {
 }
 
 /// Whether the content type, without its parameters, is one of these names.
-fn is_type(content_type: &[u8], names: &[&str]) -> bool {
+pub(crate) fn is_type(content_type: &[u8], names: &[&str]) -> bool {
     let name = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
@@ -180,15 +145,6 @@ impl Body {
         }
     }
 
-    /// Reads a piece up to the limit. Returns whether the whole piece was read.
-    fn feed_within(&mut self, piece: &[u8], left: &mut u64, now: u64) -> bool {
-        let allowed = piece.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-        let read = piece.get(..allowed).unwrap_or_default();
-        *left = left.saturating_sub(read.len() as u64);
-        self.feed(read, now);
-        read.len() == piece.len()
-    }
-
     fn feed(&mut self, piece: &[u8], now: u64) {
         match self {
             Self::Json(document) => document.feed(piece),
@@ -210,14 +166,9 @@ impl Body {
             Self::Binary { document, left, tensor } => {
                 finish_document(document, left == 0 && tensor.is_none_or(|tensor| tensor.1 == 0))
             }
-            Self::Csv(mut csv) => {
-                csv.finish();
-                Record {
-                    scanned: Scanned::Whole,
-                    rows: rows(&csv.tally),
-                    cut: csv.tally.cut,
-                    ..Record::default()
-                }
+            Self::Csv(csv) => {
+                let tally = csv.finish();
+                Record { scanned: Scanned::Whole, rows: rows(&tally), cut: tally.cut, ..Record::default() }
             }
             Self::Grpc(frames, response) => finish_grpc(&frames, response),
             Self::Llm(mut lexer, mut llm) => {
@@ -256,14 +207,15 @@ fn feed_binary(
         let taken = binary.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
         let binary = binary.get(..taken).unwrap_or_default();
         *left = left.saturating_sub(binary.len() as u64);
-        elements.feed(binary, &mut document.predictions.tally);
+        let Predictions { tensor, tally, .. } = &mut document.predictions;
+        elements.feed(binary, |scalar| element(scalar, tensor.width, tally));
     }
 }
 
 /// The first tensor, if its bytes follow the JSON part.
 fn begin(tensor: &Tensor) -> Option<Box<(Elements, u64)>> {
     let datatype = DataType::parse(tensor.datatype.head())?;
-    Some(Box::new((Elements::new(datatype, tensor.width), tensor.binary?)))
+    Some(Box::new((Elements::new(datatype), tensor.binary?)))
 }
 
 fn scanned(is_whole: bool, is_broken: bool) -> Scanned {

@@ -1,9 +1,9 @@
-//! CSV answers: each line is a row, and several columns are a vector.
+//! CSV that arrives in pieces. In an answer, each line is a row, and several columns are a vector.
 
 use crate::classes::TOO_LONG;
 use crate::json::{HEAD, Scalar, token};
 use crate::tally::Tally;
-use crate::text::Text;
+use crate::text::{Excerpt, Text};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
@@ -15,32 +15,33 @@ enum State {
     Quote,
 }
 
-/// The state between two pieces of a CSV answer.
+/// Receives CSV.
+pub(crate) trait Sink {
+    fn field(&mut self, scalar: Scalar<'_>);
+    /// A line of this many fields ended, the last of which had this text.
+    fn end_line(&mut self, fields: u64, last: Excerpt<'_>);
+}
+
+/// The state between two pieces.
 #[derive(Debug, Default)]
-pub(crate) struct Csv {
+pub(crate) struct Lexer {
     state: State,
     field: Text<HEAD>,
     was_quoted: bool,
     fields: u64,
-    lines: u64,
-    /// The only text of the first line: a header, unless the next line has a text only, too.
-    header: Option<Text<TOO_LONG>>,
-    pub(crate) tally: Tally,
 }
 
-impl Csv {
-    pub(crate) fn feed(&mut self, piece: &[u8]) {
-        piece.iter().for_each(|byte| self.byte(*byte));
+impl Lexer {
+    pub(crate) fn feed(&mut self, piece: &[u8], sink: &mut impl Sink) {
+        piece.iter().for_each(|byte| self.byte(*byte, sink));
     }
 
-    pub(crate) fn finish(&mut self) {
-        self.end_line();
-        if let Some(text) = self.header.take() {
-            self.tally.row(Scalar::String(text.excerpt()));
-        }
+    /// Ends the last line.
+    pub(crate) fn finish(&mut self, sink: &mut impl Sink) {
+        self.end_line(sink);
     }
 
-    fn byte(&mut self, byte: u8) {
+    fn byte(&mut self, byte: u8, sink: &mut impl Sink) {
         self.state = match (self.state, byte) {
             (State::Start, b'"') => {
                 self.was_quoted = true;
@@ -56,11 +57,11 @@ impl Csv {
                 State::Quoted
             }
             (_, b',') => {
-                self.end_field();
+                self.end_field(sink);
                 State::Start
             }
             (_, b'\n' | b'\r') => {
-                self.end_line();
+                self.end_line(sink);
                 State::Start
             }
             _ => {
@@ -70,35 +71,76 @@ impl Csv {
         };
     }
 
-    fn end_field(&mut self) {
+    fn end_field(&mut self, sink: &mut impl Sink) {
         self.fields = self.fields.saturating_add(1);
         let text = std::mem::take(&mut self.field);
         let was_quoted = std::mem::take(&mut self.was_quoted);
         if text.is_empty() && !was_quoted {
-            self.tally.element(Scalar::Null);
+            sink.field(Scalar::Null);
             return;
         }
         let number =
             token(text.excerpt()).filter(|scalar| matches!(scalar, Scalar::Number(_) | Scalar::NotANumber));
-        self.tally.element(number.filter(|_| !was_quoted).unwrap_or(match text.head() {
+        sink.field(number.filter(|_| !was_quoted).unwrap_or(match text.head() {
             b"nan" => Scalar::NotANumber,
             _ => Scalar::String(text.excerpt()),
         }));
     }
 
     /// Ends a line, unless it is empty.
-    fn end_line(&mut self) {
+    fn end_line(&mut self, sink: &mut impl Sink) {
         if self.fields == 0 && self.field.is_empty() && !self.was_quoted {
             return;
         }
-        let text = self.field;
-        self.end_field();
+        let last = self.field;
+        self.end_field(sink);
+        sink.end_line(std::mem::take(&mut self.fields), last.excerpt());
+    }
+}
+
+/// The state between two pieces of an answer.
+#[derive(Debug, Default)]
+pub(crate) struct Csv {
+    lexer: Lexer,
+    rows: Rows,
+}
+
+/// The rows of an answer.
+#[derive(Debug, Default)]
+struct Rows {
+    lines: u64,
+    /// The only text of the first line: a header, unless the next line has a text only, too.
+    header: Option<Text<TOO_LONG>>,
+    tally: Tally,
+}
+
+impl Csv {
+    pub(crate) fn feed(&mut self, piece: &[u8]) {
+        self.lexer.feed(piece, &mut self.rows);
+    }
+
+    /// Ends the answer.
+    pub(crate) fn finish(mut self) -> Tally {
+        self.lexer.finish(&mut self.rows);
+        let Rows { header, mut tally, .. } = self.rows;
+        if let Some(text) = header {
+            tally.row(Scalar::String(text.excerpt()));
+        }
+        tally
+    }
+}
+
+impl Sink for Rows {
+    fn field(&mut self, scalar: Scalar<'_>) {
+        self.tally.element(scalar);
+    }
+
+    fn end_line(&mut self, fields: u64, last: Excerpt<'_>) {
         self.lines = self.lines.saturating_add(1);
-        let (only, is_text) = (self.fields == 1, self.tally.has_only_texts());
-        self.fields = 0;
+        let is_text = self.tally.has_only_texts();
         if self.lines == 1 && is_text {
             // A line of several texts holds no prediction, header or not.
-            self.header = only.then_some(text.excerpt().into());
+            self.header = (fields == 1).then_some(last.into());
             self.tally.drop_vector();
             return;
         }

@@ -1,4 +1,4 @@
-//! gRPC messages of the v2 protocol: the model's name in the request, the predictions in the answer.
+//! gRPC messages of the v2 protocol, and the predictions in an answer.
 
 use crate::classes::TOO_LONG;
 use crate::json::Scalar;
@@ -75,26 +75,6 @@ impl Frames {
     }
 }
 
-/// Reads `ModelInferRequest`: only the model's name.
-#[derive(Debug, Default)]
-pub(crate) struct Request {
-    pub(crate) model: Text<MODEL>,
-}
-
-impl protobuf::Sink for Request {
-    fn field(&mut self, path: &[u32]) -> Field {
-        if path == [1] { Field::Bytes } else { Field::Skip }
-    }
-
-    fn number(&mut self, _: &[u32], _: u64) {}
-
-    fn bytes(&mut self, _: &[u32], piece: &[u8]) {
-        self.model.push(piece);
-    }
-
-    fn end(&mut self, _: &[u32]) {}
-}
-
 /// Reads `ModelInferResponse`.
 #[derive(Debug, Default)]
 pub(crate) struct Response {
@@ -134,11 +114,21 @@ impl Response {
     }
 }
 
-/// `InferTensorContents`, by the type of its field.
+/// How a field of `InferTensorContents` is written, unless its values are texts.
+pub(crate) fn content_field(field: u32) -> Field {
+    match field {
+        1..=5 => Field::Packed(Wire::Varint),
+        6 => Field::Packed(Wire::Fixed32),
+        7 => Field::Packed(Wire::Fixed64),
+        _ => Field::Skip,
+    }
+}
+
+/// A value in `InferTensorContents`, by the number of its field.
 #[expect(clippy::cast_precision_loss, reason = "predictions are counted as floats")]
 #[expect(clippy::cast_possible_truncation, reason = "an int32 is written as 64 bits")]
 #[expect(clippy::cast_possible_wrap, reason = "that is how protobuf writes signed numbers")]
-fn content(field: u32, bits: u64) -> Option<Scalar<'static>> {
+pub(crate) fn content(field: u32, bits: u64) -> Option<Scalar<'static>> {
     Some(match field {
         1 => Scalar::Boolean(bits != 0),
         2 => number(f64::from(bits as i32)),
@@ -161,17 +151,15 @@ impl protobuf::Sink for Response {
             [5, 2] => Field::Bytes,
             [5, 3] => Field::Packed(Wire::Varint),
             [5, 5] => Field::Message,
-            [5, 5, 1..=5] => Field::Packed(Wire::Varint),
-            [5, 5, 6] => Field::Packed(Wire::Fixed32),
-            [5, 5, 7] => Field::Packed(Wire::Fixed64),
             [5, 5, 8] => {
                 self.text.clear();
                 Field::Bytes
             }
+            [5, 5, field] => content_field(*field),
             [6] => {
                 self.raw = self.raw.saturating_add(1);
                 let datatype = DataType::parse(self.tensor.datatype.head());
-                self.elements = datatype.map(|datatype| Elements::new(datatype, self.tensor.width));
+                self.elements = datatype.map(Elements::new);
                 if self.raw == 1 { Field::Bytes } else { Field::Skip }
             }
             _ => Field::Skip,
@@ -197,8 +185,9 @@ impl protobuf::Sink for Response {
             [5, 2] => self.tensor.datatype.push(piece),
             [5, 5, 8] => self.text.push(piece),
             [6] => {
-                if let Some(elements) = &mut self.elements {
-                    elements.feed(piece, &mut self.tally);
+                let Self { elements, tensor, tally, .. } = self;
+                if let Some(elements) = elements {
+                    elements.feed(piece, |scalar| element(scalar, tensor.width, tally));
                 }
             }
             _ => {}

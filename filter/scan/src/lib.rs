@@ -31,6 +31,7 @@ mod gzip;
 mod json;
 mod llm;
 mod number;
+mod plain;
 mod predictions;
 mod protobuf;
 pub mod record;

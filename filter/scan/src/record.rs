@@ -59,6 +59,9 @@ impl Kind {
 pub struct KindCounts([u32; Kind::ALL.len()]);
 
 impl KindCounts {
+    /// No value.
+    pub const NONE: Self = Self([0; Kind::ALL.len()]);
+
     /// Counts a value.
     pub fn add(&mut self, kind: Kind) {
         self.set(kind, self.get(kind).saturating_add(1));

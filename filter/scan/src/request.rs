@@ -1,88 +1,163 @@
 //! Reads a request: the model that it asks for, how many choices, and columns of the input.
 
-use crate::columns::{Column, Columns, State};
-use crate::grpc::{Frames, Request};
-use crate::json::{Container, Lexer, Scalar, Sink};
+use crate::answer::is_type;
+use crate::columns::csv::Input;
+use crate::columns::grpc::Tensors;
+use crate::columns::json::Places;
+use crate::columns::{Column, Columns, Values};
+use crate::grpc::Frames;
+use crate::json::{self, Container, Lexer, Scalar};
+use crate::plain::{Encoding, Plain};
 use crate::predictions::whole;
+use crate::protobuf::{self, Field};
 use crate::record::{ColumnCounts, MODEL};
 use crate::text::Text;
 
-/// How a request is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// A JSON object.
-    Json,
-    /// `ModelInferRequest` over gRPC.
-    Grpc,
+/// Facts about a request's body from its headers and the configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct About<'a> {
+    /// `content-type`.
+    pub content_type: &'a [u8],
+    /// `content-encoding`.
+    pub encoding: &'a [u8],
+    /// `inference-header-content-length`: bytes of JSON before the binary tensors of a v2 request.
+    pub header_length: Option<u64>,
+    /// The maximum number of bytes to read, after decompression.
+    pub most_bytes: u64,
+    /// Whether there is memory for a window of gzip.
+    pub may_inflate: bool,
 }
 
 /// Reads one request's body.
 #[derive(Debug)]
 pub struct RequestScanner {
     body: Body,
-    left: u64,
+    plain: Plain,
 }
 
 #[derive(Debug)]
 enum Body {
-    Json(Lexer, Fields),
-    /// With the columns of the input.
-    Rows(Lexer, Fields, Box<State>),
-    Grpc(Frames, Request),
+    Json {
+        lexer: Lexer,
+        fields: Fields,
+        columns: Option<Box<(Values, Places)>>,
+        /// How many bytes of JSON are left before the binary tensors.
+        left: u64,
+    },
+    Grpc {
+        frames: Frames,
+        model: Text<MODEL>,
+        columns: Option<Box<(Values, Tensors)>>,
+    },
+    Csv(Box<Input>),
+    Unreadable,
 }
 
 impl RequestScanner {
-    /// Reads at most `most_bytes` of a body, and these columns, if it is JSON.
-    pub fn new(format: Format, most_bytes: u64, columns: &[Column]) -> Self {
-        let (lexer, fields) = (Lexer::default(), Fields::default());
-        let body = match format {
-            Format::Json if columns.is_empty() => Body::Json(lexer, fields),
-            Format::Json => Body::Rows(lexer, fields, Box::new(State::new(columns))),
-            Format::Grpc => Body::Grpc(Frames::default(), Request::default()),
-        };
-        Self { body, left: most_bytes }
+    /// A scanner for a request of this kind, which counts these columns.
+    pub fn new(about: &About<'_>, columns: &[Column]) -> Self {
+        let encoding = Encoding::parse(about.encoding);
+        let is_readable = encoding.is_readable(about.may_inflate);
+        let body = if is_readable { Body::new(about, columns) } else { Body::Unreadable };
+        let encoding = if is_readable { encoding } else { Encoding::Other };
+        Self { body, plain: Plain::new(encoding, about.most_bytes) }
     }
 
-    /// Reads a piece, with the columns of [`new`](Self::new). Returns whether the next one would be read too.
-    pub fn feed(&mut self, piece: &[u8], columns: &[Column]) -> bool {
-        let allowed = piece.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let piece = piece.get(..allowed).unwrap_or_default();
-        self.left = self.left.saturating_sub(piece.len() as u64);
-        match &mut self.body {
-            Body::Json(lexer, fields) => {
-                lexer.feed(piece, fields);
-            }
-            Body::Rows(lexer, fields, state) => {
-                lexer.feed(piece, &mut (fields, Columns { columns, state }));
-            }
-            Body::Grpc(frames, request) => frames.feed(piece, request),
+    /// Reads a piece, with the columns of [`new`](Self::new).
+    pub fn feed(&mut self, piece: &[u8], columns: &[Column]) {
+        let Self { body, plain } = self;
+        plain.feed(piece, |read| body.feed(read, columns));
+    }
+
+    /// Ends the body, with the columns of [`new`](Self::new).
+    pub fn end(&mut self, columns: &[Column]) {
+        if let Body::Csv(input) = &mut self.body {
+            input.end(columns);
         }
-        self.left > 0
+        self.plain.stop();
+    }
+
+    /// Whether the rest of the body would not be read.
+    pub fn is_done(&self) -> bool {
+        self.plain.is_over() || matches!(self.body, Body::Unreadable)
+    }
+
+    /// Whether this scanner holds a gzip window, of which there is a limited number.
+    pub fn is_inflating(&self) -> bool {
+        self.plain.is_inflating()
+    }
+
+    /// How much more of the body would be read, inflated.
+    pub fn left(&self) -> u64 {
+        self.plain.left()
     }
 
     /// The model that the request asks for, or the part of its name that was read.
     pub fn model(&self) -> Text<MODEL> {
         match &self.body {
-            Body::Json(_, fields) | Body::Rows(_, fields, _) => fields.model.kept_only(),
-            Body::Grpc(_, request) => request.model.kept_only(),
+            Body::Json { fields, .. } => fields.model.kept_only(),
+            Body::Grpc { model, .. } => model.kept_only(),
+            Body::Csv(_) | Body::Unreadable => Text::default(),
         }
     }
 
     /// How many choices the request asks for: `n` for each prompt.
     pub fn choices(&self) -> u32 {
         match &self.body {
-            Body::Json(_, fields) | Body::Rows(_, fields, _) => {
-                fields.choices.unwrap_or(1).saturating_mul(fields.prompts.max(1))
-            }
-            Body::Grpc(..) => 1,
+            Body::Json { fields, .. } => fields.choices.unwrap_or(1).saturating_mul(fields.prompts.max(1)),
+            Body::Grpc { .. } | Body::Csv(_) | Body::Unreadable => 1,
         }
     }
 
     /// The columns that have values.
     pub fn columns(&self) -> Vec<ColumnCounts> {
         match &self.body {
-            Body::Rows(_, _, state) => state.finish(),
-            Body::Json(..) | Body::Grpc(..) => Vec::new(),
+            Body::Json { columns: Some(columns), .. } => columns.0.finish(),
+            Body::Grpc { columns: Some(columns), .. } => columns.0.finish(),
+            Body::Csv(input) => input.finish(),
+            Body::Json { .. } | Body::Grpc { .. } | Body::Unreadable => Vec::new(),
+        }
+    }
+}
+
+impl Body {
+    fn new(about: &About<'_>, columns: &[Column]) -> Self {
+        let values = (!columns.is_empty()).then(|| Values::new(columns));
+        if about.content_type.starts_with(b"application/grpc") {
+            let columns = values.map(|values| Box::new((values, Tensors::default())));
+            Self::Grpc { frames: Frames::default(), model: Text::default(), columns }
+        } else if is_type(about.content_type, &["text/csv"]) {
+            Self::Csv(Box::new(Input::new(columns)))
+        } else {
+            Self::Json {
+                lexer: Lexer::default(),
+                fields: Fields::default(),
+                columns: values.map(|values| Box::new((values, Places::default()))),
+                left: about.header_length.unwrap_or(u64::MAX),
+            }
+        }
+    }
+
+    fn feed(&mut self, piece: &[u8], columns: &[Column]) {
+        match self {
+            Self::Json { lexer, fields, columns: counted, left } => {
+                let size = piece.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                let (text, binary) = piece.split_at_checked(size).unwrap_or((piece, &[]));
+                *left = left.saturating_sub(text.len() as u64);
+                let counted = counted.as_deref_mut();
+                let mut columns = counted.map(|(values, places)| (Columns { columns, values }, places));
+                lexer.feed(text, &mut Json { fields, columns: columns.as_mut() });
+                if let Some((columns, places)) = &mut columns {
+                    places.feed_binary(binary, columns);
+                }
+            }
+            Self::Grpc { frames, model, columns: counted } => {
+                let counted = counted.as_deref_mut();
+                let columns = counted.map(|(values, tensors)| (Columns { columns, values }, tensors));
+                frames.feed(piece, &mut Grpc { model, columns });
+            }
+            Self::Csv(input) => input.feed(piece, columns),
+            Self::Unreadable => {}
         }
     }
 }
@@ -107,31 +182,7 @@ struct Fields {
     prompts: u32,
 }
 
-impl Sink for (&mut Fields, Columns<'_>) {
-    fn open(&mut self, container: Container) {
-        self.0.open(container);
-        self.1.open(container);
-    }
-
-    fn close(&mut self) {
-        self.0.close();
-        self.1.close();
-    }
-
-    fn key(&mut self, key: &[u8]) {
-        self.0.key(key);
-        self.1.key(key);
-    }
-
-    fn scalar(&mut self, scalar: Scalar<'_>) {
-        self.0.scalar(scalar);
-        self.1.scalar(scalar);
-    }
-
-    fn piece(&mut self, _: &[u8]) {}
-}
-
-impl Sink for Fields {
+impl Fields {
     fn open(&mut self, container: Container) {
         // One prompt of a list of prompts, given as tokens.
         if self.depth == 2 && self.key == Key::Prompt && container == Container::Array {
@@ -168,6 +219,67 @@ impl Sink for Fields {
             _ => {}
         }
     }
+}
+
+/// Reads a JSON request.
+struct Json<'a, C> {
+    fields: &'a mut Fields,
+    columns: Option<&'a mut C>,
+}
+
+impl<C: json::Sink> json::Sink for Json<'_, C> {
+    fn open(&mut self, container: Container) {
+        self.fields.open(container);
+        self.columns.iter_mut().for_each(|columns| columns.open(container));
+    }
+
+    fn close(&mut self) {
+        self.fields.close();
+        self.columns.iter_mut().for_each(|columns| columns.close());
+    }
+
+    fn key(&mut self, key: &[u8]) {
+        self.fields.key(key);
+        self.columns.iter_mut().for_each(|columns| columns.key(key));
+    }
+
+    fn scalar(&mut self, scalar: Scalar<'_>) {
+        self.fields.scalar(scalar);
+        self.columns.iter_mut().for_each(|columns| columns.scalar(scalar));
+    }
 
     fn piece(&mut self, _: &[u8]) {}
+}
+
+/// Reads `ModelInferRequest`.
+struct Grpc<'a, C> {
+    model: &'a mut Text<MODEL>,
+    columns: Option<C>,
+}
+
+impl<C: protobuf::Sink> protobuf::Sink for Grpc<'_, C> {
+    fn field(&mut self, path: &[u32]) -> Field {
+        let field = self.columns.as_mut().map_or(Field::Skip, |columns| columns.field(path));
+        if path == [1] {
+            self.model.clear();
+            return Field::Bytes;
+        }
+        field
+    }
+
+    fn number(&mut self, path: &[u32], bits: u64) {
+        self.columns.iter_mut().for_each(|columns| columns.number(path, bits));
+    }
+
+    fn bytes(&mut self, path: &[u32], piece: &[u8]) {
+        match &mut self.columns {
+            _ if path == [1] => self.model.push(piece),
+            Some(columns) => columns.bytes(path, piece),
+            None => {}
+        }
+    }
+
+    fn end(&mut self, path: &[u32]) {
+        self.columns.iter_mut().for_each(|columns| columns.end(path));
+    }
 }

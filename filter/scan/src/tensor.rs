@@ -102,8 +102,6 @@ pub(crate) fn element(scalar: Scalar<'_>, width: u64, tally: &mut Tally) {
 #[derive(Debug)]
 pub(crate) struct Elements {
     datatype: DataType,
-    /// The number of elements in a row.
-    width: u64,
     bits: u64,
     filled: usize,
     /// The string being read, and how many bytes of it are to come.
@@ -111,24 +109,24 @@ pub(crate) struct Elements {
 }
 
 impl Elements {
-    pub(crate) fn new(datatype: DataType, width: u64) -> Self {
-        Self { datatype, width, bits: 0, filled: 0, text: None }
+    pub(crate) fn new(datatype: DataType) -> Self {
+        Self { datatype, bits: 0, filled: 0, text: None }
     }
 
-    pub(crate) fn feed(&mut self, piece: &[u8], tally: &mut Tally) {
+    pub(crate) fn feed(&mut self, piece: &[u8], mut sink: impl FnMut(Scalar<'_>)) {
         let mut rest = piece;
         while let Some((byte, tail)) = rest.split_first() {
             rest = match self.text.take() {
-                Some((text, left)) => self.string(text, left, rest, tally),
+                Some((text, left)) => self.string(text, left, rest, &mut sink),
                 None => {
-                    self.byte(*byte, tally);
+                    self.byte(*byte, &mut sink);
                     tail
                 }
             };
         }
     }
 
-    fn byte(&mut self, byte: u8, tally: &mut Tally) {
+    fn byte(&mut self, byte: u8, sink: &mut impl FnMut(Scalar<'_>)) {
         let shift = u32::try_from(self.filled.saturating_mul(8)).unwrap_or(0);
         self.bits |= u64::from(byte).checked_shl(shift).unwrap_or(0);
         self.filled = self.filled.saturating_add(1);
@@ -138,11 +136,9 @@ impl Elements {
         let bits = std::mem::take(&mut self.bits);
         self.filled = 0;
         match (self.datatype, u32::try_from(bits).unwrap_or(u32::MAX)) {
-            (DataType::Bytes, 0) => {
-                element(Scalar::String(Excerpt { head: &[], length: 0 }), self.width, tally);
-            }
+            (DataType::Bytes, 0) => sink(Scalar::String(Excerpt { head: &[], length: 0 })),
             (DataType::Bytes, length) => self.text = Some((Text::default(), length)),
-            (datatype, _) => element(datatype.scalar(bits), self.width, tally),
+            (datatype, _) => sink(datatype.scalar(bits)),
         }
     }
 
@@ -151,14 +147,14 @@ impl Elements {
         mut text: Text<TOO_LONG>,
         left: u32,
         bytes: &'a [u8],
-        tally: &mut Tally,
+        sink: &mut impl FnMut(Scalar<'_>),
     ) -> &'a [u8] {
         let taken = bytes.len().min(left as usize);
         let (part, rest) = bytes.split_at_checked(taken).unwrap_or((bytes, &[]));
         text.push(part);
         let left = left.saturating_sub(u32::try_from(taken).unwrap_or(left));
         if left == 0 {
-            element(Scalar::String(text.excerpt()), self.width, tally);
+            sink(Scalar::String(text.excerpt()));
         } else {
             self.text = Some((text, left));
         }
@@ -168,15 +164,17 @@ impl Elements {
 
 #[cfg(test)]
 mod tests {
-    use super::{DataType, Elements};
+    use super::{DataType, Elements, element};
+    use crate::json::Scalar;
     use crate::tally::Tally;
 
     /// Counts these bytes, split at every position, and returns rows and the cells that are not empty.
     fn count(datatype: &[u8], width: u64, bytes: &[u8]) -> (u64, Vec<f64>) {
         let read = |pieces: &[&[u8]]| {
             let mut tally = Tally::default();
-            let mut elements = Elements::new(DataType::parse(datatype).unwrap(), width);
-            pieces.iter().for_each(|piece| elements.feed(piece, &mut tally));
+            let mut elements = Elements::new(DataType::parse(datatype).unwrap());
+            let mut sink = |scalar: Scalar<'_>| element(scalar, width, &mut tally);
+            pieces.iter().for_each(|piece| elements.feed(piece, &mut sink));
             let cells = tally.cells.iter().enumerate().filter(|(_, count)| **count > 0);
             let bounds =
                 cells.map(|(cell, _)| crate::cells::VALUE_BOUNDS.get(cell).copied().unwrap_or(f64::INFINITY));
@@ -234,9 +232,9 @@ mod tests {
     #[test]
     fn strings_stand_behind_their_lengths() {
         let mut tally = Tally::default();
-        let mut elements = Elements::new(DataType::Bytes, 1);
+        let mut elements = Elements::new(DataType::Bytes);
         for byte in *b"\x03\0\0\0cat\0\0\0\0\x03\0\0\0dog\x03\0\0\0cat" {
-            elements.feed(&[byte], &mut tally);
+            elements.feed(&[byte], |scalar| element(scalar, 1, &mut tally));
         }
         let classes: Vec<_> =
             tally.classes.named().iter().map(|class| (class.name.head(), class.count)).collect();

@@ -1,5 +1,10 @@
 //! Columns of the input, from the request to the exporter.
 
+use std::io::Write;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use scoretap_scan::record::Kind;
 use scoretap_tests::apps::Part;
 use scoretap_tests::http::Call;
@@ -18,6 +23,11 @@ fn script(path: &str) -> Vec<Part> {
     }
 }
 
+fn post(headers: &[(&str, &str)], body: impl Into<Bytes>) -> Call {
+    let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    Call { method: "POST".into(), headers, body: body.into(), ..Call::get(SCORE) }
+}
+
 #[test]
 fn columns_reach_the_counters() {
     for version in EnvoyVersion::ALL {
@@ -29,10 +39,18 @@ fn columns_reach_the_counters() {
         ] {
             recorded.call(Call::post(path, body)).0.unwrap();
         }
+        recorded.call(post(&[("content-type", "text/csv")], "age,income\n31,7\n")).0.unwrap();
+        let tensor = r#"{"inputs": [{"name": "age", "shape": [2], "datatype": "FP32", "parameters": {"binary_data_size": 8}}]}"#;
+        let values = [32_f32, -1.0].map(f32::to_le_bytes);
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(&[tensor.as_bytes(), values.as_flattened()].concat()).unwrap();
+        let length = tensor.len().to_string();
+        let headers = [("content-encoding", "gzip"), ("inference-header-content-length", &length)];
+        recorded.call(post(&headers, encoder.finish().unwrap())).0.unwrap();
         let stats = recorded.stack.envoy_stats("scoretap\\.read\\..*\\.column\\.");
         let counted = |counter: &str| stats.lines().any(|line| line.contains(counter));
         for expected in
-            ["column.1.number: 2", "column.age.null: 1", "column.age.number: 1", "column.age.out_of_range: 1"]
+            ["column.1.number: 3", "column.age.null: 1", "column.age.number: 3", "column.age.out_of_range: 2"]
         {
             assert!(counted(expected), "{version:?}, {expected}: {stats}");
         }

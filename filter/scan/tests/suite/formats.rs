@@ -268,8 +268,13 @@ fn malformed_answers_are_unreadable_or_partial() {
 }
 
 /// A protobuf field with a length.
-fn field(number: u8, value: &[u8]) -> Vec<u8> {
+pub(crate) fn field(number: u8, value: &[u8]) -> Vec<u8> {
     [&[number << 3 | 2, u8::try_from(value.len()).unwrap()], value].concat()
+}
+
+/// A message of gRPC.
+pub(crate) fn message(bytes: &[u8]) -> Vec<u8> {
+    [&[0_u8][..], &u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
 }
 
 #[test]
@@ -277,9 +282,8 @@ fn grpc_contents_are_read_for_each_type() {
     let grpc = |contents: &[u8], shape: &[u8]| {
         let output = [field(1, b"o"), field(2, b"FP32"), field(3, shape), field(5, contents)].concat();
         let second = field(5, &field(5, &field(1, &[1])));
-        let message = [field(1, b"m"), field(2, b"7"), field(5, &output), second].concat();
-        let prefix = [&[0_u8][..], &u32::try_from(message.len()).unwrap().to_be_bytes()].concat();
-        let record = scan(&about("application/grpc"), &[prefix, message].concat());
+        let body = message(&[field(1, b"m"), field(2, b"7"), field(5, &output), second].concat());
+        let record = scan(&about("application/grpc"), &body);
         assert_eq!((record.scanned, record.model.head()), (Scanned::Whole, b"m".as_slice()));
         record.rows.unwrap()
     };

@@ -10,7 +10,7 @@ use scoretap_scan::request::RequestScanner;
 
 use crate::{MOST, about, read, scan};
 
-fn gzip(body: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(body).unwrap();
     encoder.finish().unwrap()

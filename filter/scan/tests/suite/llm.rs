@@ -2,9 +2,9 @@
 
 use scoretap_scan::answer::{About, AnswerScanner};
 use scoretap_scan::record::{Finding, Finish, Generation, Record, Scanned, Tokens};
-use scoretap_scan::request::{Format, RequestScanner};
+use scoretap_scan::request::RequestScanner;
 
-use crate::{about, scan};
+use crate::{about, columns, scan};
 
 fn stream(body: &str) -> Record {
     scan(&about("text/event-stream"), body.as_bytes())
@@ -156,7 +156,7 @@ fn choices_follow_from_the_request() {
     ];
     for (body, choices) in table {
         for at in 0..=body.len() {
-            let mut scanner = RequestScanner::new(Format::Json, 1 << 20, &[]);
+            let mut scanner = RequestScanner::new(&columns::about("application/json"), &[]);
             scanner.feed(&body.as_bytes()[..at], &[]);
             scanner.feed(&body.as_bytes()[at..], &[]);
             assert_eq!(
@@ -172,7 +172,7 @@ fn choices_follow_from_the_request() {
 fn grpc_request_names_its_model() {
     let body = b"\0\0\0\0\x08\x0a\x04iris\x1a\0";
     for at in 0..=body.len() {
-        let mut scanner = RequestScanner::new(Format::Grpc, 1 << 20, &[]);
+        let mut scanner = RequestScanner::new(&columns::about("application/grpc"), &[]);
         scanner.feed(&body[..at], &[]);
         scanner.feed(&body[at..], &[]);
         assert_eq!(scanner.model().head(), b"iris", "split at {at}");

@@ -1,0 +1,66 @@
+//! Columns in CSV: positions in lines, named by the first line if it has only texts.
+
+use super::{Column, Columns, Values};
+use crate::csv::{Lexer, Sink};
+use crate::json::Scalar;
+use crate::record::ColumnCounts;
+use crate::text::Excerpt;
+
+/// The state of reading a request.
+#[derive(Debug)]
+pub(crate) struct Input {
+    lexer: Lexer,
+    values: Values,
+    lines: Lines,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    is_later: bool,
+    /// Whether this line has a value that is no text.
+    has_values: bool,
+    position: u64,
+}
+
+impl Input {
+    pub(crate) fn new(columns: &[Column]) -> Self {
+        Self { lexer: Lexer::default(), values: Values::new(columns), lines: Lines::default() }
+    }
+
+    pub(crate) fn feed(&mut self, piece: &[u8], columns: &[Column]) {
+        let Self { lexer, values, lines } = self;
+        lexer.feed(piece, &mut (Columns { columns, values }, lines));
+    }
+
+    /// Ends the last line.
+    pub(crate) fn end(&mut self, columns: &[Column]) {
+        let Self { lexer, values, lines } = self;
+        lexer.finish(&mut (Columns { columns, values }, lines));
+    }
+
+    pub(crate) fn finish(&self) -> Vec<ColumnCounts> {
+        self.values.finish()
+    }
+}
+
+impl Sink for (Columns<'_>, &mut Lines) {
+    fn field(&mut self, scalar: Scalar<'_>) {
+        let (columns, lines) = self;
+        columns.value_at(lines.position, scalar);
+        if !lines.is_later {
+            columns.heading(lines.position, scalar);
+        }
+        lines.has_values |= !matches!(scalar, Scalar::String(_));
+        lines.position = lines.position.saturating_add(1);
+    }
+
+    fn end_line(&mut self, _: u64, _: Excerpt<'_>) {
+        let (columns, lines) = self;
+        match (lines.is_later, lines.has_values) {
+            (true, _) => {}
+            (false, true) => columns.forget_headings(),
+            (false, false) => columns.forget_values(),
+        }
+        **lines = Lines { is_later: true, ..Lines::default() };
+    }
+}
