@@ -8,12 +8,13 @@ use scoretap_tests::stack::Folders;
 use scoretap_tests::{tools, workspace};
 use serde_json::Value;
 
-/// Each workflow's path and text.
+/// Path and text of each workflow, and of the example.
 fn workflows() -> Vec<(PathBuf, String)> {
-    let folder = workspace::root().join(".github/workflows");
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let folders = [".github/workflows", "examples/github"].map(|folder| workspace::root().join(folder));
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert!(files.len() >= 2, "{files:?}");
+    assert!(files.len() >= 3, "{files:?}");
     files.into_iter().map(|file| (file.clone(), fs::read_to_string(file).unwrap())).collect()
 }
 
