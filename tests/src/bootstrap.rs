@@ -105,6 +105,15 @@ impl Bootstrap {
         self.at(CLUSTER)
     }
 
+    /// Has Envoy use each connection to the app for one call only, as `docs/limits.md` advises for apps that close
+    /// connections without notice.
+    #[track_caller]
+    pub fn use_connections_once(&mut self) {
+        const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        let options = &mut self.cluster()["typed_extension_protocol_options"][OPTIONS];
+        options["common_http_protocol_options"]["max_requests_per_connection"] = 1.into();
+    }
+
     /// The plugin configuration of the module, whichever way it is installed.
     #[track_caller]
     pub fn plugin(&mut self) -> &mut Value {

@@ -1,6 +1,7 @@
 //! llama.cpp's server, driven by the official client of OpenAI.
 
 use scoretap_tests::apps::{Llama, Tokens};
+use scoretap_tests::bootstrap::Bootstrap;
 use scoretap_tests::exposition::Exposition;
 use scoretap_tests::ports;
 use scoretap_tests::stack::{Folders, Stack, Upstream};
@@ -66,6 +67,7 @@ impl Served {
         let llama = Llama::start(&folders.logs, ports::free()).unwrap();
         let stack = Stack::builder("llama")
             .upstream(Upstream::Http1(llama.address))
+            .edit_cluster(Bootstrap::use_connections_once)
             .filter_config(r#"{"routes": [{"preset": "openai"}], "insight": {}}"#)
             .with_insight()
             .start()

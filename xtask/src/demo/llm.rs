@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use scoretap_tests::apps::Llama;
+use scoretap_tests::bootstrap::Bootstrap;
 use scoretap_tests::exposition::Exposition;
 use scoretap_tests::http::Call;
 use scoretap_tests::ports;
@@ -24,6 +25,7 @@ pub(super) fn start() -> Result<Demo> {
     let llm = Llama::start(&logs, ports::preferred(APP))?;
     let stack = Stack::builder("demo")
         .upstream(Upstream::Http1(llm.address))
+        .edit_cluster(Bootstrap::use_connections_once)
         .filter_config(r#"{"routes": [{"preset": "openai"}], "insight": {}}"#)
         .with_insight()
         .prefer_ports(LISTENER, EXPORTER)
