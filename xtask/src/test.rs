@@ -48,7 +48,7 @@ const STAGES: [Stage; 16] = [
     Stage { name: "portable", run: |_| whole(portable) },
     Stage { name: "node", run: |_| whole(node) },
     Stage { name: "package", run: |_| whole(package::build_if_stale) },
-    Stage { name: "reproduce", run: |_| whole(reproduce) },
+    Stage { name: REPRODUCE, run: |_| whole(reproduce) },
     Stage { name: "envoy", run: |_| envoy() },
     Stage { name: "servers", run: |_| whole(servers) },
     Stage { name: SERVERS_FULL, run: servers_full },
@@ -65,8 +65,10 @@ const STAGES: [Stage; 16] = [
 const CLUSTER_FULL: &str = "cluster-full";
 /// Installs gigabytes, so it runs on request only.
 const SERVERS_FULL: &str = "servers-full";
+/// Builds all that is shipped a second time, so it runs on request only.
+const REPRODUCE: &str = "reproduce";
 /// The stages that run on request only.
-const ON_REQUEST: [&str; 2] = [CLUSTER_FULL, SERVERS_FULL];
+const ON_REQUEST: [&str; 3] = [CLUSTER_FULL, SERVERS_FULL, REPRODUCE];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let wanted = |stage: &&Stage| {
