@@ -1,6 +1,7 @@
-//! Servers of predictions that need an environment of their own. `cargo xtask test servers-full` runs them.
+//! Servers that need an environment of their own. `cargo xtask test servers-full` runs them.
 
 mod evidently;
+mod tracking;
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -19,7 +19,7 @@ use serde_json::json;
 
 const CALLS: usize = 60;
 /// Some servers start workers and import large libraries first.
-const STARTUP: Duration = Duration::from_secs(120);
+pub(crate) const STARTUP: Duration = Duration::from_secs(120);
 
 pub(crate) type Row = [f64; 3];
 
