@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use regex_syntax::hir::{Class, ClassUnicode, Hir, HirKind, Repetition};
 use scoretap_dialect::names::is_name;
 use scoretap_dialect::{Family, Kind as FamilyKind};
 
 use super::judge::accepts;
-use super::labels::{alternatives, is_literal};
 use super::model::{Content, Exposed, Input, Kind, Labels, Matcher, Needs, Op, Query, Tree, Use};
 use super::plan::{built_in, needs_of};
 use super::query::role_of;
 
 /// A pattern stands for at most so many names.
-const MOST_NAMES: usize = 100;
+pub(super) const MOST_NAMES: usize = 100;
 
 /// Scoretap's own metric that every exporter has.
 const OWN: &str = "scoretap_up";
@@ -131,8 +131,8 @@ impl Names {
         let matchers: Vec<&Matcher> = matchers.iter().collect();
         let patterns = matchers.iter().filter(|matcher| matcher.op == Op::Matches);
         let spelled: Vec<String> = patterns
-            .flat_map(|matcher| alternatives(&matcher.value))
-            .filter(|name| is_literal(name) && is_name(name))
+            .filter_map(|matcher| regex_syntax::parse(&matcher.value).ok())
+            .flat_map(|pattern| spelled(&pattern))
             .collect();
         let fits = |name: &&String| is_name(name) && accepts(&matchers, name);
         let own: BTreeSet<&String> = self.seen.iter().chain(&spelled).filter(fits).collect();
@@ -141,6 +141,54 @@ impl Names {
         let found = sources.into_iter().find(|names| !names.is_empty()).unwrap_or_default();
         found.into_iter().take(MOST_NAMES).cloned().collect()
     }
+}
+
+/// The texts that a pattern spells out. A part with endlessly many texts, or more than [`MOST_NAMES`], adds none:
+/// `(a|b)_total|c_.*` spells out `a_total` and `b_total`.
+fn spelled(pattern: &Hir) -> Vec<String> {
+    let texts = match pattern.kind() {
+        // Anchors are checked when the whole pattern matches the name.
+        HirKind::Empty | HirKind::Look(_) => vec![String::new()],
+        HirKind::Literal(text) => String::from_utf8(text.0.to_vec()).into_iter().collect(),
+        HirKind::Class(Class::Unicode(class)) => characters(class),
+        HirKind::Class(Class::Bytes(_)) => Vec::new(),
+        HirKind::Repetition(repetition) => repeated(repetition),
+        HirKind::Capture(capture) => spelled(&capture.sub),
+        HirKind::Concat(parts) => {
+            parts.iter().fold(vec![String::new()], |texts, part| joined(&texts, &spelled(part)))
+        }
+        HirKind::Alternation(parts) => parts.iter().flat_map(spelled).collect(),
+    };
+    if texts.len() > MOST_NAMES { Vec::new() } else { texts }
+}
+
+fn characters(class: &ClassUnicode) -> Vec<String> {
+    let all = class.iter().flat_map(|range| range.start()..=range.end());
+    all.take(MOST_NAMES + 1).map(String::from).collect()
+}
+
+fn repeated(repetition: &Repetition) -> Vec<String> {
+    let most = repetition.max.and_then(|most| usize::try_from(most).ok());
+    let Some(most) = most.filter(|most| *most <= MOST_NAMES) else { return Vec::new() };
+    let part = spelled(&repetition.sub);
+    let mut texts = vec![String::new()];
+    let mut all = Vec::new();
+    for times in 0..=most {
+        if u32::try_from(times).is_ok_and(|times| times >= repetition.min) {
+            all.extend(texts.iter().cloned());
+        }
+        texts = joined(&texts, &part);
+    }
+    all
+}
+
+/// Each first text before each second one; none if these are too many.
+fn joined(firsts: &[String], seconds: &[String]) -> Vec<String> {
+    if firsts.len() * seconds.len() > MOST_NAMES {
+        return Vec::new();
+    }
+    let pairs = firsts.iter().flat_map(|first| seconds.iter().map(move |second| (first, second)));
+    pairs.map(|(first, second)| format!("{first}{second}")).collect()
 }
 
 /// The names of a family's series.
@@ -217,6 +265,43 @@ mod tests {
         let exposition = "# TYPE c_request_seconds histogram\nc_request_seconds_bucket{le=\"+Inf\"} 1\nc_request_seconds_sum 1\nc_request_seconds_count 1\n";
         let names = ["c_request_seconds_bucket", "c_request_seconds_count", "c_request_seconds_sum"];
         check(r#"{__name__=~"c_.+"}"#, &[], exposition, "works", &names);
+    }
+
+    #[test]
+    fn pattern_stands_for_names_that_it_spells_out() {
+        let names = ["a_requests_total", "b_requests_total"];
+        check(r#"{__name__=~"(a|b)_requests_total"}"#, &[], "", "works", &names);
+        check(r#"sum(rate({__name__=~"^(?:a|b)_requests(_total)$"}[5m]))"#, &[], "", "works", &names);
+        check(r#"{__name__=~"[ab]_requests_total|c_.*"}"#, &[], "", "works", &names);
+        check(r#"{__name__=~"[a-c]_requests_total", __name__!~"c.*"}"#, &[], "", "works", &names);
+        let names = ["a_requests_created", "a_requests_total"];
+        check(r#"{__name__=~"a_requests_(total|created)"}"#, &[], "", "works", &names);
+        check(r#"{__name__=~"a_requests(_total)?"}"#, &[], "", "works", &["a_requests", "a_requests_total"]);
+        let names = ["a1_requests_total", "a22_requests_total"];
+        check(r#"{__name__=~"(a1|a2{2})_requests_total"}"#, &[], "", "works", &names);
+    }
+
+    #[test]
+    fn spelled_names_are_bounded() {
+        #[track_caller]
+        fn check(pattern: &str, expected: usize) {
+            let parsed = regex_syntax::parse(pattern).unwrap();
+            assert_eq!(spelled(&parsed).len(), expected, "{pattern}");
+        }
+        let list =
+            |count: usize| (0..count).map(|number| format!("a{number}x")).collect::<Vec<_>>().join("|");
+        check(&list(MOST_NAMES), MOST_NAMES);
+        check(&list(MOST_NAMES + 1), 0);
+        check("[0-9]{2}", 100);
+        check("[0-9]{2}[01]", 0);
+        check("[0-9]{2}[01]|b", 1);
+        check("(a?){100}", 0);
+        check("a{0,99}", 100);
+        check("a{0,100}", 0);
+        check("a{101}|b", 1);
+        for endless in ["a*", "a+", "a.*", ".*a", "a{2,}", "\\w", "[^a]"] {
+            check(endless, 0);
+        }
     }
 
     #[test]

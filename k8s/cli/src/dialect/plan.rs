@@ -18,6 +18,7 @@ use super::model::{
     Content, Exposed, Input, Judgement, Kind, Labels, Matching, Needs, Op, Plan, Planned, Query, Role, Use,
     Verdict,
 };
+use super::patterns::MOST_NAMES;
 use super::write::Earlier;
 
 /// Prefixes with a colon that are no recording rule's.
@@ -522,7 +523,7 @@ fn unmatched(used: &Use) -> Verdict {
     let pattern = used.pattern().unwrap_or_default();
     Verdict::Empty(format!(
         "{pattern} matches no metric of the other queries, of an exposition or of a built-in dialect; give the \
-         exposition of the app, or write the names"
+         exposition of the app, or write the names, at most {MOST_NAMES}"
     ))
 }
 
