@@ -1,31 +1,19 @@
 //! The exit statuses of commands are those that their help lists.
 
-use std::path::Path;
-use std::process::Command;
-
-fn scoretap(folder: &Path, words: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_scoretap"));
-    let output = command.current_dir(folder).args(words).output().unwrap();
-    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    (output.status.code(), said.concat())
-}
+use crate::folder::{Folder, Ran};
 
 /// Runs a command in a folder with some files. Its status must be this one, and its help must list it.
 #[track_caller]
-fn check(words: &str, status: i32, message: &str) {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    write("rules.yml", "groups: [{name: a, rules: [{alert: A, expr: 'a_requests_total > 1'}]}]\n");
-    write("strange.yml", "groups: [{name: a, rules: [{alert: A, expr: 'zebras > 1'}]}]\n");
-    write("a.yaml", "dialect: a\nfamilies:\n- name: a_requests_total\n  help: Calls.\n  measure: calls\n");
-    write("invalid.yaml", "dialect: 1\n");
-    write("predictions.csv", "p\n1\n");
-    let words: Vec<&str> = words.split(' ').collect();
-    let (found, said) = scoretap(folder.path(), &words);
-    assert_eq!(found, Some(status), "{words:?}: {said}");
-    assert!(said.contains(message), "{words:?}: {said}");
-    let (_, help) = scoretap(folder.path(), &[&words[..2], &["--help"]].concat());
-    assert!(help.contains(&format!("\n  {status}  ")), "{words:?}: {status} is not in {help}");
+fn check(words: &str, expected: i32, message: &str) {
+    let folder = Folder::new();
+    folder.write_rules("strange.yml", &["zebras"]);
+    folder.write("invalid.yaml", "dialect: 1\n");
+    let Ran { status, shown, said } = folder.run(words);
+    assert_eq!(status, Some(expected), "{words}: {shown}{said}");
+    assert!(format!("{shown}{said}").contains(message), "{words}: {shown}{said}");
+    let command: Vec<&str> = words.split(' ').take(2).collect();
+    let help = folder.run(&format!("{} --help", command.join(" "))).shown;
+    assert!(help.contains(&format!("\n  {expected}  ")), "{words}: {expected} is not in {help}");
 }
 
 #[test]
