@@ -1,11 +1,10 @@
 //! The field `insight.columns`: input columns whose values are counted.
 
-use scoretap_scan::columns::{Column, Key, MOST};
+use scoretap_scan::columns::{Column, Key, LONGEST_NAME, MOST};
 
 use super::json::{Fields, Json};
 use super::reader::Reader;
 
-const LONGEST_NAME: usize = 64;
 const LARGEST_INDEX: u64 = 9_999;
 
 pub(super) fn read(value: &Json, reader: &mut Reader) -> Vec<Column> {
