@@ -11,7 +11,7 @@ use scoretap_core::outcome::flag;
 use scoretap_scan::answer::{About, AnswerScanner};
 use scoretap_scan::columns::{Column, Key};
 use scoretap_scan::record::{Finding, Generation, Record, Rows, Scanned, Tokens};
-use scoretap_scan::request::{Format, RequestScanner};
+use scoretap_scan::request::{self, RequestScanner};
 use scoretap_scan::text::Text;
 
 use scoretap_test_support::host::{Ended, Host};
@@ -371,7 +371,8 @@ fn echoed_names_get_twenty_series_across_workers() {
 /// A request with these values of the column `age`, and an answer.
 fn with_column(path: &str, values: &str) -> Ended {
     let columns = [Column { key: Key::Name("age".to_owned()), min: 0.0, max: 120.0 }];
-    let mut request = RequestScanner::new(Format::Json, 1 << 20, &columns);
+    let about = request::About { most_bytes: 1 << 20, ..request::About::default() };
+    let mut request = RequestScanner::new(&about, &columns);
     request.feed(format!("{{\"age\": {values}}}").as_bytes(), &columns);
     call(path, COMPLETE, Some(Record { columns: request.columns(), ..answer("[1]") }))
 }
