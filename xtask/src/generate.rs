@@ -26,11 +26,12 @@ type Generated = (String, String);
 type Generator = fn(&Path) -> Result<Vec<Generated>>;
 
 /// The order matters: for example, Azure's rules contain the thresholds.
-const GENERATORS: [Generator; 8] = [
+const GENERATORS: [Generator; 9] = [
     images::named,
     chart::policy,
     chart::thresholds,
     rules::error_types,
+    rules::canary_drift,
     rules::familiar_names,
     azure::rule_groups,
     chart::values_table,

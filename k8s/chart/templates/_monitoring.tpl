@@ -7,8 +7,8 @@
 {{/* The names of the rule files that are loaded. `thresholds` is rendered from values, the others are files. */}}
 {{- define "scoretap.ruleFiles" -}}
 {{- $rules := .Values.monitoring.rules }}
-{{- $files := list "thresholds" "recording" "slo" "scoretap" }}
-{{- if ne $rules.names "familiar" }}{{ $files = concat $files (list "calls" "canary" "kubernetes") }}{{ end }}
+{{- $files := list "thresholds" "recording" "slo" "scoretap" "canary" }}
+{{- if ne $rules.names "familiar" }}{{ $files = concat $files (list "calls" "kubernetes") }}{{ end }}
 {{- if ne $rules.names "scoretap" }}{{ $files = concat $files (list "familiar-names" "mlflow") }}{{ end }}
 {{- if $rules.pods }}{{ $files = append $files "pods" }}{{ end }}
 {{- if $rules.insight }}{{ $files = append $files "insight" }}{{ end }}

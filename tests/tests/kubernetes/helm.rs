@@ -173,6 +173,8 @@ fn links_and_thresholds_come_from_values() {
     let dashboard = rule("scoretap-dashboard-llm").unwrap().to_string();
     assert!(dashboard.contains("https://r.example/books.md#scoretapslowtokens"), "{dashboard}");
     assert!(rule("scoretap-optional").is_some() && rule("scoretap-calls").is_none());
+    // No published guide names an alert about canaries.
+    assert!(rule("scoretap-canary").is_some());
 }
 
 #[test]

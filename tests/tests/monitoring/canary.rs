@@ -1,6 +1,8 @@
 //! The test of a new version against the replaced one, on simulated roll-outs: chance raises no alert, a worse version
 //! does. Prometheus' own engine evaluates the shipped rules, through promtool.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use scoretap_tests::tools;
@@ -10,9 +12,14 @@ use crate::cases::{groups, written};
 use crate::{rules, succeed};
 
 const FILES: [&str; 2] = ["thresholds.yaml", "canary.yaml"];
-/// 1,000 roll-outs of equal versions, and one batch of worse ones.
-const BATCHES: usize = 5;
-const BATCH: usize = 200;
+/// The groups of `insight.yaml` that compare two versions. The others would load too many samples.
+const INSIGHT: [&str; 3] = ["scoretap.insight-limits", "scoretap.insight-canary", "scoretap.alerts.insight"];
+/// 1,000 roll-outs of equal versions, and 200 of worse ones.
+const EQUAL: usize = 20;
+const WORSE: usize = 4;
+const BATCH: usize = 50;
+/// How frequent each class is. Chance changes the PSI of rare classes most.
+const CLASSES: [f64; 10] = [0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.1, 0.3, 0.7, 1.0];
 /// Steps of ten minutes: an hour of the replaced version alone, then two of both.
 const ALONE: usize = 6;
 const TOGETHER: usize = 12;
@@ -30,13 +37,16 @@ struct Rollout {
 struct Shares {
     failed: f64,
     slow: f64,
+    /// The share of each class in the predictions.
+    classes: [f64; CLASSES.len()],
 }
 
 impl Rollout {
     /// Failures from one in 1,000 to one in ten, slow calls up to 30%, and 1 to 30 calls a minute for the new version.
     fn random(model: String, random: &mut fastrand::Rng) -> Self {
         let failed = 10_f64.powf(-3.0 + 2.0 * random.f64());
-        let shares = Shares { failed, slow: 0.3 * random.f64() };
+        let classes = CLASSES.map(|weight| weight / CLASSES.iter().sum::<f64>());
+        let shares = Shares { failed, slow: 0.3 * random.f64(), classes };
         let (old_calls, new_calls) = (random.u32(100..500), random.u32(10..300));
         Self { model, old_calls, new_calls, old: shares, new: shares }
     }
@@ -64,6 +74,7 @@ fn version(
     random: &mut fastrand::Rng,
 ) -> Vec<Value> {
     let (mut failed, mut success, mut quick) = (vec![0], vec![0], vec![0]);
+    let mut classes = shares.classes.map(|_| vec![0]);
     for step in 0..ALONE + TOGETHER - absent {
         let bad = (0..calls).filter(|_| random.f64() < shares.failed).count();
         let good = calls as usize - bad;
@@ -71,55 +82,96 @@ fn version(
         for (counter, count) in [(&mut failed, bad), (&mut success, good), (&mut quick, fast)] {
             counter.push(counter[step] + count);
         }
+        let mut predicted = shares.classes.map(|_| 0);
+        (0..good).for_each(|_| predicted[class(shares.classes, random.f64())] += 1);
+        for (counter, count) in classes.iter_mut().zip(predicted) {
+            counter.push(counter[step] + count);
+        }
     }
     let labels =
         format!(r#"namespace="tenant-a",model_name="{model}",model_version="{version}",route="score""#);
     let bucket = format!(r#"prediction_duration_seconds_bucket{{{labels},status="success""#);
-    [
+    let name_of = |class| format!(r#"prediction_classes_total{{{labels},class="{class}"}}"#);
+    let calls = [
         (format!(r#"prediction_errors_total{{{labels},error_type="model_error"}}"#), &failed),
         (format!(r#"prediction_requests_total{{{labels},status="success"}}"#), &success),
         (format!(r#"{bucket},le="1.0"}}"#), &quick),
         (format!(r#"{bucket},le="+Inf"}}"#), &success),
-    ]
-    .map(|(name, counts)| {
+    ];
+    let classes = classes.iter().enumerate().map(|(class, counts)| (name_of(class), counts));
+    let series = calls.into_iter().chain(classes).map(|(name, counts)| {
         let missing = std::iter::repeat_n("_".to_owned(), absent);
         let values: Vec<_> = missing.chain(counts.iter().map(ToString::to_string)).collect();
         json!({"series": name, "values": values.join(" ")})
-    })
-    .into()
+    });
+    series.collect()
 }
 
-/// How many models raised the alert at any time.
-const RAISED: &str = r#"count(count by (model_name) (last_over_time(ALERTS{alertname="ScoretapCanaryWorse",alertstate="firing"}[5h])))"#;
+/// The class that a throw between 0 and 1 falls into.
+fn class(shares: [f64; CLASSES.len()], thrown: f64) -> usize {
+    let mut above = 0.0;
+    let is_above = |share: f64| {
+        above += share;
+        thrown < above
+    };
+    shares.into_iter().position(is_above).unwrap_or(shares.len() - 1)
+}
 
-/// One of promtool's tests: of these roll-outs so many raise the alert. promtool loads at most 10,000 samples for a query.
-fn test(input: &[Value], raised: usize) -> Value {
-    let samples = if raised == 0 { json!([]) } else { json!([{"labels": "{}", "value": raised}]) };
+/// How many models raised each alert at any time.
+const RAISED: &str = r#"count by (alertname, aspect) (count by (alertname, aspect, model_name) (
+    last_over_time(ALERTS{alertname=~"ScoretapCanary.+",alertstate="firing"}[5h])))"#;
+
+/// One of promtool's tests: every one of these roll-outs raises exactly these alerts. promtool loads at most 10,000 samples
+/// for a query.
+fn test(input: &[Value], raised: &[&str]) -> Value {
+    let samples = raised.iter().map(|labels| json!({"labels": labels, "value": BATCH}));
     json!({
         "interval": "10m",
         "input_series": input,
-        "promql_expr_test": [{"expr": RAISED, "eval_time": "3h", "exp_samples": samples}],
+        "promql_expr_test": [
+            {"expr": RAISED, "eval_time": "3h", "exp_samples": samples.collect::<Vec<_>>()},
+        ],
     })
 }
 
+/// The groups of `insight.yaml` that compare two versions, as a rule file.
+fn insight() -> PathBuf {
+    let text = fs::read_to_string(rules::path("insight.yaml")).unwrap();
+    let mut file: Value = serde_norway::from_str(&text).unwrap();
+    let groups = file["groups"].as_array_mut().unwrap();
+    groups.retain(|group| INSIGHT.iter().any(|name| group["name"] == *name));
+    assert_eq!(groups.len(), INSIGHT.len());
+    written("rollouts-insight", &file)
+}
+
 #[test]
-fn canary_alert_ignores_chance_and_finds_regressions() {
+fn canary_alerts_ignore_chance_and_find_regressions() {
     let random = &mut fastrand::Rng::with_seed(1);
     let mut tests = Vec::new();
-    for batch in 0..BATCHES {
-        let mut rollout = |number| Rollout::random(format!("equal-{batch}-{number}"), random).series(random);
-        tests.push(test(&(0..BATCH).flat_map(&mut rollout).collect::<Vec<_>>(), 0));
+    for _ in 0..EQUAL {
+        let rollout = |number| Rollout::random(format!("equal-{number}"), random).series(random);
+        tests.push(test(&(0..BATCH).flat_map(rollout).collect::<Vec<_>>(), &[]));
     }
-    let worse = (0..BATCH).flat_map(|number| {
-        let mut rollout = Rollout::random(format!("worse-{number}"), random);
-        rollout.new_calls = rollout.new_calls.max(100);
-        rollout.new.failed += 0.1;
-        rollout.series(random)
-    });
-    tests.push(test(&worse.collect::<Vec<_>>(), BATCH));
+    for _ in 0..WORSE {
+        let rollout = |number| {
+            let mut rollout = Rollout::random(format!("worse-{number}"), random);
+            rollout.new_calls = rollout.new_calls.max(150);
+            rollout.new.failed += 0.1;
+            // The rare classes are the frequent ones.
+            rollout.new.classes.reverse();
+            rollout.series(random)
+        };
+        let raised =
+            [r#"{alertname="ScoretapCanaryDrift"}"#, r#"{alertname="ScoretapCanaryWorse",aspect="errors"}"#];
+        tests.push(test(&(0..BATCH).flat_map(rollout).collect::<Vec<_>>(), &raised));
+    }
+    let mut files = FILES.map(rules::path).to_vec();
+    files.push(insight());
+    let mut order = groups(&FILES);
+    order.extend(INSIGHT.map(str::to_owned));
     let content = json!({
-        "rule_files": FILES.map(rules::path),
-        "group_eval_order": groups(&FILES),
+        "rule_files": files,
+        "group_eval_order": order,
         "evaluation_interval": "10m",
         "tests": tests,
     });

@@ -15,7 +15,7 @@ use scoretap_tests::monitoring::{self, Alertmanager, Notification, Prometheus, R
 use scoretap_tests::stack::{Folders, Stack, Upstream};
 use scoretap_tests::wait::wait_until;
 use scoretap_tests::{ports, rendered};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{dashboards, kubernetes, rules};
 
@@ -55,7 +55,7 @@ const fn expect(alert: &'static str, model: &'static str, receiver: &'static str
     Expected { alert, model, receiver }
 }
 
-const EARLY: [Expected; 7] = [
+const EARLY: [Expected; 8] = [
     expect("ScoretapHighErrorRatio", "errors", "tenant-a-warning"),
     expect("ScoretapErrorBudgetFastBurn", "errors", "tenant-a-critical"),
     expect("ScoretapErrorBudgetSlowBurn", "leaky", "tenant-a-warning"),
@@ -63,7 +63,14 @@ const EARLY: [Expected; 7] = [
     expect("ScoretapTimeouts", "hang", "tenant-b-warning"),
     expect("ScoretapUpstreamUnavailable", "reset", "tenant-b-warning"),
     expect("ScoretapCallersGiveUp", "hang-mid-body", "tenant-b-warning"),
+    expect("ScoretapCanaryWorse", WORSE, "tenant-a-warning"),
 ];
+
+/// Two models whose second version is rolled out. Of one it fails more calls than the first version, of the other as many.
+const WORSE: &str = "worse-version";
+const EQUAL: &str = "equal-version";
+/// How many calls its callers leave out before the first call to a second version: 10 s, in which the first has 100 calls.
+const ROLLED_OUT: usize = 200;
 
 /// These need something to compare with; and the capacity is a pod's, whichever model uses it up.
 const LATE: [Expected; 3] = [
@@ -115,6 +122,7 @@ fn alerts_fire_resolve_and_panels_have_data() {
         }
         for prometheus in newest.iter().chain([&prometheus]) {
             dashboards::check_queries(prometheus, &dashboards::all());
+            rules::check_recorded(prometheus);
             assert_eq!(prometheus.failed_rules().unwrap(), [""; 0]);
         }
         stage.enter(Phase::Well);
@@ -124,6 +132,7 @@ fn alerts_fire_resolve_and_panels_have_data() {
     });
     check_states(&prometheus);
     let sent = receiver.received();
+    check_canaries(&prometheus, &sent);
     for alert in NOT_SENT {
         let fired = format!(
             r#"last_over_time(ALERTS{{alertname="{alert}",alertstate="firing",severity="info"}}[10m])"#
@@ -136,7 +145,7 @@ fn alerts_fire_resolve_and_panels_have_data() {
 #[test]
 fn no_alert_of_the_calls_is_left_out() {
     let expected: Vec<_> = EARLY.iter().chain(&LATE).map(|expected| expected.alert).chain(NOT_SENT).collect();
-    for (name, _) in rules::alerts(&["slo.yaml", "calls.yaml", "optional.yaml"]) {
+    for (name, _) in rules::alerts(&["slo.yaml", "calls.yaml", "canary.yaml", "optional.yaml"]) {
         assert!(expected.contains(&name.as_str()), "{name} has no fault in firing.rs");
     }
 }
@@ -203,6 +212,15 @@ fn calls_to_the_app<'scope>(scope: &'scope Scope<'scope, '_>, stage: &'scope Sta
             Some(post("slow", &slow(if ill() { 2300 } else { 0 })))
         });
     }
+    for (model, version, bad) in [(WORSE, 1, 0), (WORSE, 2, 4), (EQUAL, 1, 10), (EQUAL, 2, 10)] {
+        // So often that even a busy machine answers more than 100 in the shortened hour.
+        caller(scope, stage, app.clone(), 50, move |n| {
+            let fails = ill() && bad > 0 && n % bad == 0;
+            let body = format!(r#"{{"data": []{}}}"#, failing(fails));
+            let path = format!("/v2/models/{model}/versions/{version}/infer");
+            (version == 1 || n >= ROLLED_OUT).then(|| Call::post(&path, body))
+        });
+    }
     let late = move || stage.has_reached(Phase::Late) && ill();
     caller(scope, stage, app.clone(), 100, move |_| (!late()).then(|| post("quiet", "")));
     caller(scope, stage, app, 100, move |_| {
@@ -253,6 +271,27 @@ fn raised(prometheus: &Prometheus) -> String {
         format!("{name} {model} {state}\n")
     };
     alerts.iter().map(line).collect()
+}
+
+/// The alert names the two versions. The rules compared the equal ones as well, and that raised nothing.
+#[track_caller]
+fn check_canaries(prometheus: &Prometheus, sent: &[Notification]) {
+    let expected = json!({
+        "alertname": "ScoretapCanaryWorse", "component": "inference", "severity": "warning",
+        "namespace": "tenant-a", "tenant": "tenant-a", "model_name": WORSE, "aspect": "errors",
+        "model_version": "2", "replaced_version": "1",
+    });
+    let labels = sent.iter().map(|sent| &sent.alert["labels"]);
+    for labels in labels.filter(|labels| labels["alertname"] == "ScoretapCanaryWorse") {
+        assert_eq!(*labels, expected);
+    }
+    let compared =
+        format!(r#"namespace_model_version:canary_worse:z{{model_name="{EQUAL}",aspect="errors"}}"#);
+    let raised = format!(r#"ALERTS{{alertname="ScoretapCanaryWorse",model_name!="{WORSE}"}}"#);
+    for (series, exists) in [(compared, true), (raised, false)] {
+        let found = prometheus.query(&format!("last_over_time({series}[10m])")).unwrap();
+        assert_eq!(!found.is_empty(), exists, "{series}: {found:?}");
+    }
 }
 
 /// Every alert was pending before it fired; all have a `for`.

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{dashboards, rules, succeed};
 
 /// The labels of each series beside tenant, model and route.
-const SERIES: [(&str, &str); 31] = [
+const SERIES: [(&str, &str); 32] = [
     ("prediction_requests_total", r#",status="success""#),
     ("model_info", r#",deployment="churn""#),
     ("prediction_value_bucket", r#",le="0.1""#),
@@ -42,6 +42,7 @@ const SERIES: [(&str, &str); 31] = [
     ("namespace_model_route:prediction_psi:of6h", r#",of="value""#),
     ("namespace_model_route:prediction_js:of6h", r#",of="value""#),
     ("namespace_model_route:prediction_ks:of6h", ""),
+    ("namespace_model_version:canary_prediction_psi:max1h", r#",replaced_version="0""#),
     ("namespace_model_route_column:prediction_column_out_of_range:ratio1h", r#",column="age""#),
     ("namespace_model_route:prediction_error_bodies:ratio_rate5m", ""),
     ("namespace_model_route:prediction_repeats:ratio1h", ""),

@@ -21,6 +21,7 @@ fn page(scrapes: usize) -> String {
             format!(r#"kube_pod_status_phase{{{own},phase="Running"}} 1"#),
             format!(r#"kube_pod_status_ready{{{own},condition="true"}} 1"#),
             format!("kube_pod_container_status_restarts_total{{{container}}} 1"),
+            format!(r#"kube_pod_container_status_waiting_reason{{{container},reason="CrashLoopBackOff"}} 0"#),
             format!(r#"kube_pod_container_resource_limits{{{container},resource="cpu",unit="core"}} 1"#),
             format!(
                 r#"kube_pod_container_resource_limits{{{container},resource="memory",unit="byte"}} 1e+09"#

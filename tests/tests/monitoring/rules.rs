@@ -1,10 +1,12 @@
 //! The rule files as they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use scoretap_core::route::PRESETS;
+use scoretap_tests::monitoring::Prometheus;
 use scoretap_tests::{tools, workspace};
 use serde::Deserialize;
 
@@ -76,6 +78,23 @@ pub(crate) fn alerts(files: &[&str]) -> Vec<(String, Rule)> {
     groups.flat_map(|group| group.rules).filter_map(|rule| Some((rule.alert.clone()?, rule))).collect()
 }
 
+/// Every rule of the default files that records a series has data. To Prometheus, a selector that matches nothing is no
+/// error.
+#[track_caller]
+pub(crate) fn check_recorded(prometheus: &Prometheus) {
+    let groups = FILES[..DEFAULT].iter().flat_map(|file| read(file).groups);
+    let mut empty = Vec::new();
+    for Rule { record, labels, .. } in groups.flat_map(|group| group.rules) {
+        let Some(record) = record else { continue };
+        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+        let series = format!("{record}{{{}}}", labels.join(","));
+        if prometheus.query(&series).unwrap().is_empty() {
+            empty.push(series);
+        }
+    }
+    assert!(empty.is_empty(), "without data:\n{}", empty.join("\n"));
+}
+
 /// The names of the series that a file records.
 pub(crate) fn recorded(file: &str) -> Vec<String> {
     read(file).groups.into_iter().flat_map(|group| group.rules).filter_map(|rule| rule.record).collect()
@@ -117,10 +136,24 @@ fn alerts_have_severity_summary_owner_and_runbook() {
 /// A model whose pods are all gone gets no calls, so no error budget burns.
 #[test]
 fn only_burnt_budgets_and_lost_servers_page() {
-    let pages =
-        alerts(&FILES[..DEFAULT]).into_iter().filter(|(_, rule)| rule.labels["severity"] == "critical");
+    let pages = alerts(&FILES).into_iter().filter(|(_, rule)| rule.labels["severity"] == "critical");
     let names: Vec<String> = pages.map(|(name, _)| name).collect();
-    assert_eq!(names, ["ScoretapErrorBudgetFastBurn", "ScoretapModelServerDown"]);
+    // The last one is the second under its familiar name.
+    assert_eq!(names, ["ScoretapErrorBudgetFastBurn", "ScoretapModelServerDown", "ModelServerDown"]);
+}
+
+/// The limits of LLMs are for exactly the presets of LLMs.
+#[test]
+fn llm_presets_have_limits_of_their_own() {
+    let presets: BTreeSet<_> =
+        PRESETS.iter().filter(|preset| preset.is_llm).map(|preset| preset.name).collect();
+    let rules: Vec<_> = read("thresholds.yaml").groups.into_iter().flat_map(|group| group.rules).collect();
+    for limit in ["scoretap_latency_limit_seconds", "scoretap_slo_latency_bound"] {
+        let own = rules.iter().filter(|rule| rule.record.as_deref() == Some(limit));
+        let routes: BTreeSet<_> =
+            own.filter_map(|rule| rule.labels.get("route")).map(String::as_str).collect();
+        assert_eq!(routes, presets, "{limit}");
+    }
 }
 
 #[test]

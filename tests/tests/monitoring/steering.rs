@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use scoretap_tests::monitoring::Prometheus;
 use scoretap_tests::stack::Folders;
+use scoretap_tests::wait::wait_until;
 use scoretap_tests::{ports, rendered, tools, workspace};
 use serde_json::{Value, json};
 
@@ -212,12 +213,36 @@ fn check_queries(prometheus: &Prometheus) {
         std::thread::sleep(Duration::from_millis(500));
     }
     assert_eq!(wrong(false), [""; 0]);
+    check_alerts(prometheus);
     assert_eq!(prometheus.failed_rules().unwrap(), [""; 0]);
     // The adapter serves a metric while there is a series of `seriesQuery`.
     for rule in list(&objects("prometheus-adapter.yaml")[0]["rules"]["external"]) {
         let series = text(&rule["seriesQuery"]).replace("namespace!=\"\"", "namespace=\"idle\"");
         assert!(series.contains("idle") && !prometheus.query(&series).unwrap().is_empty(), "{series}");
     }
+}
+
+/// The alerts agree with the limits of the examples.
+#[track_caller]
+fn check_alerts(prometheus: &Prometheus) {
+    let expected = ["vague errors", "vague latency", "worse ", "worse errors", "worse latency"];
+    let raised = || {
+        let series = prometheus.query(r#"ALERTS{alertname=~"ScoretapCanary.+"}"#).unwrap();
+        let labels = series.iter().map(|series| &series["metric"]);
+        let name = |labels: &Value| {
+            assert_eq!(
+                [&labels["model_name"], &labels["model_version"], &labels["replaced_version"]],
+                ["churn", "2", "1"]
+            );
+            // The alert about predictions has no aspect.
+            format!("{} {}", text(&labels["namespace"]), labels["aspect"].as_str().unwrap_or_default())
+        };
+        let mut raised: Vec<_> = labels.map(name).collect();
+        raised.sort();
+        raised
+    };
+    wait_until("the alerts are pending", DEADLINE, || raised().len() >= expected.len());
+    assert_eq!(raised(), expected);
 }
 
 #[test]

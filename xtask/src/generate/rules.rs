@@ -1,5 +1,5 @@
-//! Rule files: the error types that count, and the alerts under names from published guides, which
-//! `docs/familiar-names.md` maps to ours.
+//! Rule files: the error types that count, the canary's comparison of predictions, and the alerts under names from
+//! published guides, which `docs/familiar-names.md` maps to ours.
 
 use std::path::Path;
 
@@ -42,6 +42,45 @@ fn with_error_types(root: &Path, file: &str, rule: &str) -> Result<(String, Stri
     let blamed = Outcome::ALL.into_iter().filter(|outcome| outcome.is_service_fault());
     let types: Vec<_> = blamed.filter_map(Outcome::error_type).collect();
     Ok((path, format!("{before}{}\"{after}", types.join("|"))))
+}
+
+/// Writes the rules that compare the predictions of two versions, from those of the drift.
+pub(super) fn canary_drift(root: &Path) -> Result<Vec<Generated>> {
+    const DRIFT: [&str; 4] = [
+        "namespace_model_route_cell:predictions:share6h",
+        "namespace_model_route_cell:predictions_reference:share6h",
+        "namespace_model_route:prediction_psi:of6h",
+        "namespace_model_route:prediction_psi_noise:of6h",
+    ];
+    let path = format!("{RULES}/insight.yaml");
+    let mut text = read(root, &path)?;
+    for record in DRIFT {
+        let found = rule(&text, &of_versions(record)).with_context(|| path.clone())?;
+        let expected = of_versions(rule(&text, record).with_context(|| path.clone())?);
+        text = text.replacen(found, &expected, 1);
+    }
+    Ok(vec![(path, text)])
+}
+
+/// A rule of the drift with the series of the new and of the replaced version.
+fn of_versions(rule: &str) -> String {
+    [
+        ("_cell:predictions:", "_cell:canary_new_predictions:"),
+        ("_cell:predictions_reference:", "_cell:canary_replaced_predictions:"),
+        ("_route:prediction_psi", "_route:canary_prediction_psi"),
+        ("6h", "1h"),
+    ]
+    .into_iter()
+    .fold(rule.to_owned(), |rule, (drift, canary)| rule.replace(drift, canary))
+}
+
+/// The lines of the rule that records this series.
+fn rule<'a>(text: &'a str, record: &str) -> Result<&'a str> {
+    let first = format!("      - record: {record}\n");
+    let start = text.find(&first).with_context(|| format!("no rule records {record}"))?;
+    let more =
+        text[start + first.len()..].split_inclusive('\n').take_while(|line| line.starts_with("        "));
+    Ok(&text[start..start + first.len() + more.map(str::len).sum::<usize>()])
 }
 
 pub(super) fn familiar_names(root: &Path) -> Result<Vec<Generated>> {
