@@ -168,8 +168,7 @@ fn request(about: &request::About<'_>, body: &[u8]) {
     let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let mut scanner = RequestScanner::new(about, &columns);
         pieces.for_each(|piece| scanner.feed(piece, &columns));
-        scanner.end(&columns);
-        scanner.columns()
+        scanner.finish(&columns).columns
     };
     let whole = read(&mut [body].into_iter());
     assert_eq!(read(&mut body.chunks(1)), whole, "byte by byte");

@@ -4,7 +4,7 @@ use scoretap_host as host;
 use scoretap_scan::answer::{About, AnswerScanner};
 use scoretap_scan::record::Record;
 
-use crate::pieces;
+use crate::pieces::{self, Piece};
 use crate::windows::Window;
 
 /// How many bytes of a body of the v2 protocol are JSON, if tensors follow as bytes.
@@ -45,18 +45,16 @@ impl Answer {
 
     /// Reads the piece of this size that the running callback is for.
     pub(crate) fn read(&mut self, size: usize) {
-        if self.scanner.is_done() {
+        let Some(left) = self.scanner.left() else {
             self.scanner.skip(size);
             return;
-        }
+        };
         let began = host::monotonic_time();
         let now = began.saturating_sub(self.start);
-        let step = pieces::step(self.scanner.is_inflating());
-        let is_read = pieces::read(host::response_body, size, step, began, |part| {
-            let before = self.scanner.left();
+        let piece = Piece { ask: host::response_body, size, began };
+        let is_read = pieces::read(piece, self.scanner.is_inflating(), left, |part| {
             self.scanner.feed(part, now);
-            let scanned = before.saturating_sub(self.scanner.left()).max(part.len() as u64);
-            (!self.scanner.is_done()).then_some(scanned)
+            self.scanner.left()
         });
         if !is_read {
             self.scanner.stop();

@@ -14,21 +14,25 @@ const LONGEST: u64 = 1_000_000;
 /// processor. No content that we know takes longer.
 const LONGEST_PER_BYTE: u64 = 24;
 
-/// How much of a body is read between two looks at the clock.
-pub(crate) fn step(is_inflating: bool) -> usize {
-    if is_inflating { COMPRESSED_STEP } else { STEP }
+/// A piece that a callback is for.
+pub(crate) struct Piece {
+    /// Asks the host for bytes of it.
+    pub(crate) ask: fn(usize, usize) -> Option<Vec<u8>>,
+    pub(crate) size: usize,
+    /// When the callback began.
+    pub(crate) began: u64,
 }
 
-/// Passes a piece of `size` bytes to `sink`, in steps, until `sink` returns `None`. `sink` returns how many bytes it
-/// scanned, which are more than it got where it inflates. Returns false if the host did not hand over all of the piece,
-/// or if there was not enough time.
+/// Passes a piece to `sink`, in steps. `scannable` is how many bytes may be scanned, which are more than those of the
+/// body where that is inflated; `sink` returns how many are left, or `None` to end. Returns false if the host did not
+/// hand over all of the piece, or if there was not enough time.
 pub(crate) fn read(
-    ask: fn(usize, usize) -> Option<Vec<u8>>,
-    size: usize,
-    step: usize,
-    began: u64,
+    Piece { ask, size, began }: Piece,
+    is_inflating: bool,
+    mut scannable: u64,
     mut sink: impl FnMut(&[u8]) -> Option<u64>,
 ) -> bool {
+    let step = if is_inflating { COMPRESSED_STEP } else { STEP };
     let mut position: usize = 0;
     let mut since = began;
     let mut left = LONGEST;
@@ -39,7 +43,9 @@ pub(crate) fn read(
         while !rest.is_empty() {
             let (part, more) = rest.split_at_checked(step).unwrap_or((rest, &[]));
             rest = more;
-            let Some(scanned) = sink(part) else { return true };
+            let Some(rest_scannable) = sink(part) else { return true };
+            let scanned = scannable.saturating_sub(rest_scannable).max(part.len() as u64);
+            scannable = rest_scannable;
             position = position.saturating_add(part.len());
             if position < size {
                 let now = host::monotonic_time();

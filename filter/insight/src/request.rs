@@ -2,12 +2,10 @@
 
 use scoretap_host as host;
 use scoretap_scan::columns::Column;
-use scoretap_scan::record::{ColumnCounts, MODEL};
-use scoretap_scan::request::{About, RequestScanner};
-use scoretap_scan::text::Text;
+use scoretap_scan::request::{About, Asked, RequestScanner};
 
 use crate::answer::{HEADER_LENGTH, number};
-use crate::pieces;
+use crate::pieces::{self, Piece};
 use crate::windows::Window;
 
 /// A request whose body is being read.
@@ -39,34 +37,21 @@ impl Request {
     }
 
     /// Reads the piece of this size that the running callback, which began at this time, is for.
-    pub(crate) fn read(&mut self, size: usize, began: u64, columns: &[Column]) {
-        if self.scanner.is_done() {
-            return;
-        }
-        let step = pieces::step(self.scanner.is_inflating());
-        let is_read = pieces::read(host::request_body, size, step, began, |part| {
-            let before = self.scanner.left();
+    pub(crate) fn read(&mut self, size: usize, is_last: bool, began: u64, columns: &[Column]) {
+        let Some(left) = self.scanner.left() else { return };
+        let piece = Piece { ask: host::request_body, size, began };
+        let is_read = pieces::read(piece, self.scanner.is_inflating(), left, |part| {
             self.scanner.feed(part, columns);
-            let scanned = before.saturating_sub(self.scanner.left()).max(part.len() as u64);
-            (!self.scanner.is_done()).then_some(scanned)
+            self.scanner.left()
         });
         if !is_read {
-            self.end(columns);
+            self.scanner.stop();
+        } else if is_last {
+            self.scanner.end();
         }
         if !self.scanner.is_inflating() {
             self.window = None;
         }
-    }
-
-    /// Ends the body, or leaves the rest of it unread.
-    pub(crate) fn end(&mut self, columns: &[Column]) {
-        self.scanner.end(columns);
-        self.window = None;
-    }
-
-    /// The model that the request asks for.
-    pub(crate) fn model(&self) -> Text<MODEL> {
-        self.scanner.model()
     }
 
     /// How many choices the request asks for.
@@ -74,8 +59,8 @@ impl Request {
         self.scanner.choices()
     }
 
-    /// The columns that have values.
-    pub(crate) fn columns(&self) -> Vec<ColumnCounts> {
-        self.scanner.columns()
+    /// Returns what the request asks for and brings, at the end of its body, or where it broke off.
+    pub(crate) fn finish(self, columns: &[Column]) -> Asked {
+        self.scanner.finish(columns)
     }
 }

@@ -10,6 +10,7 @@ use scoretap_host as host;
 use scoretap_scan::answer::About;
 use scoretap_scan::columns::Column;
 use scoretap_scan::record::{PROPERTY, Record};
+use scoretap_scan::request::Asked;
 use scoretap_scan::text::Text;
 
 use crate::answer::Answer;
@@ -126,10 +127,7 @@ impl Call {
     fn read_request(&mut self, size: usize, is_last: bool, insight: &Insight) {
         self.requested = host::monotonic_time();
         if let Some(request) = &mut self.request {
-            request.read(size, self.requested, &insight.columns);
-            if is_last {
-                request.end(&insight.columns);
-            }
+            request.read(size, is_last, self.requested, &insight.columns);
         }
     }
 
@@ -151,9 +149,9 @@ impl Call {
 
     fn finish(self, columns: &[Column]) -> Record {
         let record = self.answer.map(Answer::finish).unwrap_or_default();
-        let Some(mut request) = self.request else { return record };
-        request.end(columns);
-        let request_model = if self.has_model { request.model() } else { Text::default() };
-        Record { request_model, columns: request.columns(), ..record }
+        let Some(request) = self.request else { return record };
+        let Asked { model, columns } = request.finish(columns);
+        let request_model = if self.has_model { model } else { Text::default() };
+        Record { request_model, columns, ..record }
     }
 }

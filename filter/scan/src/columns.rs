@@ -82,6 +82,11 @@ impl Values {
         Self { counts: vec![EMPTY; columns.len()], positions: columns.iter().map(Column::position).collect() }
     }
 
+    /// Forgets all values.
+    fn clear(&mut self) {
+        self.counts.fill(EMPTY);
+    }
+
     /// The columns that have values.
     pub(crate) fn finish(&self) -> Vec<ColumnCounts> {
         let counts = (0..=u8::MAX).zip(&self.counts);
@@ -126,11 +131,6 @@ impl Columns<'_> {
     /// Forgets the headings.
     fn forget_headings(&mut self) {
         self.values.positions = self.columns.iter().map(Column::position).collect();
-    }
-
-    /// Forgets the values.
-    fn forget_values(&mut self) {
-        self.values.counts.fill(EMPTY);
     }
 
     /// Counts a value at a position of a row.

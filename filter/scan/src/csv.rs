@@ -119,11 +119,14 @@ impl Csv {
         self.lexer.feed(piece, &mut self.rows);
     }
 
-    /// Ends the answer.
-    pub(crate) fn finish(mut self) -> Tally {
-        self.lexer.finish(&mut self.rows);
+    /// Ends the answer. If only its beginning was read, the last line does not count, and neither does
+    /// a first line that may be a header.
+    pub(crate) fn finish(mut self, is_whole: bool) -> Tally {
+        if is_whole {
+            self.lexer.finish(&mut self.rows);
+        }
         let Rows { header, mut tally, .. } = self.rows;
-        if let Some(text) = header {
+        if let Some(text) = header.filter(|_| is_whole) {
             tally.row(Scalar::String(text.excerpt()));
         }
         tally

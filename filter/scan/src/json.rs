@@ -106,9 +106,9 @@ impl Lexer {
         rest
     }
 
-    /// Ends the input. A number at the top level ends only here.
+    /// Ends the input. A number at the top level ends only here; any other was cut off.
     pub(crate) fn finish(&mut self, sink: &mut impl Sink) {
-        if self.state == State::Token {
+        if self.state == State::Token && self.depth == 0 {
             self.end_of_token(sink);
         }
     }

@@ -2,26 +2,21 @@
 
 use crate::gzip::{End, Inflate};
 
-/// The value of `content-encoding`.
+/// A value of `content-encoding` that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Identity,
     Gzip,
-    Other,
 }
 
 impl Encoding {
-    pub(crate) fn parse(header: &[u8]) -> Self {
+    /// `may_inflate` says whether there is memory for a window of gzip.
+    pub(crate) fn parse(header: &[u8], may_inflate: bool) -> Option<Self> {
         match header.trim_ascii() {
-            b"" | b"identity" => Self::Identity,
-            b"gzip" | b"x-gzip" => Self::Gzip,
-            _ => Self::Other,
+            b"" | b"identity" => Some(Self::Identity),
+            b"gzip" | b"x-gzip" if may_inflate => Some(Self::Gzip),
+            _ => None,
         }
-    }
-
-    /// Whether a body can be read; `may_inflate` says whether there is memory for a window of gzip.
-    pub(crate) fn is_readable(self, may_inflate: bool) -> bool {
-        self == Self::Identity || (self == Self::Gzip && may_inflate)
     }
 }
 
@@ -34,19 +29,23 @@ pub(crate) struct Plain {
     left: u64,
     /// How much compressed data may still be read.
     compressed_left: u64,
+    /// Whether nothing more is read.
     is_over: bool,
+    /// Whether a part of the body was left unread.
+    is_cut: bool,
     has_bytes: bool,
 }
 
 impl Plain {
-    /// For a readable body of which at most `most_bytes` are passed on.
-    pub(crate) fn new(encoding: Encoding, most_bytes: u64) -> Self {
+    /// For a body of which at most `most_bytes` are passed on, or none if the encoding cannot be read.
+    pub(crate) fn new(encoding: Option<Encoding>, most_bytes: u64) -> Self {
         Self {
-            inflate: (encoding == Encoding::Gzip).then(Box::default),
+            inflate: (encoding == Some(Encoding::Gzip)).then(Box::default),
             inflated: None,
             left: most_bytes,
             compressed_left: most_bytes,
-            is_over: false,
+            is_over: encoding.is_none(),
+            is_cut: false,
             has_bytes: false,
         }
     }
@@ -57,19 +56,19 @@ impl Plain {
         if *is_over {
             return;
         }
-        let Some(inflate) = inflate else {
-            let read = take(piece, left);
-            sink(read);
-            *is_over = read.len() < piece.len();
-            return;
-        };
-        let compressed = take(piece, compressed_left);
-        let goes_on = inflate.feed(compressed, |plain| {
+        let mut pass = |plain: &[u8]| {
             let read = take(plain, left);
             sink(read);
             read.len() == plain.len()
-        });
-        if !goes_on || compressed.len() < piece.len() {
+        };
+        let goes_on = match inflate {
+            None => pass(piece),
+            Some(inflate) => {
+                let compressed = take(piece, compressed_left);
+                inflate.feed(compressed, pass) && compressed.len() == piece.len()
+            }
+        };
+        if !goes_on {
             self.stop();
         }
     }
@@ -81,6 +80,12 @@ impl Plain {
 
     /// Leaves the rest of the body unread.
     pub(crate) fn stop(&mut self) {
+        self.is_cut = true;
+        self.end();
+    }
+
+    /// Ends the body.
+    pub(crate) fn end(&mut self) {
         self.is_over = true;
         if let Some(inflate) = self.inflate.take() {
             self.inflated = Some(inflate.end());
@@ -92,14 +97,9 @@ impl Plain {
         self.has_bytes
     }
 
-    /// Whether the rest of the body would not be read.
-    pub(crate) fn is_over(&self) -> bool {
-        self.is_over
-    }
-
-    /// How many more bytes would be passed on.
-    pub(crate) fn left(&self) -> u64 {
-        self.left
+    /// How many more bytes would be passed on. `None` once the rest of the body would not be read.
+    pub(crate) fn left(&self) -> Option<u64> {
+        (!self.is_over).then_some(self.left)
     }
 
     /// Whether a window of gzip is in use.
@@ -107,8 +107,18 @@ impl Plain {
         self.inflate.is_some()
     }
 
+    /// Whether all of the body was passed on.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.is_cut && self.inflated() == End::Whole
+    }
+
+    /// Whether the body is not what its encoding says.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.inflated() == End::Broken
+    }
+
     /// How inflating ended, judged by the pieces so far.
-    pub(crate) fn end(&self) -> End {
+    fn inflated(&self) -> End {
         self.inflated.or(self.inflate.as_ref().map(|inflate| inflate.end())).unwrap_or(End::Whole)
     }
 }

@@ -13,7 +13,7 @@ use crate::text::{Excerpt, Text};
 const DEEPEST: usize = 12;
 
 /// Keys of predictions, the most telling first. A later key in an answer counts only if it is more telling.
-const KEYS: [(&[u8], Rank); 9] = [
+const KEYS: [(&[u8], Rank); 11] = [
     (b"predictions", Rank(2)),
     (b"prediction", Rank(3)),
     (b"outputs", Rank::OUTPUTS),
@@ -21,6 +21,8 @@ const KEYS: [(&[u8], Rank); 9] = [
     (b"results", Rank(6)),
     (b"output", Rank(7)),
     (b"scores", Rank(8)),
+    (b"jsonData", Rank(9)),
+    (b"strData", Rank(9)),
     (b"data", Rank::DATA),
     (b"error", Rank::ERROR),
 ];
@@ -37,9 +39,9 @@ impl Rank {
     /// The outputs of a v2 answer, and TensorFlow Serving's columns.
     const OUTPUTS: Self = Self(4);
     /// May also echo the input.
-    const DATA: Self = Self(9);
+    const DATA: Self = Self(10);
     /// A number here is a prediction, such as a reconstruction error. Anything else reports a failure.
-    const ERROR: Self = Self(10);
+    const ERROR: Self = Self(11);
 }
 
 /// Keys of a prediction that is an object, as MLflow's and Hugging Face's pipelines return.

@@ -28,6 +28,15 @@ pub struct About<'a> {
     pub may_inflate: bool,
 }
 
+/// What a request asks for and brings.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// The model that the request asks for, or the part of its name that was read.
+    pub model: Text<MODEL>,
+    /// The columns that have values.
+    pub columns: Vec<ColumnCounts>,
+}
+
 /// Reads one request's body.
 #[derive(Debug)]
 pub struct RequestScanner {
@@ -56,10 +65,8 @@ enum Body {
 impl RequestScanner {
     /// A scanner for a request of this kind, which counts these columns.
     pub fn new(about: &About<'_>, columns: &[Column]) -> Self {
-        let encoding = Encoding::parse(about.encoding);
-        let is_readable = encoding.is_readable(about.may_inflate);
-        let body = if is_readable { Body::new(about, columns) } else { Body::Unreadable };
-        let encoding = if is_readable { encoding } else { Encoding::Other };
+        let encoding = Encoding::parse(about.encoding, about.may_inflate);
+        let body = if encoding.is_some() { Body::new(about, columns) } else { Body::Unreadable };
         Self { body, plain: Plain::new(encoding, about.most_bytes) }
     }
 
@@ -69,17 +76,14 @@ impl RequestScanner {
         plain.feed(piece, |read| body.feed(read, columns));
     }
 
-    /// Ends the body, with the columns of [`new`](Self::new).
-    pub fn end(&mut self, columns: &[Column]) {
-        if let Body::Csv(input) = &mut self.body {
-            input.end(columns);
-        }
-        self.plain.stop();
+    /// Ends the body.
+    pub fn end(&mut self) {
+        self.plain.end();
     }
 
-    /// Whether the rest of the body would not be read.
-    pub fn is_done(&self) -> bool {
-        self.plain.is_over() || matches!(self.body, Body::Unreadable)
+    /// Leaves the rest of the body unread.
+    pub fn stop(&mut self) {
+        self.plain.stop();
     }
 
     /// Whether this scanner holds a gzip window, of which there is a limited number.
@@ -87,18 +91,9 @@ impl RequestScanner {
         self.plain.is_inflating()
     }
 
-    /// How much more of the body would be read, inflated.
-    pub fn left(&self) -> u64 {
+    /// How much more of the body would be read, inflated. `None` once the rest would not be read.
+    pub fn left(&self) -> Option<u64> {
         self.plain.left()
-    }
-
-    /// The model that the request asks for, or the part of its name that was read.
-    pub fn model(&self) -> Text<MODEL> {
-        match &self.body {
-            Body::Json { fields, .. } => fields.model.kept_only(),
-            Body::Grpc { model, .. } => model.kept_only(),
-            Body::Csv(_) | Body::Unreadable => Text::default(),
-        }
     }
 
     /// How many choices the request asks for: `n` for each prompt.
@@ -109,18 +104,28 @@ impl RequestScanner {
         }
     }
 
-    /// The columns that have values.
-    pub fn columns(&self) -> Vec<ColumnCounts> {
-        match &self.body {
-            Body::Json { columns: Some(columns), .. } => columns.0.finish(),
-            Body::Grpc { columns: Some(columns), .. } => columns.0.finish(),
-            Body::Csv(input) => input.finish(),
-            Body::Json { .. } | Body::Grpc { .. } | Body::Unreadable => Vec::new(),
+    /// Returns what was read up to the end of the body, or where it broke off, with the columns of [`new`](Self::new).
+    pub fn finish(mut self, columns: &[Column]) -> Asked {
+        match &mut self.body {
+            Body::Json { fields, columns, .. } => {
+                Asked { model: fields.model.kept_only(), columns: counts(columns) }
+            }
+            Body::Grpc { model, columns, .. } => Asked { model: model.kept_only(), columns: counts(columns) },
+            Body::Csv(input) => {
+                Asked { columns: input.finish(columns, self.plain.is_whole()), ..Asked::default() }
+            }
+            Body::Unreadable => Asked::default(),
         }
     }
 }
 
+fn counts<P>(columns: &Option<Box<(Values, P)>>) -> Vec<ColumnCounts> {
+    columns.as_ref().map(|columns| columns.0.finish()).unwrap_or_default()
+}
+
 impl Body {
+    // Inlined, it makes the module larger.
+    #[inline(never)]
     fn new(about: &About<'_>, columns: &[Column]) -> Self {
         let values = (!columns.is_empty()).then(|| Values::new(columns));
         if about.content_type.starts_with(b"application/grpc") {
@@ -144,11 +149,22 @@ impl Body {
                 let size = piece.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                 let (text, binary) = piece.split_at_checked(size).unwrap_or((piece, &[]));
                 *left = left.saturating_sub(text.len() as u64);
-                let counted = counted.as_deref_mut();
-                let mut columns = counted.map(|(values, places)| (Columns { columns, values }, places));
-                lexer.feed(text, &mut Json { fields, columns: columns.as_mut() });
-                if let Some((columns, places)) = &mut columns {
-                    places.feed_binary(binary, columns);
+                let mut rest = text;
+                while !rest.is_empty() {
+                    let counted = counted.as_deref_mut();
+                    let mut sink = counted.map(|(values, places)| (Columns { columns, values }, places));
+                    let columns = sink.as_mut();
+                    rest = lexer.feed(rest, &mut Json { fields, columns }).trim_ascii_start();
+                    match sink {
+                        // Each line of JSON Lines is a document.
+                        Some((_, places)) if lexer.is_complete() && !rest.is_empty() => {
+                            (*lexer, *places) = (Lexer::default(), Places::default());
+                        }
+                        _ => break,
+                    }
+                }
+                if let Some((values, places)) = counted.as_deref_mut() {
+                    places.feed_binary(binary, &mut Columns { columns, values });
                 }
             }
             Self::Grpc { frames, model, columns: counted } => {

@@ -76,6 +76,7 @@ const MLSERVER: Server = Server {
     call: v2,
     // It writes NaN as null.
     kinds: &FINITE,
+    second: 1,
     catches: false,
 };
 
@@ -118,13 +119,17 @@ fn mlserver_grpc_predictions_equal_numpy() {
     let command = mlserver(&python, &http.port().to_string(), grpc.port());
     let is_ready = || http::get(&Endpoint::Tcp(http), MLSERVER.health).is_ok();
     let served = Served::launch("mlserver-grpc", command, is_ready, Upstream::Http2(grpc));
-    for kind in TENSORS {
+    let rows = TENSORS.map(|kind| {
         let answers = triton(served.stack.address, "grpc", kind);
         assert!(answers.iter().all(Value::is_u64), "{kind}: {answers:?}");
-    }
+        answers.iter().filter_map(Value::as_f64).sum()
+    });
     served.stack.settle();
     check_models(&served, &TENSORS, CALLS);
     let before = served.stack.metrics();
+    let columns = TENSORS.map(|kind| before.sum("prediction_column_values_total", &[("model_name", kind)]));
+    // The fifth model has no columns.
+    assert_eq!(columns, [rows[0], rows[1], rows[2], rows[3], 0.0]);
     check_counts(&before, &served);
     assert_eq!(triton(served.stack.address, "grpc", "unknown"), ["StatusCode.NOT_FOUND"; CALLS as usize]);
     assert_eq!(triton(served.stack.address, "grpc", "broken"), ["StatusCode.INTERNAL"; CALLS as usize]);
@@ -150,6 +155,8 @@ const MLFLOW: Server = Server {
     },
     call: mlflow,
     kinds: &ALL,
+    // Behind the kind.
+    second: 0,
     catches: false,
 };
 
@@ -185,6 +192,7 @@ const KSERVE: Server = Server {
     call: v1,
     // It writes NaN as null.
     kinds: &FINITE,
+    second: 1,
     catches: false,
 };
 
@@ -250,6 +258,7 @@ const SELDON: Server = Server {
     },
     call: |kind, rows| seldon(kind, &json!({"ndarray": rows})),
     kinds: &ALL,
+    second: 1,
     catches: false,
 };
 
@@ -291,6 +300,7 @@ const BENTOML: Server = Server {
     call: |kind, rows| plain("/predict", kind, rows),
     // It writes NaN as null.
     kinds: &FINITE,
+    second: 1,
     catches: false,
 };
 
@@ -318,6 +328,7 @@ const RAY: Server = Server {
     },
     call: |kind, rows| plain("/predict", kind, rows),
     kinds: &ALL,
+    second: 1,
     catches: false,
 };
 

@@ -1,6 +1,6 @@
 //! Servers of predictions: Insight's counts equal NumPy's counts of the app's own log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -33,6 +33,8 @@ pub(crate) struct Server {
     pub(crate) call: fn(&str, &[Row]) -> Call,
     /// Kinds of predictions, see `tests/python/servers/model.py`.
     pub(crate) kinds: &'static [&'static str],
+    /// The value of a row that is the second one of a row of the request.
+    pub(crate) second: usize,
     /// Whether it answers a caught exception with 200.
     pub(crate) catches: bool,
 }
@@ -47,6 +49,7 @@ const FLASK: Server = Server {
     command: |python, port| script(python, "flask_app.py", port),
     call: |kind, rows| plain("/predict", kind, rows),
     kinds: &ALL,
+    second: 1,
     catches: true,
 };
 /// It answers 500 to NaN.
@@ -139,7 +142,7 @@ impl Served {
 fn stack(name: &str, upstream: Upstream) -> Stack {
     Stack::builder(&format!("server-{name}"))
         .upstream(upstream)
-        .filter_config(r#"{"insight": {}}"#)
+        .filter_config(r#"{"insight": {"columns": [{"index": 1, "min": 0, "max": 9}]}}"#)
         .with_insight()
         .start()
         .unwrap()
@@ -169,10 +172,37 @@ pub(crate) fn check(server: &Server) -> Served {
     (0..CALLS).for_each(|number| call(server.kinds[number % server.kinds.len()], number));
     served.stack.settle();
     check_counts(&served.stack.metrics(), &served);
+    check_column(&served.stack.metrics(), server);
     if server.catches {
         check_caught(&served, (server.call)("caught", &rows(0)));
     }
     served
+}
+
+/// Checks the column of the input, for each model that has columns: at most four have.
+#[track_caller]
+fn check_column(metrics: &Exposition, server: &Server) {
+    let values = |model: &str, kind: &str| {
+        let labels = [("model_name", model), ("column", "1"), ("kind", kind)];
+        metrics.sum("prediction_column_values_total", &labels)
+    };
+    let models: BTreeSet<String> = metrics
+        .select("prediction_column_values_total", &[])
+        .map(|(labels, _)| labels["model_name"].clone())
+        .collect();
+    assert!(!models.is_empty(), "{}", server.name);
+    for model in &models {
+        // A model makes one kind of predictions, or all.
+        let is_of_model = |number: &usize| {
+            let kind = server.kinds[number % server.kinds.len()];
+            !server.kinds.contains(&model.as_str()) || kind == model
+        };
+        let sent: Vec<f64> =
+            (0..CALLS).filter(is_of_model).flat_map(rows).map(|row| row[server.second]).collect();
+        let in_range = sent.iter().filter(|value| **value <= 9.0).count();
+        let counts = (values(model, "number"), values(model, "out_of_range"));
+        assert_eq!(counts, (in_range as f64, (sent.len() - in_range) as f64), "{}: {model}", server.name);
+    }
 }
 
 /// Checks that a caught exception counts as an error that a success reports.

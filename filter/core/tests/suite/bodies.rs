@@ -374,7 +374,7 @@ fn with_column(path: &str, values: &str) -> Ended {
     let about = request::About { most_bytes: 1 << 20, ..request::About::default() };
     let mut request = RequestScanner::new(&about, &columns);
     request.feed(format!("{{\"age\": {values}}}").as_bytes(), &columns);
-    call(path, COMPLETE, Some(Record { columns: request.columns(), ..answer("[1]") }))
+    call(path, COMPLETE, Some(Record { columns: request.finish(&columns).columns, ..answer("[1]") }))
 }
 
 const COLUMN: &str = r#"{"insight": {"columns": [{"name": "age", "min": 0, "max": 120}]}}"#;

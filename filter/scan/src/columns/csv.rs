@@ -32,13 +32,15 @@ impl Input {
         lexer.feed(piece, &mut (Columns { columns, values }, lines));
     }
 
-    /// Ends the last line.
-    pub(crate) fn end(&mut self, columns: &[Column]) {
+    /// The columns that have values. If only the beginning of the request was read, its last field does not count.
+    pub(crate) fn finish(&mut self, columns: &[Column], is_whole: bool) -> Vec<ColumnCounts> {
         let Self { lexer, values, lines } = self;
-        lexer.finish(&mut (Columns { columns, values }, lines));
-    }
-
-    pub(crate) fn finish(&self) -> Vec<ColumnCounts> {
+        if is_whole {
+            lexer.finish(&mut (Columns { columns, values }, lines));
+        } else if !lines.is_later && !lines.has_values {
+            // All that was read may be a heading.
+            values.clear();
+        }
         self.values.finish()
     }
 }
@@ -59,7 +61,7 @@ impl Sink for (Columns<'_>, &mut Lines) {
         match (lines.is_later, lines.has_values) {
             (true, _) => {}
             (false, true) => columns.forget_headings(),
-            (false, false) => columns.forget_values(),
+            (false, false) => columns.values.clear(),
         }
         **lines = Lines { is_later: true, ..Lines::default() };
     }

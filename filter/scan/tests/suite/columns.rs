@@ -34,8 +34,7 @@ fn columns<'a>(
 ) -> Vec<ColumnCounts> {
     let mut scanner = RequestScanner::new(about, columns);
     pieces.into_iter().for_each(|piece| scanner.feed(piece, columns));
-    scanner.end(columns);
-    scanner.columns()
+    scanner.finish(columns).columns
 }
 
 /// Reads a request whole, in every two pieces and byte by byte, with the columns `a`, `b` and the second position.
@@ -176,6 +175,21 @@ fn limit_holds_in_each_format() {
     check_as(&csv, b"1,2\n3,4\n", [&[], &[], &[2.0]]);
     let json = About { most_bytes: 19, ..about("application/json") };
     check_as(&json, br#"{"a": 1, "b": [2, 3, 4, 5]}"#, [&[1.0], &[2.0], &[]]);
+}
+
+#[test]
+fn cut_numbers_and_headings_are_not_counted() {
+    let csv = |most_bytes| About { most_bytes, ..about("text/csv") };
+    check_as(&csv(6), b"1,2\n3,45\n", [&[], &[], &[2.0]]);
+    check_as(&csv(10), b"1,2\n3,45\n", [&[], &[], &[2.0, 45.0]]);
+    assert_eq!(read(&csv(5), b"c,b,\"c\"\n3,45\n"), []);
+    check_as(&About { most_bytes: 11, ..about("") }, br#"{"a": [1, 23]}"#, [&[1.0], &[], &[]]);
+}
+
+#[test]
+fn each_line_of_json_lines_is_read() {
+    check("{\"a\": 1}\n{\"a\": 2, \"b\": 3}\r\n[4, 5]\n", [&[1.0, 2.0], &[3.0], &[5.0]]);
+    check("{\"a\": 1} } {\"a\": 2}", [&[1.0], &[], &[]]);
 }
 
 /// Requests of real clients, with the second of four features.

@@ -50,7 +50,7 @@ fn check_numbers(name: &str, body: &str, expected: &[f64]) {
 
 #[test]
 fn numbers_are_found_in_each_json_format() {
-    let table: [(&str, &str, &[f64]); 24] = [
+    let table: [(&str, &str, &[f64]); 26] = [
         ("data", r#"{"data": [0.25, -3]}"#, &[0.25, -3.0]),
         ("predictions", r#"{"predictions": [1, 2.5, 7]}"#, &[1.0, 2.5, 7.0]),
         ("result", r#"{"result": [3.0]}"#, &[3.0]),
@@ -67,6 +67,8 @@ fn numbers_are_found_in_each_json_format() {
             r#"{"data": {"names": [], "tensor": {"shape": [2, 1], "values": [0.5, 0.7]}}}"#,
             &[0.5, 0.7],
         ),
+        ("Seldon's JSON", r#"{"jsonData": [0.5, 0.7], "meta": {}}"#, &[0.5, 0.7]),
+        ("Seldon's JSON object", r#"{"jsonData": {"prediction": 0.5, "id": 3}}"#, &[0.5]),
         (
             "Seldon's matrix",
             r#"{"data": {"tensor": {"shape": [2, 2], "values": [0.1, 0.9, 0.7, 0.3]}}}"#,

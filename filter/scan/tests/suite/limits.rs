@@ -63,7 +63,7 @@ fn broken_or_endless_gzip_frees_its_window() {
         let mut scanner = AnswerScanner::new(&About { most_bytes: 100, ..compressed() });
         assert!(scanner.is_inflating());
         scanner.feed(body, 0);
-        assert!(scanner.is_done() && !scanner.is_inflating());
+        assert!(scanner.left().is_none() && !scanner.is_inflating());
         assert_eq!(scanner.finish().scanned, expected);
     }
 }
@@ -75,6 +75,23 @@ fn bodies_beyond_the_limit_are_partial() {
     assert_eq!((record.scanned, record.rows.unwrap().rows), (Scanned::Partial, 2));
     let exact = About { most_bytes: 12, ..about };
     assert_eq!(scan(&exact, b"[1, 2, 3, 4]").scanned, Scanned::Whole);
+}
+
+#[test]
+fn predictions_that_the_limit_cuts_are_not_counted() {
+    for (content_type, body, most_bytes, whole) in [
+        ("text/csv", &b"1\n23\n"[..], 3, 1),
+        ("text/csv", b"1,2\n3,4\n", 7, 1),
+        ("text/csv", b"cat\ndog\n", 5, 0),
+        ("application/json", b"[1, 23]", 5, 1),
+        ("application/json", b"123", 2, 0),
+        ("application/jsonl", b"1\n23\n", 3, 1),
+    ] {
+        let record = scan(&About { most_bytes, ..about(content_type) }, body);
+        let rows = record.rows.unwrap();
+        assert_eq!((record.scanned, rows.rows), (Scanned::Partial, whole), "{body:?}");
+        assert_eq!(rows.kinds.total(), u32::try_from(whole).unwrap(), "{body:?}");
+    }
 }
 
 #[test]
