@@ -10,21 +10,7 @@ use crate::tensor::DataType;
 const DEEPEST: usize = 10;
 
 /// Keys of rows that are lists, or of one such row.
-const LISTS: [&[u8]; 10] = [
-    b"data",
-    b"features",
-    b"input",
-    b"inputs",
-    b"instances",
-    b"ndarray",
-    b"rows",
-    b"values",
-    b"vector",
-    b"x",
-];
-
-/// Keys below which each value of a list is a row of its own.
-const BATCHES: [&[u8]; 2] = [b"instances", b"inputs"];
+const LISTS: [&[u8]; 8] = [b"data", b"features", b"input", b"ndarray", b"rows", b"values", b"vector", b"x"];
 
 /// The meaning of a value, by its position in the request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,8 +20,10 @@ enum Place {
     Other,
     /// The whole request, or the value of a key of [`LISTS`]: a row, or a list of them.
     List,
-    /// The value of a key of [`BATCHES`].
+    /// The value of `instances`, where each value of a list is a row of its own.
     Batch,
+    /// The value of `inputs`: like `instances`, or a list of tensors.
+    Inputs,
     /// A row that is a list.
     Row,
     /// The values of the column with this number.
@@ -50,6 +38,8 @@ enum Place {
     BinarySize,
     /// The values of a tensor, one row after the other.
     Tensor,
+    /// The values of a tensor whose shape comes later. They can be read if each row is a list.
+    Unshaped,
 }
 
 /// The state of reading a request.
@@ -98,6 +88,12 @@ impl Places {
             .unwrap_or((Container::Object, Place::List))
     }
 
+    /// Whether the container is an object in the list `inputs`.
+    fn is_in_tensor(&self) -> bool {
+        let list = self.depth.checked_sub(2).and_then(|parent| self.stack.get(parent));
+        self.container().0 == Container::Object && list == Some(&(Container::Array, Place::Inputs))
+    }
+
     /// The place of the value that begins now.
     fn place(&self) -> Place {
         match self.container() {
@@ -111,11 +107,16 @@ impl Places {
     fn enter(&mut self, container: Container, place: Place) -> Place {
         match (place, container) {
             (Place::Column(_), _) => place,
-            (Place::List | Place::Batch, Container::Array) if self.arrays == 0 => {
+            (Place::List | Place::Batch | Place::Inputs, Container::Array) if self.arrays == 0 => {
                 self.position = 0;
                 place
             }
-            (Place::List | Place::Batch, Container::Array) if self.arrays == 1 => {
+            (Place::List | Place::Batch | Place::Inputs, Container::Array) if self.arrays == 1 => {
+                self.position = 0;
+                Place::Row
+            }
+            (Place::Unshaped, Container::Array) if self.arrays == 1 => place,
+            (Place::Unshaped, Container::Array) => {
                 self.position = 0;
                 Place::Row
             }
@@ -149,9 +150,11 @@ impl Places {
                 self.position = 0;
                 Place::Tensor
             }
+            b"data" if self.is_in_tensor() => Place::Unshaped,
             // A list in a row's object is no row.
             _ if self.arrays > 0 => Place::Other,
-            _ if BATCHES.contains(&key) => Place::Batch,
+            b"instances" => Place::Batch,
+            b"inputs" => Place::Inputs,
             _ if LISTS.contains(&key) => Place::List,
             _ => Place::Other,
         }
@@ -211,7 +214,7 @@ impl Sink for (Columns<'_>, &mut Places) {
         match (place, scalar) {
             (Place::Column(column), _) => columns.value(column, scalar),
             // A row, or one value of the only row.
-            (Place::Batch, _) if is_listed => columns.value_at(0, scalar),
+            (Place::Batch | Place::Inputs, _) if is_listed => columns.value_at(0, scalar),
             (Place::List, _) if is_listed => columns.value_at(places.position, scalar),
             (Place::Row, _) => columns.value_at(places.position, scalar),
             (Place::Names, _) => columns.heading(places.position, scalar),

@@ -110,6 +110,15 @@ fn names_are_found_in_tensors() {
 }
 
 #[test]
+fn positions_are_found_in_tensors_without_a_shape() {
+    let body = r#"{"inputs": [
+        {"data": [[1, 2], [3, 4]], "datatype": "FP64", "name": "a", "shape": [2, 2]},
+        {"data": [5, 6, 7, 8], "name": "rows", "shape": [2, 2]}]}"#;
+    check(body, [&[], &[], &[2.0, 4.0]]);
+    check(r#"{"instances": [{"data": [[1, 2], [3, 4]]}]}"#, [&[], &[], &[]]);
+}
+
+#[test]
 fn positions_and_headings_are_found_in_csv() {
     let csv = |body: &str, expected| check_as(&about("text/csv; charset=utf-8"), body.as_bytes(), expected);
     csv("b,\"a\",c\r\n1,2,3\r\n4,,\"6\"\r\n", [&[2.0], &[1.0, 4.0], &[2.0]]);
