@@ -228,21 +228,24 @@ impl Workshop {
     fn linked(&self, module: ShippedModule, more: &[&str]) -> Result<PathBuf> {
         let args =
             ["build", "--package", module.package, "--profile", "wasm", "--target", tools::WASM_TARGET];
-        self.cargo(&[&args, more].concat(), module.flags)?;
+        // In one folder, cargo would compile everything again each time the flags change.
+        let target = self.target.join(if module.flags.is_empty() { "" } else { "with-flags" });
+        self.cargo(&[&args, more].concat(), module.flags, &target)?;
         let file = format!("{}.wasm", module.package.replace('-', "_"));
-        Ok(self.target.join(tools::WASM_TARGET).join("wasm").join(file))
+        Ok(target.join(tools::WASM_TARGET).join("wasm").join(file))
     }
 
     /// The static programs of a package, into `dist`.
     fn install(&self, (package, programs): Programs, dist: &Path) -> Result<()> {
-        self.cargo(&["build", "--package", package, "--release", "--target", tools::MUSL_TARGET], &[])?;
+        let args = ["build", "--package", package, "--release", "--target", tools::MUSL_TARGET];
+        self.cargo(&args, &[], &self.target)?;
         let built = self.target.join(tools::MUSL_TARGET).join("release");
         programs.iter().try_for_each(|program| copy(&built.join(program), &dist.join(program)))
     }
 
-    fn cargo(&self, args: &[&str], flags: &[&str]) -> Result<()> {
+    fn cargo(&self, args: &[&str], flags: &[&str], target: &Path) -> Result<()> {
         let mut command = cargo(args);
-        command.arg("--locked").current_dir(&self.sources).env("CARGO_TARGET_DIR", &self.target);
+        command.arg("--locked").current_dir(&self.sources).env("CARGO_TARGET_DIR", target);
         // Encoded, because a folder's name may hold spaces. It replaces the flags of the caller's own environment.
         let flags = flags.iter().map(ToString::to_string);
         let flags: Vec<String> = remapping(&self.sources)?.into_iter().chain(flags).collect();

@@ -57,7 +57,8 @@ Exit status:
   0  the dialect was made
   1  an input could not be read (the others were), or, with --strict, a query stays empty
   2  wrong usage
-  3  a file could not be written, or the earlier dialect in --output is invalid";
+  3  no query and no metric was read, so no file was written; a file could not be written; or the earlier dialect in
+     --output is invalid";
 
 #[derive(Debug, clap::Args)]
 struct Make {
@@ -129,6 +130,11 @@ fn make(args: &Make) -> Result<Status> {
         )));
     }
     let mut input = read(&args.from);
+    if input.queries.is_empty() && input.exposed.is_empty() {
+        bail!(
+            "no query and no metric was read, so nothing is written: name dashboards, rule files or a saved /metrics"
+        );
+    }
     let earlier = args.output.as_deref().map(earlier).transpose()?.flatten();
     patterns::expand(&mut input, earlier.as_ref().map_or(&[], |earlier| &earlier.dialect.families));
     let plan = plan::plan(&input, &args.name, earlier.as_ref());

@@ -34,7 +34,7 @@ impl Args {
     fn settings(&self) -> Result<Settings> {
         let mut settings = Settings::default();
         if let Some(file) = &self.settings {
-            let text = read(file).map_err(|error| usage(format!("{error:#}")))?;
+            let text = read(file)?;
             settings = Settings::parse(&text)
                 .map_err(|faults| usage(format!("{}: {}", file.display(), faults.join("; "))))?;
         }
@@ -47,7 +47,7 @@ impl Args {
 /// Prints the manifests. Faults and warnings go to standard error. Any fault makes the exit status 1.
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let place = args.filename.display();
-    let text = read(&args.filename).map_err(|error| usage(format!("{error:#}")))?;
+    let text = read(&args.filename)?;
     let injected = manifest::inject(&text, &args.settings()?)
         .map_err(|error| usage(format!("{place}: {error:#}; write manifests as kubectl takes them")))?;
     console::print(&manifest::write(&injected.documents))?;

@@ -4,6 +4,7 @@ mod stack;
 
 use std::io::{BufRead, IsTerminal};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde_json::Value;
@@ -15,6 +16,8 @@ use crate::{Status, chart, console, usage};
 
 /// The Helm release.
 const RELEASE: &str = "scoretap";
+/// API servers look for new policies once a second, and tell nobody when they have them.
+const UNTIL_POLICIES_APPLY: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -69,6 +72,9 @@ pub(crate) fn run(cluster: &Cluster, args: &Args) -> Result<Status> {
     }
     command.args(args.dry_run.then_some("--dry-run=server"));
     visibly(&mut command)?;
+    if !args.dry_run {
+        std::thread::sleep(UNTIL_POLICIES_APPLY);
+    }
     Ok(Status::Well)
 }
 

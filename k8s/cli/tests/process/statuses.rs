@@ -23,6 +23,7 @@ fn dialect_make_ends_with_documented_statuses() {
     check(&make("rules.yml none.yml"), 1, "error: none.yml: cannot read the file");
     check(&make("strange.yml --strict"), 1, "empty");
     check("dialect make --name 1a rules.yml", 2, "--name");
+    check(&make("none.yml --output earlier.yaml"), 3, "so nothing is written");
     check(&make("rules.yml --output none/a.yaml"), 3, "error: cannot write none/a.yaml");
     check(&make("rules.yml --report none/a.json"), 3, "error: cannot write none/a.json");
     check(&make("rules.yml --output invalid.yaml"), 3, "correct it, or move it away");
@@ -37,6 +38,24 @@ fn dialect_check_ends_with_documented_statuses() {
         "error: cannot ask Prometheus",
     );
     check("dialect check invalid.yaml rules.yml", 3, "correct it");
+}
+
+#[test]
+fn input_without_a_query_leaves_the_earlier_dialect() {
+    let folder = Folder::new();
+    folder.write("earlier.yaml", "dialect: 1\n");
+    folder.run("dialect make --name a none.yml --output earlier.yaml");
+    assert_eq!(std::fs::read_to_string(folder.path("earlier.yaml")).unwrap(), "dialect: 1\n");
+}
+
+#[test]
+fn inject_ends_with_documented_statuses() {
+    let folder = Folder::new();
+    folder.write("broken.yaml", "a: [\n");
+    for (file, expected) in [("none.yaml", 3), ("broken.yaml", 2)] {
+        let Ran { status, said, .. } = folder.run(&format!("inject -f {file}"));
+        assert_eq!(status, Some(expected), "{file}: {said}");
+    }
 }
 
 #[test]
