@@ -55,7 +55,7 @@ fn cells() -> impl Strategy<Value = Cell> {
 
 fn readings() -> impl Strategy<Value = Reading<'static>> {
     let cell = sample::select(Spread::ALL.to_vec()).prop_flat_map(|spread| {
-        let last = u8::try_from(spread.bounds().len()).unwrap();
+        let last = u8::try_from(spread.bounds().count()).unwrap();
         (0..=last).prop_map(move |cell| Reading::Cell(spread, cell))
     });
     prop_oneof![

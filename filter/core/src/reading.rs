@@ -178,16 +178,11 @@ pub enum Bounds {
 
 impl Bounds {
     /// How many bounds there are.
-    pub const fn len(self) -> usize {
+    pub const fn count(self) -> usize {
         match self {
             Self::Counts(bounds) | Self::Times(bounds) => bounds.len(),
             Self::Values(bounds) => bounds.len(),
         }
-    }
-
-    /// Whether there are none, which no histogram has.
-    pub const fn is_empty(self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -380,7 +375,7 @@ impl<'a> Reading<'a> {
 
     fn cell(spread: Spread, words: &mut Words<'_>) -> Option<Self> {
         let position: u8 = decode_number(words.next()?)?;
-        (usize::from(position) <= spread.bounds().len()).then_some(Self::Cell(spread, position))
+        (usize::from(position) <= spread.bounds().count()).then_some(Self::Cell(spread, position))
     }
 }
 
@@ -395,7 +390,7 @@ mod tests {
     #[test]
     fn each_reading_has_a_slot_of_its_own() {
         let cells = Spread::ALL.into_iter().flat_map(|spread| {
-            (0..=u8::MAX).take(spread.bounds().len() + 1).map(move |cell| Reading::Cell(spread, cell))
+            (0..=u8::MAX).take(spread.bounds().count() + 1).map(move |cell| Reading::Cell(spread, cell))
         });
         let single = [Reading::Repeats, Reading::Errors, Reading::Events, Reading::Cut, Reading::Class(None)];
         let readings: Vec<Reading<'_>> = cells

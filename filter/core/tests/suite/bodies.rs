@@ -21,9 +21,9 @@ const INSIGHT: &str = r#"{"insight": {}}"#;
 const CALLER_LEFT: (u64, &[u8]) = (flag::DC, b"downstream_remote_disconnect");
 const APP_BROKE_OFF: (u64, &[u8]) =
     (flag::UPE, b"upstream_reset_after_response_started{connection_termination}");
-const COMPLETE: (u64, &[u8]) = (0, b"via_upstream");
+pub(crate) const COMPLETE: (u64, &[u8]) = (0, b"via_upstream");
 
-fn call(path: &str, (flags, details): (u64, &[u8]), record: Option<Record>) -> Ended {
+pub(crate) fn call(path: &str, (flags, details): (u64, &[u8]), record: Option<Record>) -> Ended {
     Ended {
         headers: vec![(":method", b"POST".to_vec()), (":path", path.into())],
         code: Some(200),
@@ -62,7 +62,7 @@ fn stream(is_ended: bool) -> Record {
 }
 
 /// The counters with this prefix, without it.
-fn counters(host: &Host, prefix: &str) -> Vec<String> {
+pub(crate) fn counters(host: &Host, prefix: &str) -> Vec<String> {
     let prefix = format!("scoretap.{prefix}.");
     let counted = host.statistics().into_iter();
     let counted =
@@ -72,7 +72,7 @@ fn counters(host: &Host, prefix: &str) -> Vec<String> {
     counted
 }
 
-fn observed(configuration: &str, calls: &[Ended]) -> Host {
+pub(crate) fn observed(configuration: &str, calls: &[Ended]) -> Host {
     let host = Host::default();
     let mut observer = Observer::new(Some(Config::parse(configuration.as_bytes()).unwrap()));
     calls.iter().for_each(|call| observer.observe(call, &host));
@@ -351,6 +351,29 @@ fn grpc_answer_names_model_and_version() {
     let infer = call("/inference.GRPCInferenceService/ModelInfer", COMPLETE, Some(record));
     let host = observed(INSIGHT, &[infer]);
     assert!(counters(&host, "call")[0].starts_with("kserve-grpc.iris.3."), "{:?}", counters(&host, "call"));
+}
+
+#[test]
+fn failed_call_counts_under_the_answered_version() {
+    let versioned = |record: Record| Record { version: Text::from(&b"3"[..]), ..record };
+    let infer = |record| call("/inference.GRPCInferenceService/ModelInfer", COMPLETE, Some(record));
+    let failed = |call| Ended { code: Some(500), ..call };
+    let elsewhere = call("/v1/chat/completions", COMPLETE, Some(named("iris", "")));
+    let calls = [
+        infer(versioned(named("iris", "iris"))),
+        failed(infer(named("iris", ""))),
+        infer(named("iris", "other")),
+        failed(elsewhere),
+    ];
+    let host = observed(INSIGHT, &calls);
+    let path = "POST./inference%2EGRPCInferenceService/ModelInfer";
+    let expected = [
+        format!("kserve-grpc.iris.3.{path}.200.success 1"),
+        format!("kserve-grpc.iris.3.{path}.500.model_error 1"),
+        format!("kserve-grpc.other.~.{path}.200.success 1"),
+        "openai.~.~.POST./v1/chat/completions.500.model_error 1".to_owned(),
+    ];
+    assert_eq!(counters(&host, "call"), expected);
 }
 
 #[test]

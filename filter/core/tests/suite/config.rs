@@ -1,5 +1,6 @@
 use scoretap_core::config::{Config, ErrorBodies, Insight};
 use scoretap_core::histogram::{DEFAULT_TIME_BOUNDS, Histogram, LLM_TIME_BOUNDS};
+use scoretap_core::name::ConfigState;
 use scoretap_core::route::Source;
 use scoretap_scan::columns::{Column, Key};
 
@@ -167,6 +168,20 @@ fn each_fault_names_field_problem_and_fix() {
 }
 
 #[test]
+fn resolution_is_the_announced_state() {
+    for (json, state) in [
+        ("{}", ConfigState::Classic),
+        (r#"{"latency_resolution": "classic"}"#, ConfigState::Classic),
+        (r#"{"latency_resolution": "native"}"#, ConfigState::Native),
+    ] {
+        assert_eq!(Config::parse(json.as_bytes()).map(|config| config.state()), Ok(state), "{json}");
+    }
+    for state in [ConfigState::Invalid, ConfigState::Classic, ConfigState::Native] {
+        assert_eq!(ConfigState::from_number(state.number()), state);
+    }
+}
+
+#[test]
 fn insight_has_defaults_and_reads_each_field() {
     let insight = |json: &str| Config::parse(json.as_bytes()).unwrap().insight().cloned();
     assert_eq!(insight("{}"), None);
@@ -182,7 +197,7 @@ fn insight_has_defaults_and_reads_each_field() {
     assert_eq!(insight(r#"{"insight": {}}"#), Some(defaults));
     let json = r#"{"insight": {"predictions": false, "llm": false, "classes": 0, "max_body_bytes": 1,
         "error_bodies": "count", "prediction_key": "risk", "columns": [
-        {"name": "age", "min": 0, "max": 120.5}, {"index": 3, "min": -1}, {"name": "city"}]}}"#;
+        {"name": "age", "min": 0, "max": 120.5}, {"index": 3, "min": -1, "max": -1}, {"name": "city"}]}}"#;
     let column = |key, min, max| Column { key, min, max };
     let expected = Insight {
         predictions: false,
@@ -193,7 +208,7 @@ fn insight_has_defaults_and_reads_each_field() {
         prediction_key: "risk".to_owned(),
         columns: vec![
             column(Key::Name("age".to_owned()), 0.0, 120.5),
-            column(Key::Index(3), -1.0, f64::INFINITY),
+            column(Key::Index(3), -1.0, -1.0),
             column(Key::Name("city".to_owned()), f64::NEG_INFINITY, f64::INFINITY),
         ],
     };

@@ -1,3 +1,4 @@
+use scoretap_core::config::Config;
 use scoretap_core::histogram::{DEFAULT_TIME_BOUNDS, Histogram, NativeBucket, cell_index};
 
 #[cfg(target_family = "wasm")]
@@ -13,6 +14,17 @@ fn value_equal_to_bound_is_in_its_cell() {
     assert_eq!(cell_index(&DEFAULT_TIME_BOUNDS, 0), 0);
     assert_eq!(cell_index(&DEFAULT_TIME_BOUNDS, u64::MAX), DEFAULT_TIME_BOUNDS.len());
     assert_eq!(cell_index(&[], 7), 0);
+}
+
+#[test]
+fn sizes_have_bounds_of_their_own() {
+    let config = Config::parse(b"{}").unwrap();
+    let sizes: Vec<u64> = (4..14).map(|power| 4_u64.pow(power)).collect();
+    for histogram in Histogram::ALL {
+        let expected = if histogram.is_time() { &DEFAULT_TIME_BOUNDS[..] } else { &sizes };
+        assert_eq!(config.bounds(histogram), expected, "{histogram:?}");
+        assert_eq!(histogram.is_time(), histogram.as_str().ends_with("duration"), "{histogram:?}");
+    }
 }
 
 /// The bucket that contains a value, by the definition: 2^((i-1)/8) < seconds <= 2^(i/8).

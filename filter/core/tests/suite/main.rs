@@ -4,6 +4,8 @@
 
 #[cfg(not(target_family = "wasm"))]
 mod bodies;
+#[cfg(not(target_family = "wasm"))]
+mod calls;
 mod config;
 mod histogram;
 #[cfg(not(target_family = "wasm"))]

@@ -81,7 +81,7 @@ fn each_reading_round_trips() {
         check(&stat, &format!("scoretap.read.r.m.~.{name}"));
     };
     for spread in Spread::ALL {
-        for cell in 0..=u8::try_from(spread.bounds().len()).unwrap() {
+        for cell in 0..=u8::try_from(spread.bounds().count()).unwrap() {
             check(Reading::Cell(spread, cell), &format!("{}.{cell}", spread.as_str()));
         }
     }

@@ -1,5 +1,5 @@
 use scoretap_core::outcome::flag::{
-    DC, DF, DO, DPE, DR, DT, LH, LR, NC, NR, OM, SI, UC, UDO, UF, UH, UMSDR, UO, UPE, UR, URX, UT,
+    self, DC, DF, DO, DPE, DR, DT, LH, LR, NC, NR, OM, SI, UC, UDO, UF, UH, UMSDR, UO, UPE, UR, URX, UT,
 };
 use scoretap_core::outcome::{Ending, Outcome, Overrides, Status};
 
@@ -133,7 +133,43 @@ fn envoys_statuses_are_not_the_apps() {
         ("reset of a retry, then answered", 200, UC, "via_upstream", Success),
         ("no more retries, so the app's answer", 503, UO | URX, "via_upstream", ModelError),
         ("unknown flags", 200, !((1 << 30) - 1), "via_upstream", Success),
+        ("caller left, no flag, answered", 404, 0, "downstream_remote_disconnect", NotFound),
+        ("caller left, no flag, nothing sent", 0, 0, "downstream_remote_disconnect", Cancelled),
     ]);
+}
+
+/// The positions in `CoreResponseFlag` of Envoy 1.36 and 1.40.
+#[test]
+fn flags_have_envoys_positions() {
+    let positions = [
+        (LH, 0),
+        (UH, 1),
+        (UT, 2),
+        (LR, 3),
+        (UR, 4),
+        (UF, 5),
+        (UC, 6),
+        (UO, 7),
+        (NR, 8),
+        (flag::RL, 11),
+        (DC, 14),
+        (URX, 15),
+        (SI, 16),
+        (DPE, 18),
+        (UMSDR, 19),
+        (DT, 22),
+        (UPE, 23),
+        (NC, 24),
+        (OM, 25),
+        (DF, 26),
+        (DO, 27),
+        (DR, 28),
+        (UDO, 29),
+    ];
+    for (flag, position) in positions {
+        assert_eq!(flag.trailing_zeros(), position);
+        assert!(flag.is_power_of_two(), "{position}");
+    }
 }
 
 #[test]
