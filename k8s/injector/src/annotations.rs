@@ -32,6 +32,25 @@ pub const CPU_LIMIT: &str = "scoretap.dev/cpu-limit";
 pub const MEMORY_REQUEST: &str = "scoretap.dev/memory-request";
 /// Memory limit of each container of the sidecar, or `none`.
 pub const MEMORY_LIMIT: &str = "scoretap.dev/memory-limit";
+/// All annotations that a tenant writes.
+pub const ALL: [&str; 16] = [
+    INJECT,
+    MODEL_NAME,
+    MODEL_VERSION,
+    APP_PORT,
+    CONFIG,
+    INSIGHT,
+    INSIGHT_PERCENT,
+    DIALECT,
+    DIALECT_CONFIG,
+    BASELINE_CONFIG,
+    PRE_STOP,
+    MOVE_APP,
+    CPU_REQUEST,
+    CPU_LIMIT,
+    MEMORY_REQUEST,
+    MEMORY_LIMIT,
+];
 
 /// The port on which Envoy listens, unless the app moved.
 pub const ENVOY: u16 = 15_100;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::annotations::INJECT;
+use crate::annotations::{ALL, INJECT};
 use crate::inject::{Decision, decide, notices};
 use crate::pod::name;
 use crate::settings::Settings;
@@ -73,6 +73,7 @@ fn inject_object(object: &mut Value, settings: &Settings, injected: &mut Injecte
     let title = format!("{kind}/{}", object.get("metadata").and_then(name).unwrap_or("?"));
     let titled = |message: String| format!("{title}: {message}");
     injected.warnings.extend(misplaced(object, &kind).map(titled));
+    injected.warnings.extend(unknown(object, &kind).into_iter().map(titled));
     let mut advice = Advice { faults: unquoted(object, &kind), notices: Vec::new() };
     if advice.faults.is_empty() {
         advice = pod(object, &kind, settings);
@@ -81,15 +82,24 @@ fn inject_object(object: &mut Value, settings: &Settings, injected: &mut Injecte
     injected.warnings.extend(advice.notices.into_iter().map(titled));
 }
 
-/// Our annotations that are not strings, an easy mistake in YAML. The API server rejects the object.
-fn unquoted(object: &Value, kind: &str) -> Vec<String> {
+/// The annotations of an object's pods that have our prefix.
+fn annotations<'a>(object: &'a Value, kind: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
     let annotations =
         pod_at(kind).and_then(|pointer| object.pointer(pointer)?.pointer("/metadata/annotations"));
     let all = annotations.and_then(Value::as_object).into_iter().flatten();
-    let plain = all.filter(|(name, value)| {
-        name.starts_with("scoretap.dev/") && (value.is_boolean() || value.is_number())
-    });
+    all.filter(|(name, _)| name.starts_with("scoretap.dev/"))
+}
+
+/// Our annotations that are not strings, an easy mistake in YAML. The API server rejects the object.
+fn unquoted(object: &Value, kind: &str) -> Vec<String> {
+    let plain = annotations(object, kind).filter(|(_, value)| value.is_boolean() || value.is_number());
     plain.map(|(name, value)| format!("{name} is {value} without quotes; write \"{value}\"")).collect()
+}
+
+/// Annotations with our prefix that nothing reads, such as misspelt ones.
+fn unknown(object: &Value, kind: &str) -> Vec<String> {
+    let unknown = annotations(object, kind).filter(|(name, _)| !ALL.contains(&name.as_str()));
+    unknown.map(|(name, _)| format!("{name} has no effect; allowed are {}", ALL.join(", "))).collect()
 }
 
 /// The right place for the annotation, if it is where it has no effect.

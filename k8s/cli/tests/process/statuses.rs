@@ -59,6 +59,17 @@ fn inject_ends_with_documented_statuses() {
 }
 
 #[test]
+fn inject_warns_of_a_misspelt_annotation() {
+    let folder = Folder::new();
+    folder.write(
+        "pod.json",
+        r#"{"kind": "Pod", "metadata": {"annotations": {"scoretap.dev/insigt": "true"}}}"#,
+    );
+    let said = folder.run("inject -f pod.json").said;
+    assert!(said.contains("scoretap.dev/insigt has no effect; allowed are scoretap.dev/inject, "), "{said}");
+}
+
+#[test]
 fn baseline_make_ends_with_documented_statuses() {
     let make = |rest: &str| format!("baseline make {rest} --column p --route score");
     check(&make("predictions.csv"), 0, "models:");
