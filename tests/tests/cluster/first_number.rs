@@ -4,6 +4,7 @@
 use scoretap_tests::cluster::{Cluster, Version};
 use scoretap_tests::http::Call;
 use scoretap_tests::wait::wait_until;
+use scoretap_tests::workspace;
 use serde_json::Value;
 
 use crate::scoretap::{DEADLINE, prints, run, shell};
@@ -58,6 +59,8 @@ fn three_commands_lead_to_the_first_number() {
     let shown = prints(cluster, &["top", "-n", "tenant-a", "--once"], 0);
     println!("$ scoretap top -n tenant-a --once\n{shown}");
     assert!(shown.contains("P99"), "{shown}");
+    let readme = std::fs::read_to_string(workspace::root().join("README.md")).unwrap();
+    assert!(shown.lines().take(2).all(|line| readme.contains(line)), "the README shows other columns: {shown}");
     measured(cluster);
     empties(cluster);
 }

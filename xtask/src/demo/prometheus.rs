@@ -41,10 +41,14 @@ impl Watcher {
         format!("\nfiring: {}\n", if alerts.is_empty() { "no alert".to_owned() } else { alerts.join(", ") })
     }
 
-    /// The line that says where to look.
+    /// The lines that say where to look, and what to expect.
     pub(super) fn introduction(&self) -> String {
         let address = self.prometheus.address;
-        format!("alerts; 5 minutes are 8 s   http://{address}/classic/alerts\n")
+        format!(
+            "alerts                      http://{address}/classic/alerts\n\
+             For this Prometheus, 5 minutes are 8 s and a week is 30 s. An alert about a change since last week therefore \
+             ends soon after it fires.\n"
+        )
     }
 }
 
