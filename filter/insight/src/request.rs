@@ -59,7 +59,7 @@ impl Request {
         self.scanner.choices()
     }
 
-    /// Returns what the request asks for and brings, at the end of its body, or where it broke off.
+    /// Ends the request, at the end of its body or where it broke off.
     pub(crate) fn finish(self, columns: &[Column]) -> Asked {
         self.scanner.finish(columns)
     }

@@ -28,7 +28,7 @@ pub struct About<'a> {
     pub may_inflate: bool,
 }
 
-/// What a request asks for and brings.
+/// The model and the columns of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
     /// The model that the request asks for, or the part of its name that was read.
