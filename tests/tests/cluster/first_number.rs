@@ -60,7 +60,10 @@ fn three_commands_lead_to_the_first_number() {
     println!("$ scoretap top -n tenant-a --once\n{shown}");
     assert!(shown.contains("P99"), "{shown}");
     let readme = std::fs::read_to_string(workspace::root().join("README.md")).unwrap();
-    assert!(shown.lines().take(2).all(|line| readme.contains(line)), "the README shows other columns: {shown}");
+    // Widths depend on the values.
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let shows = |line: &str| readme.lines().any(|known| words(known) == words(line));
+    assert!(shown.lines().take(2).all(shows), "the README shows other columns: {shown}");
     measured(cluster);
     empties(cluster);
 }
