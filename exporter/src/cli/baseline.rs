@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(found, [("value", "1.0", 2.0), ("value", "+Inf", 3.5), ("class", "yes", 4.0)]);
         assert!(counts.iter().all(|one| (one.model.as_str(), one.route.as_str()) == ("churn", "score")));
         let ratios: Vec<_> = ratios.iter().map(|one| (one.cell.as_str(), one.ratio)).collect();
-        assert_eq!(ratios.len(), BodyHistogram::Value.bounds().count());
+        assert_eq!(ratios.len(), BodyHistogram::Value.bounds().len());
         assert!(ratios.contains(&("0.9", 0.0)) && ratios.contains(&("1.0", 2.0 / 5.5)), "{ratios:?}");
         assert_eq!(ratios.last(), Some(&("1e+06", 2.0 / 5.5)));
     }

@@ -48,7 +48,7 @@ enum Command {
 }
 
 const MAKE_HELP: &str = "\
-Reads Grafana dashboards (classic and schema v2), library panels, rule files, PrometheusRules, ConfigMaps, KEDA and
+Reads Grafana dashboards (classic and schema v2), library panels, rule files, PrometheusRules, ConfigMaps, KEDA and \
 HPA queries, and what the app's /metrics printed. Changes none of them.
 
 The exporter serves the dialect with --dialect-file. A second run with the same --output keeps your edits.
@@ -57,8 +57,8 @@ Exit status:
   0  the dialect was made
   1  an input could not be read (the others were), or, with --strict, a query stays empty
   2  wrong usage
-  3  no query and no metric was read, so no file was written; a file could not be written; or the earlier dialect in
-     --output is invalid";
+  3  no query and no metric was read, so no file was written; a file could not be written; or the earlier \
+dialect in --output is invalid";
 
 #[derive(Debug, clap::Args)]
 struct Make {
@@ -80,7 +80,7 @@ struct Make {
 }
 
 const CHECK_HELP: &str = "\
-A query that works is confirmed once there was a call of the kind that it asks for; until then it is not exercised. One
+A query that works is confirmed once there was a call of the kind that it asks for; until then it is not exercised. One \
 that stays empty is confirmed if the dialect gives it no series. Queries of other exporters' series are not checked.
 
 Exit status:

@@ -21,7 +21,7 @@ const UNTIL_POLICIES_APPLY: Duration = Duration::from_secs(3);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-An existing Prometheus of the prometheus-operator is used and never changed: monitors and rules get the label by which it
+An existing Prometheus of the prometheus-operator is used and never changed: monitors and rules get the label by which it \
 selects. Run it again to upgrade; values that were set before stay.")]
 pub(crate) struct Args {
     /// Also install Prometheus, Alertmanager and Grafana (chart kube-prometheus-stack), unless the cluster has a Prometheus
