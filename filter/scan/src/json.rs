@@ -121,6 +121,11 @@ impl Lexer {
         self.state == State::Broken
     }
 
+    /// Begins another document.
+    pub(crate) fn restart(&mut self) {
+        (self.state, self.depth, self.objects) = (State::Value, 0, 0);
+    }
+
     /// A lexer that accepts nothing.
     pub(crate) fn broken() -> Self {
         Self { state: State::Broken, ..Self::default() }
@@ -200,6 +205,11 @@ impl Lexer {
         let excerpt = Excerpt::of(text, HEAD);
         if self.is_key {
             sink.key(excerpt.whole().unwrap_or_default());
+            // Most writers put the colon right here, and some a blank behind it.
+            if let Some(value) = rest.strip_prefix(b"\":") {
+                self.state = State::Value;
+                return value.strip_prefix(b" ").unwrap_or(value);
+            }
             self.state = State::Colon;
         } else {
             if !text.is_empty() {
@@ -319,12 +329,19 @@ impl Lexer {
 
     /// Reads a number or a word. Most end within the piece and need not be copied.
     fn value_token<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {
-        if let Some((number, rest)) = number::prefix(bytes) {
+        let mut bytes = bytes;
+        while let Some((number, rest)) = number::prefix(bytes) {
             let is_ended = rest.first().is_some_and(|byte| !is_token(*byte));
-            if is_ended && bytes.len().saturating_sub(rest.len()) <= HEAD {
-                sink.scalar(Scalar::Number(Some(number)));
-                self.after_value();
-                return rest;
+            if !is_ended || bytes.len().saturating_sub(rest.len()) > HEAD {
+                break;
+            }
+            sink.scalar(Scalar::Number(Some(number)));
+            match self.next_number(rest) {
+                Some(next) => bytes = next,
+                None => {
+                    self.after_value();
+                    return rest;
+                }
             }
         }
         let (head, rest) = split_token(bytes);
@@ -335,6 +352,13 @@ impl Lexer {
         self.text.clear();
         self.state = State::Token;
         self.token(bytes, sink)
+    }
+
+    /// The next number of an array, if it has begun.
+    fn next_number<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let next = bytes.strip_prefix(b",").filter(|_| self.depth > 0 && !self.in_object())?;
+        let next = next.strip_prefix(b" ").unwrap_or(next);
+        next.first().filter(|byte| byte.is_ascii_digit() || **byte == b'-').map(|_| next)
     }
 
     fn token<'a>(&mut self, bytes: &'a [u8], sink: &mut impl Sink) -> &'a [u8] {

@@ -87,6 +87,13 @@ impl Events {
     fn line<'a>(&mut self, byte: u8, bytes: &'a [u8]) -> &'a [u8] {
         let one = |bytes: &'a [u8]| bytes.get(1..).unwrap_or_default();
         match (self.state, byte) {
+            // Most lines of most streams.
+            (State::Name, b'd') if self.name.is_empty() && bytes.starts_with(b"data: ") => {
+                self.name.push(b"data");
+                self.begin_value();
+                self.state = State::Value;
+                bytes.get(b"data: ".len()..).unwrap_or_default()
+            }
             (State::Name, b':') => {
                 self.begin_value();
                 one(bytes)
@@ -157,7 +164,7 @@ impl Events {
         if self.has_data && self.event.whole() == Some(b"error") {
             self.llm.fail();
         }
-        self.lexer = Lexer::default();
+        self.lexer.restart();
         self.llm.restart();
         self.event.clear();
         self.data.clear();
