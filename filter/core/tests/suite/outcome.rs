@@ -133,6 +133,10 @@ fn envoys_statuses_are_not_the_apps() {
         ("reset of a retry, then answered", 200, UC, "via_upstream", Success),
         ("no more retries, so the app's answer", 503, UO | URX, "via_upstream", ModelError),
         ("unknown flags", 200, !((1 << 30) - 1), "via_upstream", Success),
+        ("health check failed", 503, LH, "", Unavailable),
+        ("no healthy app", 503, UH, "", Unavailable),
+        ("Envoy reset, when is unknown", 503, LR, "", Unavailable),
+        ("the app reset, when is unknown", 503, UR, "", Unavailable),
         ("caller left, no flag, answered", 404, 0, "downstream_remote_disconnect", NotFound),
         ("caller left, no flag, nothing sent", 0, 0, "downstream_remote_disconnect", Cancelled),
     ]);
