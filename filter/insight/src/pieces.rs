@@ -23,8 +23,8 @@ pub(crate) struct Piece {
     pub(crate) began: u64,
 }
 
-/// Passes a piece to `sink`, in steps. `scannable` is how many bytes may be scanned, which are more than those of the
-/// body where that is inflated; `sink` returns how many are left, or `None` to end. Returns false if the host did not
+/// Passes a piece to `sink`, in steps. `scannable` is how many bytes may be scanned, after decompression. `sink` returns
+/// how many of them are left, or `None` to end. Returns false if the host did not
 /// hand over all of the piece, or if there was not enough time.
 pub(crate) fn read(
     Piece { ask, size, began }: Piece,

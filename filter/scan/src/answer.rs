@@ -155,7 +155,7 @@ impl Body {
         }
     }
 
-    /// The record of a body of which all was read, or only the beginning.
+    /// Returns the record; `is_whole` says whether all of the body was read.
     fn finish(self, is_whole: bool) -> Record {
         match self {
             Self::Json(document) => finish_document(document, is_whole),

@@ -119,8 +119,8 @@ impl Csv {
         self.lexer.feed(piece, &mut self.rows);
     }
 
-    /// Ends the answer. If only its beginning was read, the last line does not count, and neither does
-    /// a first line that may be a header.
+    /// Ends the answer. If only its beginning was read, the last line and a first line that may be a
+    /// header do not count.
     pub(crate) fn finish(mut self, is_whole: bool) -> Tally {
         if is_whole {
             self.lexer.finish(&mut self.rows);

@@ -60,7 +60,9 @@ impl Document {
     fn next(&mut self) {
         self.documents = self.documents.saturating_add(1);
         self.predictions.restart();
-        (self.lexer, self.inner, self.nested) = (Lexer::default(), Lexer::default(), Nested::Undecided);
+        self.lexer.restart();
+        self.inner.restart();
+        self.nested = Nested::Undecided;
     }
 
     /// Ends the body. Returns whether it was well-formed and complete.

@@ -221,7 +221,7 @@ impl Llm {
 
     fn string(&mut self, place: Place, text: &[u8]) {
         match place {
-            // In each event of a stream.
+            // A stream repeats its model in each event.
             Place::Model if self.model.head() == text => {}
             Place::Model => self.model = Text::from(text),
             Place::Version => self.version = Text::from(text),

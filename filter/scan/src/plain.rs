@@ -37,7 +37,7 @@ pub(crate) struct Plain {
 }
 
 impl Plain {
-    /// For a body of which at most `most_bytes` are passed on, or none if the encoding cannot be read.
+    /// Passes on at most `most_bytes` of a body, and nothing if its encoding cannot be read.
     pub(crate) fn new(encoding: Option<Encoding>, most_bytes: u64) -> Self {
         Self {
             inflate: (encoding == Some(Encoding::Gzip)).then(Box::default),

@@ -158,7 +158,8 @@ impl Body {
                     match sink {
                         // Each line of JSON Lines is a document.
                         Some((_, places)) if lexer.is_complete() && !rest.is_empty() => {
-                            (*lexer, *places) = (Lexer::default(), Places::default());
+                            lexer.restart();
+                            *places = Places::default();
                         }
                         _ => break,
                     }

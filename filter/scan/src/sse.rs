@@ -87,7 +87,7 @@ impl Events {
     fn line<'a>(&mut self, byte: u8, bytes: &'a [u8]) -> &'a [u8] {
         let one = |bytes: &'a [u8]| bytes.get(1..).unwrap_or_default();
         match (self.state, byte) {
-            // Most lines of most streams.
+            // Most lines begin like this.
             (State::Name, b'd') if self.name.is_empty() && bytes.starts_with(b"data: ") => {
                 self.name.push(b"data");
                 self.begin_value();
